@@ -1,0 +1,72 @@
+"""
+What was received, and what was not answered and why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+
+class Counters:
+    """
+    The totals of one service, shared by all of its protocols.
+
+    The first drop for a reason is logged; after that the same reason is logged
+    at most once every C{quietPeriod} seconds, with the number since.
+
+    @ivar received: how many datagrams have arrived.
+    @type received: L{int}
+
+    @ivar answered: to how many of them a reply was sent.
+    @type answered: L{int}
+
+    @ivar dropped: how many of them were not answered on purpose or for want of
+        a way to the peer, by reason.
+    @type dropped: L{Counter} of L{str}
+    """
+
+    _log = Logger()
+
+    quietPeriod = 30.0
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        """
+        @param seconds: returns the present time, in seconds.
+        """
+        self.received = 0
+        self.answered = 0
+        self.dropped: Counter[str] = Counter()
+        self._seconds = seconds
+        self._logged: dict[str, tuple[float, int]] = {}
+
+    def drop(self, reason: str) -> None:
+        """
+        Count a datagram that is not answered.
+
+        @param reason: why, in a few words; one of a small, fixed set.
+        """
+        self.dropped[reason] += 1
+        now = self._seconds()
+        logged = self._logged.get(reason)
+        if logged is None or now - logged[0] >= self.quietPeriod:
+            count = self.dropped[reason]
+            self._logged[reason] = (now, count)
+            self._log.warn(
+                "not answered: {count} {reason}",
+                count=count if logged is None else count - logged[1],
+                reason=reason,
+            )
+
+    def __str__(self) -> str:
+        line = f"received {self.received}, answered {self.answered}"
+        line += f", dropped {self.dropped.total()}"
+        if self.dropped:
+            reasons = (
+                f"{self.dropped[reason]} {reason}" for reason in sorted(self.dropped)
+            )
+            line += f" ({', '.join(reasons)})"
+        return line

@@ -1,0 +1,172 @@
+"""
+Twisted's UDP port, for sockets that are already bound or connected.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from array import array
+from errno import EMSGSIZE
+from fcntl import ioctl
+from termios import FIONREAD
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import MessageLengthError
+from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.udp import Port
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+
+# A poll or epoll reactor takes the error that an ICMP message leaves on a
+# connected socket for the end of the connection, and closes the port.  Only a
+# port that can be half-closed is told first, and can read the error instead.
+@implementer(IHalfCloseableDescriptor)
+class DatagramPort(Port):
+    """
+    A port for a datagram socket made elsewhere: IPv4, IPv6 or UNIX, bound or
+    connected.  Datagrams arrive whole, a visit by the reactor takes a bounded
+    number of them, and a connected port survives a refusal.
+
+    @cvar maxDatagrams: how many datagrams one visit by the reactor takes.
+    """
+
+    _log = Logger()
+
+    maxDatagrams = 64
+
+    # The length field of a UDP header has 16 bits (RFC 768).  What a UNIX
+    # socket carries is bounded by the sender's buffer instead.
+    _maxLength = 65535
+
+    def __init__(self, sock: socket.socket, protocol: DatagramProtocol, reactor: Any):
+        """
+        @param sock: a bound or connected datagram socket that does not block;
+            the port closes it.
+
+        @param protocol: receives the datagrams and, when the socket is
+            connected, the refusals.
+
+        @param reactor: an L{IReactorFDSet
+            <twisted.internet.interfaces.IReactorFDSet>} provider.
+        """
+        super().__init__(0, protocol, reactor=reactor)
+        self.addressFamily = sock.family
+        self._preexistingSocket = sock
+
+    def _bindSocket(self) -> None:
+        self.socket = self._preexistingSocket
+        self._preexistingSocket = None
+        self.fileno = self.socket.fileno
+        self.connected = True
+        host = self.socket.getsockname()
+        isUNIX = self.addressFamily == socket.AF_UNIX
+        self.port = self._realPortNumber = host if isUNIX else host[1]
+        try:
+            peer = self.socket.getpeername()
+        except OSError:
+            return
+        self._connectedAddr = peer if isUNIX else peer[:2]
+
+    def getHost(self) -> IPv4Address | IPv6Address | UNIXAddress:
+        """
+        Return the local address.
+        """
+        address = self.socket.getsockname()
+        if self.addressFamily == socket.AF_UNIX:
+            return UNIXAddress(os.fsencode(address))
+        if self.addressFamily == socket.AF_INET6:
+            return IPv6Address("UDP", *address)
+        return IPv4Address("UDP", *address)
+
+    def doRead(self) -> None:
+        """
+        Deliver what has arrived, as far as one visit goes.
+        """
+        self._read(self.maxDatagrams)
+
+    def drain(self) -> None:
+        """
+        Deliver what has arrived, but not what goes on arriving: at most as many
+        datagrams as the receive buffer can hold.
+        """
+        # Linux charges 768 bytes even for an empty datagram; see SO_RCVBUF in
+        # socket(7).
+        self._read(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 256)
+
+    def _read(self, maxDatagrams: int) -> None:
+        for _ in range(maxDatagrams):
+            try:
+                datagram, addr = self._receive()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._peerFailed()
+                return
+            try:
+                self.protocol.datagramReceived(datagram, addr)
+            except BaseException:
+                self._log.failure("datagramReceived raised")
+            if not self.connected:
+                return
+
+    def _receive(self) -> tuple[bytes, Any]:
+        length = self._maxLength
+        if self.addressFamily == socket.AF_UNIX:
+            length = max(length, _nextLength(self.socket))
+        datagram, addr = self.socket.recvfrom(length)
+        return datagram, addr[:2] if self.addressFamily == socket.AF_INET6 else addr
+
+    def write(self, datagram: bytes, addr: Any = None) -> None:
+        """
+        Send a datagram.
+
+        @param datagram: the payload.
+
+        @param addr: the peer: a host and a port, or the path of a UNIX socket;
+            L{None} on a connected port.
+
+        @raise MessageLengthError: when the datagram is larger than the socket
+            or the way to the peer can carry.
+
+        @raise OSError: when the system refuses to send it.
+        """
+        if self._connectedAddr or self.addressFamily != socket.AF_UNIX:
+            super().write(datagram, addr)
+            return
+        try:
+            self.socket.sendto(datagram, addr)
+        except OSError as e:
+            if e.errno == EMSGSIZE:
+                raise MessageLengthError("message too long") from e
+            raise
+
+    def _peerFailed(self) -> None:
+        if self._connectedAddr:
+            self.protocol.connectionRefused()
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """
+        Go on after an error that the peer or the network has caused.
+        """
+        self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self.startReading()
+        self._peerFailed()
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        """
+        Do nothing: a datagram socket has no half to close.
+        """
+
+
+def _nextLength(sock: socket.socket) -> int:
+    """
+    Return the length of the next datagram, or more; see C{FIONREAD} in udp(7).
+    """
+    length = array("i", [0])
+    ioctl(sock, FIONREAD, length)
+    return length[0]

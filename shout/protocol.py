@@ -1,0 +1,86 @@
+"""
+The protocol at the heart of shout.
+"""
+
+from __future__ import annotations
+
+from errno import errorcode
+from typing import Any
+
+from twisted.internet.error import MessageLengthError
+from twisted.internet.protocol import DatagramProtocol
+
+from shout.counters import Counters
+
+
+class Shout(DatagramProtocol):
+    """
+    Answer every datagram with its text in capitals.
+
+    To answer with something else, override L{transform}.
+
+    @ivar counters: what was received and what was dropped; a service sets it
+        to one that all of its protocols share.
+    @type counters: L{Counters}
+    """
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+
+    def transform(self, datagram: bytes) -> bytes:
+        """
+        Turn a datagram into the reply to it.
+
+        @param datagram: the payload received, which may be empty.
+
+        @return: the payload of the reply: here every ASCII letter in upper
+            case, every other byte as it is.
+        """
+        return datagram.upper()
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """
+        Send the reply to where the datagram came from.
+
+        @param datagram: the payload.
+
+        @param addr: the peer: a host and a port for UDP, a path (an abstract
+            name as L{bytes}) for a UNIX socket, or L{None} for a UNIX socket
+            that has no name and so cannot be answered.
+        """
+        self.counters.received += 1
+        if addr is None:
+            self.counters.drop("unnamed peer")
+            return
+        reply = self.transform(datagram)
+        assert self.transport is not None
+        try:
+            self.transport.write(reply, addr)
+        except MessageLengthError:
+            self.counters.drop("EMSGSIZE")
+        except OSError as e:
+            self.counters.drop(errorcode.get(e.errno, "OSError"))
+        else:
+            self.counters.answered += 1
+
+
+class UnicodeShout(Shout):
+    """
+    Answer every datagram with its UTF-8 text in capitals, as Unicode has them.
+
+    A reply can be longer than what it answers: at most three times.
+    """
+
+    def transform(self, datagram: bytes) -> bytes:
+        """
+        Turn a datagram into the reply to it.
+
+        @param datagram: the payload received, which may be empty.
+
+        @return: the payload of the reply: UTF-8 text in upper case; bytes that
+            are not UTF-8 as they are.
+        """
+        text = datagram.decode("utf-8", "surrogateescape")
+        return text.upper().encode("utf-8", "surrogateescape")

@@ -1,0 +1,103 @@
+"""
+The service that keeps sockets answered.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.logger import Logger
+
+from shout.counters import Counters
+from shout.port import DatagramPort
+from shout.protocol import Shout
+from shout.sockets import describe
+
+
+class ShoutService(Service):
+    """
+    Answer the datagrams that arrive at any number of sockets.
+
+    @ivar counters: the totals of all sockets.
+    @type counters: L{Counters}
+
+    @ivar ports: the listening ports, one per socket, while the service runs.
+    @type ports: L{list} of L{DatagramPort}
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        sockets: Iterable[socket.socket],
+        protocol: Callable[[], Shout] = Shout,
+        reactor: Any = None,
+    ):
+        """
+        @param sockets: bound datagram sockets that do not block, as
+            L{bindUDP<shout.sockets.bindUDP>} and
+            L{bindUNIX<shout.sockets.bindUNIX>} make them; the service owns
+            them from now on and closes them when it stops.
+
+        @param protocol: called without arguments, once per socket: L{Shout}, or
+            a subclass.
+
+        @param reactor: an L{IReactorFDSet
+            <twisted.internet.interfaces.IReactorFDSet>} provider; by default
+            the global one, when the service starts.
+        """
+        self.counters = Counters()
+        self.ports: list[DatagramPort] = []
+        self._sockets = list(sockets)
+        self._protocol = protocol
+        self._reactor = reactor
+
+    def startService(self) -> None:
+        """
+        Start to answer.
+        """
+        super().startService()
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        for sock in self._sockets:
+            protocol = self._protocol()
+            protocol.counters = self.counters
+            port = DatagramPort(sock, protocol, self._reactor)
+            port.startListening()
+            self.ports.append(port)
+            self._log.info("listening on {address}", address=describe(sock))
+        self._log.info("try it with: {command}", command=_example(self._sockets[0]))
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Answer what has already arrived, then close the sockets.
+
+        @return: fires when they are closed.
+        """
+        super().stopService()
+        ports, self.ports = self.ports, []
+        for port in ports:
+            port.drain()
+        closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        return closed.addCallback(self._stopped)
+
+    def _stopped(self, _: object) -> None:
+        self._log.info("stopped: {counters}", counters=self.counters)
+
+
+def _example(sock: socket.socket) -> str:
+    """
+    Return a command that asks the service at a socket.
+    """
+    address = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"shout --unix {describe(sock).removeprefix('UNIX ')} hello"
+    host, port = address[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"nc -u {host} {port}"

@@ -1,0 +1,287 @@
+"""
+From an address to a bound or a connected socket that does not block.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterable
+from contextlib import ExitStack
+from ipaddress import ip_address
+from typing import Any
+
+EVERYWHERE = ("0.0.0.0", "::")
+
+
+class BindError(Exception):
+    """
+    An address cannot be listened on.  The message is one line that says what is
+    wrong and what to do about it.
+    """
+
+
+def bindUDP(port: int = 9999, interfaces: Iterable[str] = ()) -> list[socket.socket]:
+    """
+    Bind UDP sockets.
+
+    @param port: the port number, 0 to 65535.  With 0 the system picks a free
+        one, the same for all interfaces.
+
+    @param interfaces: IPv4 and IPv6 addresses of this host; an IPv6 address may
+        carry a scope, as in C{fe80::1%eth0}.  With none, everything: all IPv4
+        addresses and, where the host has IPv6, all IPv6 addresses.
+
+    @return: one socket per interface.  C{::} is IPv6 alone, so that IPv4 peers
+        keep their plain addresses.
+
+    @raise BindError: when one of them cannot be bound; then none is.
+    """
+    if not 0 <= port <= 65535:
+        raise BindError(f"port {port} is out of range; choose one from 0 to 65535")
+    wanted = tuple(dict.fromkeys(interfaces))
+    with ExitStack() as undo:
+        bound: list[socket.socket] = []
+        for interface in wanted or EVERYWHERE:
+            try:
+                sock = _bindUDP(interface, port)
+            except OSError as e:
+                hasNoIPv6 = e.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+                if bound and hasNoIPv6 and not wanted:
+                    continue
+                raise BindError(_explainUDP(interface, port, e)) from e
+            undo.callback(sock.close)
+            bound.append(sock)
+            port = sock.getsockname()[1]
+        undo.pop_all()
+    return bound
+
+
+def _bindUDP(interface: str, port: int) -> socket.socket:
+    try:
+        family, address = _parse(interface, port)
+    except ValueError as e:
+        raise BindError(
+            f"{interface!r} is not an IP address; "
+            "give one of this host's, such as 127.0.0.1 or ::1"
+        ) from e
+    with ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        undo.pop_all()
+    return sock
+
+
+def _parse(host: str, port: int) -> tuple[int, Any]:
+    """
+    Turn an IP address into the form that L{socket.socket} takes, without asking
+    a name server.
+
+    @raise ValueError: when C{host} is not an IP address, or its scope is not an
+        interface of this host.
+    """
+    ip_address(host)
+    try:
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+        )
+    except socket.gaierror as e:
+        raise ValueError(str(e)) from e
+    family, _, _, _, address = found[0]
+    return family, address
+
+
+def describe(sock: socket.socket) -> str:
+    """
+    Return the address of a socket as people write it: C{UDP 127.0.0.1:9999},
+    C{UDP [::1]:9999}, C{UNIX /run/shout} or, abstract, C{UNIX @shout}.
+    """
+    address = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return "UNIX " + os.fsdecode(address).replace("\0", "@", 1)
+    return "UDP " + _hostAndPort(*address[:2])
+
+
+def _hostAndPort(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _explainUDP(interface: str, port: int, error: OSError) -> str:
+    where = _hostAndPort(interface, port)
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"UDP {where} is already in use; "
+            "stop the program that has it, or choose another port"
+        )
+    if error.errno == errno.EACCES:
+        return (
+            f"no permission to bind UDP {where}; "
+            "ports below 1024 usually need root, choose a higher one"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return (
+            f"{interface} is not an address of this host; "
+            "`ip address` lists those that are"
+        )
+    return f"cannot bind UDP {where}: {error.strerror}"
+
+
+def bindUNIX(path: str) -> socket.socket:
+    """
+    Bind a UNIX datagram socket that every local user may write to.
+
+    @param path: a path, or, on Linux, an abstract name with an C{@} before it.
+        A relative path is made absolute, so that every client sees the same
+        name.  A socket that a killed server has left behind is taken over.
+
+    @return: a socket that removes the path when it is closed.
+
+    @raise BindError: when it cannot be bound; what is at the path stays.
+    """
+    isAbstract = path.startswith("@")
+    name = "\0" + path[1:] if isAbstract else os.path.abspath(path)
+    with ExitStack() as undo:
+        sock = undo.enter_context(_PathSocket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        sock.setblocking(False)
+        try:
+            if not isAbstract:
+                _removeLeftover(name)
+            sock.bind(name)
+        except OSError as e:
+            raise BindError(_explainUNIX(path if isAbstract else name, e)) from e
+        undo.pop_all()
+    return sock
+
+
+class _PathSocket(socket.socket):
+    """
+    A UNIX socket that removes the path it made when it is closed, unless
+    something else has taken that path since.
+    """
+
+    _path = ""
+    _made: tuple[int, int] | None = None
+
+    def bind(self, address: Any) -> None:
+        super().bind(address)
+        if address[:1] not in ("", "\0"):
+            os.chmod(address, 0o666)
+            self._path = address
+            self._made = _identity(address)
+
+    def close(self) -> None:
+        super().close()
+        made, self._made = self._made, None
+        if made is not None and _identity(self._path) == made:
+            os.unlink(self._path)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """
+    Tell what is at a path apart from what else may come to be there.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _removeLeftover(path: str) -> None:
+    """
+    Remove the socket at a path if nobody listens on it any more.
+
+    @raise OSError: when something lives there.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except PermissionError as e:
+            # EPERM: it is connected to another peer, and so in use.
+            if e.errno == errno.EACCES:
+                raise
+        except OSError:
+            pass
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
+
+
+def _explainUNIX(name: str, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"the UNIX socket {name} is already in use; "
+            "stop the program that has it, or choose another path"
+        )
+    if error.errno == errno.EEXIST:
+        return f"{name} exists and is not a socket; choose another path"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to make the UNIX socket {name}; choose another path"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"no folder to make the UNIX socket {name} in; create it first"
+    if error.errno is None:
+        # Python's own check, before bind(2): "AF_UNIX path too long".
+        return (
+            f"the path {name} is too long for a UNIX socket "
+            f"({len(os.fsencode(name))} bytes, about 100 fit); choose a shorter one"
+        )
+    return f"cannot bind the UNIX socket {name}: {error.strerror}"
+
+
+def connectUDP(host: str, port: int) -> socket.socket:
+    """
+    Make a UDP socket that sends to one peer and hears from that peer alone.
+
+    @param host: an IPv4 or IPv6 address; an IPv6 address may carry a scope.
+
+    @param port: the peer's port, 1 to 65535.
+
+    @raise ValueError: when C{host} is not an IP address.
+
+    @raise OSError: when there is no way to it.
+    """
+    family, address = _parse(host, port)
+    with ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        sock.setblocking(False)
+        sock.connect(address)
+        undo.pop_all()
+    return sock
+
+
+def connectUNIX(path: str) -> socket.socket:
+    """
+    Make a UNIX datagram socket that sends to one peer and hears from that peer
+    alone.  It has a name of its own, without which the peer could not reply.
+
+    @param path: the peer's path, or its abstract name with an C{@} before it.
+
+    @raise OSError: when nobody listens there.
+    """
+    peer = "\0" + path[1:] if path.startswith("@") else os.path.abspath(path)
+    with ExitStack() as undo:
+        sock = undo.enter_context(_PathSocket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        sock.setblocking(False)
+        if sys.platform == "linux":
+            # The kernel picks a free abstract name; see "Autobind" in unix(7).
+            sock.bind("")
+        else:
+            sock.bind(os.path.join(tempfile.gettempdir(), f"shout-{uuid.uuid4()}"))
+        sock.connect(peer)
+        undo.pop_all()
+    return sock

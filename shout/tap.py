@@ -1,0 +1,153 @@
+"""
+From the command line of C{twistd shout} to a service.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from socket import socket
+from typing import Any, NoReturn
+
+from twisted import copyright
+from twisted.python.usage import Options as _Options
+from twisted.python.usage import UsageError
+
+import shout
+from shout.protocol import Shout, UnicodeShout
+from shout.service import ShoutService
+from shout.sockets import BindError, bindUDP, bindUNIX
+
+DEFAULT_PORT = 9999
+
+
+class Options(_Options):
+    """
+    The options of C{twistd shout} and C{twist shout}.
+    """
+
+    synopsis = "[options]"
+
+    longdesc = (
+        "Answers every datagram with its text in capitals.  Without options it "
+        f"listens on UDP port {DEFAULT_PORT} of every IPv4 and IPv6 address of "
+        "this host."
+    )
+
+    examples = f"""
+Examples:
+  twistd -n shout                          everywhere, in the foreground
+  twistd -n shout -p 4000 -i 127.0.0.1     for programs on this host alone
+  twistd -n shout -u /run/shout.sock       on a UNIX socket, and not on UDP
+  nc -u 127.0.0.1 {DEFAULT_PORT}                     ask it; or: shout hello
+"""
+
+    optFlags = [
+        [
+            "unicode",
+            None,
+            "Treat datagrams as UTF-8, and upper-case every letter and not just "
+            "a to z: straße becomes STRASSE. A reply can be up to three times "
+            "as long as what was asked.",
+        ],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.docs = {name: " ".join(doc.split()) for name, doc in self.docs.items()}
+        self["port"] = None
+        self["interfaces"] = []
+        self["unix"] = []
+
+    def opt_port(self, text: str) -> None:
+        """
+        The UDP port, 0 to 65535; 0 takes a free one. [default: 9999]
+        """
+        if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+            raise UsageError(f"--port takes a number from 0 to 65535, not {text!r}")
+        self["port"] = int(text)
+
+    opt_p = opt_port
+
+    def opt_interface(self, address: str) -> None:
+        """
+        An IPv4 or IPv6 address of this host to listen on. Can be given several
+        times. [default: all of them]
+        """
+        self["interfaces"].append(address)
+
+    opt_i = opt_interface
+
+    def opt_unix(self, path: str) -> None:
+        """
+        The path of a UNIX datagram socket to listen on; @NAME for an abstract
+        one. Can be given several times. With it, UDP is served only where
+        --port or --interface asks for it.
+        """
+        self["unix"].append(path)
+
+    opt_u = opt_unix
+
+    def opt_version(self) -> NoReturn:
+        """
+        Show the versions of shout and Twisted, and exit.
+        """
+        print(f"shout {shout.__version__} (Twisted {copyright.version})")
+        sys.exit(0)
+
+    def parseArgs(self, *args: str) -> None:
+        """
+        Take no arguments besides the options.
+        """
+        if args:
+            raise UsageError(f"unexpected argument {args[0]!r}")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse the command line.  Under C{twistd} and C{twist} what is wrong with
+        it is one line on standard error: on their own they would print all of
+        the help, and C{twistd} to standard output.
+        """
+        try:
+            super().parseOptions(options)
+        except UsageError as e:
+            if self.parent is None:
+                raise
+            sys.exit(f"shout: {e}; --help lists the options")
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        Return the help, below the synopsis.
+        """
+        return str(super().getUsage(width)) + self.examples
+
+
+def makeService(options: Options, reactor: Any = None) -> ShoutService:
+    """
+    Bind the sockets and make the service that answers at them.
+
+    The sockets are bound here, before C{twistd} daemonizes and sheds
+    privileges, so that what is wrong is said where the user sees it.
+
+    @raise SystemExit: when one of the addresses cannot be listened on.
+    """
+    try:
+        sockets = _bind(options)
+    except BindError as e:
+        sys.exit(f"shout: {e}")
+    return ShoutService(sockets, UnicodeShout if options["unicode"] else Shout, reactor)
+
+
+def _bind(options: Options) -> list[socket]:
+    port, interfaces, paths = options["port"], options["interfaces"], options["unix"]
+    with ExitStack() as undo:
+        sockets = []
+        if port is not None or interfaces or not paths:
+            sockets += bindUDP(DEFAULT_PORT if port is None else port, interfaces)
+        for sock in sockets:
+            undo.enter_context(sock)
+        for path in paths:
+            sockets.append(undo.enter_context(bindUNIX(path)))
+        undo.pop_all()
+    return sockets
