@@ -5,10 +5,11 @@ Twisted's UDP port, for sockets that are already bound or connected.
 from __future__ import annotations
 
 import os
-import socket
 from array import array
 from errno import EMSGSIZE
 from fcntl import ioctl
+from socket import AF_INET6, AF_UNIX, SO_ERROR, SO_RCVBUF, SOL_SOCKET
+from socket import socket as Socket
 from termios import FIONREAD
 from typing import Any
 
@@ -39,11 +40,15 @@ class DatagramPort(Port):
 
     maxDatagrams = 64
 
+    socket: Socket
+    _preexistingSocket: Any
+    _connectedAddr: Any
+
     # The length field of a UDP header has 16 bits (RFC 768).  What a UNIX
     # socket carries is bounded by the sender's buffer instead.
     _maxLength = 65535
 
-    def __init__(self, sock: socket.socket, protocol: DatagramProtocol, reactor: Any):
+    def __init__(self, sock: Socket, protocol: DatagramProtocol, reactor: Any):
         """
         @param sock: a bound or connected datagram socket that does not block;
             the port closes it.
@@ -54,17 +59,18 @@ class DatagramPort(Port):
         @param reactor: an L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} provider.
         """
-        super().__init__(0, protocol, reactor=reactor)
+        super().__init__(0, protocol, reactor=reactor)  # type: ignore[no-untyped-call]
         self.addressFamily = sock.family
         self._preexistingSocket = sock
 
     def _bindSocket(self) -> None:
+        assert self._preexistingSocket is not None
         self.socket = self._preexistingSocket
         self._preexistingSocket = None
-        self.fileno = self.socket.fileno
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
         self.connected = True
         host = self.socket.getsockname()
-        isUNIX = self.addressFamily == socket.AF_UNIX
+        isUNIX = self.addressFamily == AF_UNIX
         self.port = self._realPortNumber = host if isUNIX else host[1]
         try:
             peer = self.socket.getpeername()
@@ -77,9 +83,9 @@ class DatagramPort(Port):
         Return the local address.
         """
         address = self.socket.getsockname()
-        if self.addressFamily == socket.AF_UNIX:
+        if self.addressFamily == AF_UNIX:
             return UNIXAddress(os.fsencode(address))
-        if self.addressFamily == socket.AF_INET6:
+        if self.addressFamily == AF_INET6:
             return IPv6Address("UDP", *address)
         return IPv4Address("UDP", *address)
 
@@ -96,7 +102,7 @@ class DatagramPort(Port):
         """
         # Linux charges 768 bytes even for an empty datagram; see SO_RCVBUF in
         # socket(7).
-        self._read(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 256)
+        self._read(self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 256)
 
     def _read(self, maxDatagrams: int) -> None:
         for _ in range(maxDatagrams):
@@ -116,10 +122,10 @@ class DatagramPort(Port):
 
     def _receive(self) -> tuple[bytes, Any]:
         length = self._maxLength
-        if self.addressFamily == socket.AF_UNIX:
+        if self.addressFamily == AF_UNIX:
             length = max(length, _nextLength(self.socket))
         datagram, addr = self.socket.recvfrom(length)
-        return datagram, addr[:2] if self.addressFamily == socket.AF_INET6 else addr
+        return datagram, addr[:2] if self.addressFamily == AF_INET6 else addr
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
@@ -135,7 +141,7 @@ class DatagramPort(Port):
 
         @raise OSError: when the system refuses to send it.
         """
-        if self._connectedAddr or self.addressFamily != socket.AF_UNIX:
+        if self._connectedAddr or self.addressFamily != AF_UNIX:
             super().write(datagram, addr)
             return
         try:
@@ -153,8 +159,8 @@ class DatagramPort(Port):
         """
         Go on after an error that the peer or the network has caused.
         """
-        self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self.startReading()
+        self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
+        self.startReading()  # type: ignore[no-untyped-call]
         self._peerFailed()
 
     def writeConnectionLost(self, reason: Failure) -> None:
@@ -163,7 +169,7 @@ class DatagramPort(Port):
         """
 
 
-def _nextLength(sock: socket.socket) -> int:
+def _nextLength(sock: Socket) -> int:
     """
     Return the length of the next datagram, or more; see C{FIONREAD} in udp(7).
     """

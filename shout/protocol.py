@@ -61,7 +61,7 @@ class Shout(DatagramProtocol):
         except MessageLengthError:
             self.counters.drop("EMSGSIZE")
         except OSError as e:
-            self.counters.drop(errorcode.get(e.errno, "OSError"))
+            self.counters.drop(errorcode.get(e.errno or 0, "OSError"))
         else:
             self.counters.answered += 1
 

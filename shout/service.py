@@ -60,7 +60,7 @@ class ShoutService(Service):
         """
         Start to answer.
         """
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         if self._reactor is None:
             from twisted.internet import reactor
 
@@ -69,10 +69,15 @@ class ShoutService(Service):
             protocol = self._protocol()
             protocol.counters = self.counters
             port = DatagramPort(sock, protocol, self._reactor)
-            port.startListening()
+            port.startListening()  # type: ignore[no-untyped-call]
             self.ports.append(port)
-            self._log.info("listening on {address}", address=describe(sock))
-        self._log.info("try it with: {command}", command=_example(self._sockets[0]))
+        self._reactor.callWhenRunning(self._announce)
+
+    def _announce(self) -> None:
+        for port in self.ports:
+            self._log.info("listening on {address}", address=describe(port.socket))
+        for port in self.ports[:1]:
+            self._log.info("try it with: {command}", command=_example(port.socket))
 
     def stopService(self) -> Deferred[None]:
         """
@@ -80,7 +85,7 @@ class ShoutService(Service):
 
         @return: fires when they are closed.
         """
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         ports, self.ports = self.ports, []
         for port in ports:
             port.drain()

@@ -146,6 +146,8 @@ def bindUNIX(path: str) -> socket.socket:
 
     @raise BindError: when it cannot be bound; what is at the path stays.
     """
+    if path in ("", "@"):
+        raise BindError("the path of the UNIX socket is empty; give one, or @NAME")
     isAbstract = path.startswith("@")
     name = "\0" + path[1:] if isAbstract else os.path.abspath(path)
     with ExitStack() as undo:

@@ -4,6 +4,7 @@ From the command line of C{twistd shout} to a service.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -54,7 +55,7 @@ Examples:
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.docs = {name: " ".join(doc.split()) for name, doc in self.docs.items()}
         self["port"] = None
         self["interfaces"] = []
@@ -64,7 +65,7 @@ Examples:
         """
         The UDP port, 0 to 65535; 0 takes a free one. [default: 9999]
         """
-        if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
             raise UsageError(f"--port takes a number from 0 to 65535, not {text!r}")
         self["port"] = int(text)
 
@@ -110,7 +111,7 @@ Examples:
         the help, and C{twistd} to standard output.
         """
         try:
-            super().parseOptions(options)
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
         except UsageError as e:
             if self.parent is None:
                 raise

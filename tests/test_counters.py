@@ -1,0 +1,69 @@
+"""
+Tests for L{shout.counters}.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import TestCase
+
+from shout.counters import Counters
+
+
+class CountersTests(TestCase):
+    """
+    Tests for L{Counters}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.counters = Counters(self.clock.seconds)
+        self.events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.seen = 0
+
+    def logged(self) -> list[tuple[str, int]]:
+        """
+        Return what has been logged since the last call.
+        """
+        events = self.events[self.seen :]
+        self.seen = len(self.events)
+        return [(event["reason"], event["count"]) for event in events]
+
+    def test_firstDropIsLogged(self) -> None:
+        """
+        The first drop for each reason is logged at once.
+        """
+        self.counters.drop("one")
+        self.counters.drop("other")
+        self.assertEqual(self.logged(), [("one", 1), ("other", 1)])
+
+    def test_quiet(self) -> None:
+        """
+        A reason is logged at most once in 30 seconds, with the number of drops
+        since the last line.
+        """
+        self.counters.drop("reason")
+        self.logged()
+        for _ in range(299):
+            self.clock.advance(0.1)
+            self.counters.drop("reason")
+        self.assertEqual(self.logged(), [])
+        self.clock.advance(0.1)
+        self.counters.drop("reason")
+        self.assertEqual(self.logged(), [("reason", 300)])
+        self.assertEqual(self.counters.dropped, {"reason": 301})
+
+    def test_text(self) -> None:
+        """
+        The totals read as one line, with the reasons in alphabetical order.
+        """
+        self.assertEqual(str(self.counters), "received 0, answered 0, dropped 0")
+        self.counters.received = 10
+        self.counters.answered = 7
+        for reason in ("b", "a", "b"):
+            self.counters.drop(reason)
+        self.assertEqual(
+            str(self.counters), "received 10, answered 7, dropped 3 (1 a, 2 b)"
+        )

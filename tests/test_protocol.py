@@ -1,0 +1,184 @@
+"""
+Tests for L{shout.protocol}.
+"""
+
+from __future__ import annotations
+
+from errno import ENOBUFS
+from typing import Any
+
+from hypothesis import given
+from hypothesis.strategies import binary, text
+from twisted.internet.error import MessageLengthError
+from twisted.internet.testing import FakeDatagramTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout import Shout, UnicodeShout
+
+PEER = ("192.0.2.1", 4000)
+
+
+def replies(protocol: Shout, *datagrams: bytes, addr: Any = PEER) -> list[Any]:
+    """
+    Deliver datagrams to a protocol, and return what it writes.
+    """
+    transport = FakeDatagramTransport()
+    protocol.makeConnection(transport)
+    for datagram in datagrams:
+        protocol.datagramReceived(datagram, addr)
+    return list(transport.written)
+
+
+class FailingTransport(FakeDatagramTransport):
+    """
+    A transport that fails to send.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, packet: bytes, addr: Any = None) -> None:
+        raise self.error
+
+
+class ShoutTests(SynchronousTestCase):
+    """
+    Tests for L{Shout}.
+    """
+
+    def test_answersThePeer(self) -> None:
+        """
+        The reply goes to where the datagram came from.
+        """
+        self.assertEqual(replies(Shout(), b"hello"), [(b"HELLO", PEER)])
+
+    def test_oneReplyPerDatagram(self) -> None:
+        """
+        Each datagram is answered, in order, the empty one too.
+        """
+        self.assertEqual(
+            [reply for reply, _ in replies(Shout(), b"a", b"", b"b")], [b"A", b"", b"B"]
+        )
+
+    def test_everyByte(self) -> None:
+        """
+        Only the ASCII lower-case letters change.
+        """
+        everyByte = bytes(range(256))
+        [(reply, _)] = replies(Shout(), everyByte)
+        changed = [a for a, b in zip(everyByte, reply, strict=True) if a != b]
+        self.assertEqual(bytes(changed), b"abcdefghijklmnopqrstuvwxyz")
+        self.assertEqual(reply[ord("a") : ord("z") + 1], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+    @given(binary())
+    def test_keepsTheLength(self, datagram: bytes) -> None:
+        """
+        A reply is as long as what it answers, and capitals stay as they are.
+        """
+        protocol = Shout()
+        reply = protocol.transform(datagram)
+        self.assertEqual(len(reply), len(datagram))
+        self.assertEqual(protocol.transform(reply), reply)
+
+    def test_transformIsTheOneToOverride(self) -> None:
+        """
+        A subclass answers with what its own C{transform} returns.
+        """
+
+        class Reverse(Shout):
+            def transform(self, datagram: bytes) -> bytes:
+                return datagram[::-1]
+
+        self.assertEqual(replies(Reverse(), b"abc"), [(b"cba", PEER)])
+
+    def test_counts(self) -> None:
+        """
+        What is received and what is answered is counted.
+        """
+        protocol = Shout()
+        replies(protocol, b"a", b"b")
+        self.assertEqual(protocol.counters.received, 2)
+        self.assertEqual(protocol.counters.answered, 2)
+
+    def test_unnamedPeer(self) -> None:
+        """
+        A datagram from a UNIX socket without a name is counted and dropped.
+        """
+        protocol = Shout()
+        self.assertEqual(replies(protocol, b"a", addr=None), [])
+        self.assertEqual(protocol.counters.received, 1)
+        self.assertEqual(protocol.counters.answered, 0)
+        self.assertEqual(protocol.counters.dropped, {"unnamed peer": 1})
+
+    def test_sendingFails(self) -> None:
+        """
+        A reply that the system refuses to send is counted by its error, and
+        raises nothing.
+        """
+        protocol = Shout()
+        protocol.makeConnection(FailingTransport(OSError(ENOBUFS, "no buffers")))
+        protocol.datagramReceived(b"a", PEER)
+        self.assertEqual(protocol.counters.answered, 0)
+        self.assertEqual(protocol.counters.dropped, {"ENOBUFS": 1})
+
+    def test_replyTooLong(self) -> None:
+        """
+        A reply that does not fit a datagram is counted, and raises nothing.
+        """
+        protocol = Shout()
+        protocol.makeConnection(FailingTransport(MessageLengthError("too long")))
+        protocol.datagramReceived(b"a", PEER)
+        self.assertEqual(protocol.counters.dropped, {"EMSGSIZE": 1})
+
+    def test_errorInTransform(self) -> None:
+        """
+        What a subclass's C{transform} raises is the subclass's to see.
+        """
+
+        class Broken(Shout):
+            def transform(self, datagram: bytes) -> bytes:
+                raise OSError("not the network's")
+
+        protocol = Broken()
+        self.assertRaises(OSError, replies, protocol, b"a")
+        self.assertEqual(protocol.counters.dropped, {})
+
+
+class UnicodeShoutTests(SynchronousTestCase):
+    """
+    Tests for L{UnicodeShout}.
+    """
+
+    def test_letters(self) -> None:
+        """
+        Letters beyond ASCII are upper-cased as Unicode has it.
+        """
+        [(reply, _)] = replies(UnicodeShout(), "straße, ñandú, ωμέγα".encode())
+        self.assertEqual(reply.decode(), "STRASSE, ÑANDÚ, ΩΜΈΓΑ")
+
+    @given(text())
+    def test_anyText(self, original: str) -> None:
+        """
+        UTF-8 text comes back as L{str.upper} has it, at most three times as
+        long.
+        """
+        datagram = original.encode()
+        reply = UnicodeShout().transform(datagram)
+        self.assertEqual(reply.decode(), original.upper())
+        self.assertLessEqual(len(reply), 3 * len(datagram))
+
+    def test_notUTF8(self) -> None:
+        """
+        Bytes that are not UTF-8 come back unharmed amidst text in capitals.
+        """
+        datagram = b"a\xffb\xc3" + "ß".encode() + b"\x80c"
+        self.assertEqual(UnicodeShout().transform(datagram), b"A\xffB\xc3SS\x80C")
+
+    @given(binary())
+    def test_anyBytes(self, datagram: bytes) -> None:
+        """
+        No datagram raises, and upper-casing twice changes nothing more.
+        """
+        reply = UnicodeShout().transform(datagram)
+        self.assertEqual(UnicodeShout().transform(reply), reply)

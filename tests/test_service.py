@@ -1,0 +1,225 @@
+"""
+Tests for L{shout.service}.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from twisted.application.service import IService, MultiService
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from shout import Shout, ShoutService, UnicodeShout, bindUDP, bindUNIX
+from shout.sockets import connectUDP, connectUNIX
+from tests.folder import shortFolder
+
+
+def messages(observer: EventLoggingObserver) -> list[str]:
+    """
+    Return what a service has logged, as text.
+    """
+    return [
+        event["log_format"].format(**event)
+        for event in observer
+        if event["log_namespace"] == "shout.service.ShoutService"
+    ]
+
+
+class ShoutServiceTests(TestCase):
+    """
+    Tests for L{ShoutService}, with a reactor that does nothing by itself.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.reactor.run()
+        self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+
+    def service(
+        self, sockets: list[socket.socket], protocol: type[Shout] = Shout
+    ) -> ShoutService:
+        """
+        Start a service; it is stopped when the test ends.
+        """
+        service = ShoutService(sockets, protocol, self.reactor)
+        service.startService()
+        self.addCleanup(self.stop, service)
+        return service
+
+    def stop(self, service: ShoutService) -> None:
+        """
+        Stop a service at once.
+        """
+        stopped = service.stopService()
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+
+    def client(self, sock: socket.socket) -> socket.socket:
+        """
+        Return a socket that is connected to one of the service's.
+        """
+        address = sock.getsockname()
+        if sock.family == socket.AF_UNIX:
+            client = connectUNIX(address)
+        else:
+            client = connectUDP(*address[:2])
+        self.addCleanup(client.close)
+        return client
+
+    def visit(self) -> None:
+        """
+        Do what a reactor does when something has arrived.
+        """
+        for reader in self.reactor.getReaders():
+            reader.doRead()
+
+    def test_interface(self) -> None:
+        """
+        It is a service, and can be the child of another.
+        """
+        service = ShoutService([])
+        verifyObject(IService, service)
+        parent = MultiService()
+        service.setServiceParent(parent)
+        self.assertEqual(list(parent), [service])
+
+    def test_answersAtEverySocket(self) -> None:
+        """
+        Datagrams are answered at every socket, of each family.
+        """
+        sockets = bindUDP(0, ["127.0.0.1", "::1"])
+        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        clients = [self.client(sock) for sock in sockets]
+        service = self.service(sockets)
+        for client in clients:
+            client.send(b"hello")
+        self.visit()
+        self.assertEqual([client.recv(100) for client in clients], [b"HELLO"] * 3)
+        self.assertEqual(service.counters.received, 3)
+        self.assertEqual(service.counters.answered, 3)
+
+    def test_protocol(self) -> None:
+        """
+        What answers can be chosen.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        client = self.client(sock)
+        self.service([sock], UnicodeShout)
+        client.send("straße".encode())
+        self.visit()
+        self.assertEqual(client.recv(100), b"STRASSE")
+
+    def test_announces(self) -> None:
+        """
+        Once the reactor runs every address is logged with the port really
+        bound, and then a command to try it with.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        sockets = [*bindUDP(0), bindUNIX(path)]
+        port = sockets[0].getsockname()[1]
+        self.service(sockets)
+        self.assertEqual(
+            messages(self.log),
+            [
+                f"listening on UDP 0.0.0.0:{port}",
+                f"listening on UDP [::]:{port}",
+                f"listening on UNIX {path}",
+                f"try it with: nc -u 127.0.0.1 {port}",
+            ],
+        )
+
+    def test_announcesUNIX(self) -> None:
+        """
+        A UNIX socket is tried with the client.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        self.service([bindUNIX(path)])
+        self.assertEqual(
+            messages(self.log)[-1], f"try it with: shout --unix {path} hello"
+        )
+
+    def test_announcesOneAddress(self) -> None:
+        """
+        A service at one address alone is tried there.
+        """
+        [sock] = bindUDP(0, ["::1"])
+        port = sock.getsockname()[1]
+        self.service([sock])
+        self.assertEqual(messages(self.log)[-1], f"try it with: nc -u ::1 {port}")
+
+    def test_stopAnswersWhatHasArrived(self) -> None:
+        """
+        On stop what has arrived is answered before the sockets are closed.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        client = self.client(sock)
+        service = self.service([sock])
+        for number in range(200):
+            client.send(b"q%d" % number)
+        self.stop(service)
+        replies = [client.recv(100) for _ in range(200)]
+        self.assertEqual(replies, [b"Q%d" % number for number in range(200)])
+        self.assertEqual(sock.fileno(), -1)
+
+    def test_stopRemovesPaths(self) -> None:
+        """
+        On stop the path of a UNIX socket is removed.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        self.stop(self.service([bindUNIX(path)]))
+        self.assertFalse(os.path.lexists(path))
+
+    def test_totals(self) -> None:
+        """
+        On stop the totals are logged, with what was dropped and why.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        sock = bindUNIX(path)
+        client = self.client(sock)
+        service = self.service([sock])
+        client.send(b"x")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unnamed:
+            unnamed.sendto(b"x", path)
+        self.stop(service)
+        self.assertEqual(
+            messages(self.log)[-1],
+            "stopped: received 2, answered 1, dropped 1 (1 unnamed peer)",
+        )
+
+    def test_vanishedPeer(self) -> None:
+        """
+        A UNIX peer that is gone before it is answered is counted.
+        """
+        sock = bindUNIX(os.path.join(shortFolder(self), "s"))
+        service = self.service([sock])
+        with self.client(sock) as client:
+            client.send(b"x")
+        self.visit()
+        self.assertEqual(service.counters.dropped, {"ECONNREFUSED": 1})
+        self.assertEqual(self.reactor.getReaders(), service.ports)
+
+
+class RunningShoutServiceTests(TestCase):
+    """
+    Tests for L{ShoutService} in a reactor that runs.
+    """
+
+    async def test_answers(self) -> None:
+        """
+        Without a reactor handed in the global one is used.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        service = ShoutService([sock], Shout)
+        service.startService()
+        self.addCleanup(service.stopService)
+        with connectUDP(*sock.getsockname()) as client:
+            client.send(b"hello")
+            while not service.counters.answered:
+                await deferLater(reactor, 0)
+            self.assertEqual(client.recv(100), b"HELLO")

@@ -1,0 +1,367 @@
+"""
+Tests for L{shout.sockets}.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from contextlib import closing
+from errno import EADDRNOTAVAIL, EAFNOSUPPORT
+from typing import Any
+from unittest import skipUnless
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout import BindError, bindUDP, bindUNIX
+from shout.sockets import connectUDP, connectUNIX, describe
+from tests.folder import shortFolder
+
+ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+class BindUDPTests(SynchronousTestCase):
+    """
+    Tests for L{bindUDP}.
+    """
+
+    def bind(self, *args: Any, **kwargs: Any) -> list[socket.socket]:
+        """
+        Bind sockets that are closed when the test ends.
+        """
+        sockets = bindUDP(*args, **kwargs)
+        for sock in sockets:
+            self.addCleanup(sock.close)
+        return sockets
+
+    def explanation(self, *args: Any, **kwargs: Any) -> str:
+        """
+        Fail to bind, and return the one line that says why.
+        """
+        message = str(self.assertRaises(BindError, self.bind, *args, **kwargs))
+        self.assertNotIn("\n", message)
+        return message
+
+    def test_everywhere(self) -> None:
+        """
+        Without interfaces, all IPv4 and all IPv6 addresses are bound, at one
+        port.
+        """
+        v4, v6 = self.bind(0)
+        self.assertEqual(v4.getsockname()[0], "0.0.0.0")
+        self.assertEqual(v6.getsockname()[0], "::")
+        self.assertEqual(v4.getsockname()[1], v6.getsockname()[1])
+        self.assertNotEqual(v4.getsockname()[1], 0)
+
+    def test_doesNotBlock(self) -> None:
+        """
+        The sockets do not block, and are not inherited by child processes.
+        """
+        for sock in self.bind(0):
+            self.assertFalse(sock.getblocking())
+            self.assertFalse(sock.get_inheritable())
+
+    def test_oneAddress(self) -> None:
+        """
+        An interface is bound alone; one that is named twice, once.
+        """
+        [sock] = self.bind(0, ["127.0.0.1", "127.0.0.1"])
+        self.assertEqual(sock.getsockname()[0], "127.0.0.1")
+
+    def test_severalAddresses(self) -> None:
+        """
+        Every interface that is named is bound.
+        """
+        v4, v6 = self.bind(0, ["127.0.0.1", "::1"])
+        self.assertEqual(v4.family, socket.AF_INET)
+        self.assertEqual(v6.family, socket.AF_INET6)
+
+    def test_withoutIPv6(self) -> None:
+        """
+        Where the host has no IPv6, everywhere is all of IPv4; asked for by its
+        address, IPv6 is an error.
+        """
+        for number in (EAFNOSUPPORT, EADDRNOTAVAIL):
+
+            class NoIPv6(socket.socket):
+                def bind(self, address: Any) -> None:
+                    if self.family == socket.AF_INET6:
+                        raise OSError(number, os.strerror(number))  # noqa: B023
+                    super().bind(address)
+
+            self.patch(socket, "socket", NoIPv6)
+            [sock] = self.bind(0)
+            self.assertEqual(sock.family, socket.AF_INET)
+            self.assertIn("::", self.explanation(0, ["::"]))
+
+    def test_inUse(self) -> None:
+        """
+        A port in use is said to be, and what was bound before it is released.
+        """
+        [taken] = self.bind(0, ["127.0.0.1"])
+        port = taken.getsockname()[1]
+        message = self.explanation(port, ["127.0.0.2", "127.0.0.1"])
+        self.assertIn(f"127.0.0.1:{port} is already in use", message)
+        self.bind(port, ["127.0.0.2"])
+
+    def test_outOfRange(self) -> None:
+        """
+        A port number beyond 16 bits is out of range.
+        """
+        for port in (-1, 65536):
+            self.assertIn("out of range", self.explanation(port))
+
+    def test_notAnAddress(self) -> None:
+        """
+        Anything but an IP address is not one, and no name server is asked.
+        """
+        for text in ("localhost", "", "1", "127.1", "fe80::1%no-such-interface"):
+            self.assertIn("is not an IP address", self.explanation(0, [text]))
+
+    def test_notOfThisHost(self) -> None:
+        """
+        The address of another host cannot be bound (192.0.2.0/24 and 2001:db8::/32
+        are for documentation: RFC 5737, RFC 3849).
+        """
+        for address in ("192.0.2.77", "2001:db8::77"):
+            message = self.explanation(0, [address])
+            self.assertIn(f"{address} is not an address of this host", message)
+
+    @skipUnless(ISROOT, "shedding privileges needs root")
+    def test_privilegedPort(self) -> None:
+        """
+        A privileged port without the privilege is said to want one.
+        """
+        limit = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+        if os.path.exists(limit):
+            with open(limit) as f:
+                if int(f.read()) < 2:
+                    self.skipTest("no port is privileged here")
+        os.seteuid(65534)
+        self.addCleanup(os.seteuid, 0)
+        self.assertIn("no permission", self.explanation(1, ["127.0.0.1"]))
+
+
+class BindUNIXTests(SynchronousTestCase):
+    """
+    Tests for L{bindUNIX}.
+    """
+
+    def setUp(self) -> None:
+        self.folder = shortFolder(self)
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.folder)
+        self.path = os.path.join(self.folder, "s")
+
+    def bind(self, path: str) -> socket.socket:
+        """
+        Bind a socket that is closed when the test ends.
+        """
+        sock = bindUNIX(path)
+        self.addCleanup(sock.close)
+        return sock
+
+    def explanation(self, path: str) -> str:
+        """
+        Fail to bind, and return the one line that says why.
+        """
+        message = str(self.assertRaises(BindError, self.bind, path))
+        self.assertNotIn("\n", message)
+        return message
+
+    def test_relativePath(self) -> None:
+        """
+        A relative path is bound as an absolute one.
+        """
+        self.assertEqual(self.bind("s").getsockname(), self.path)
+
+    def test_everyUserMayWrite(self) -> None:
+        """
+        Every user may write to the socket, whatever the umask.
+        """
+        self.addCleanup(os.umask, os.umask(0o077))
+        self.bind("s")
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o666)
+
+    def test_doesNotBlock(self) -> None:
+        """
+        The socket does not block.
+        """
+        self.assertFalse(self.bind("s").getblocking())
+
+    def test_removed(self) -> None:
+        """
+        Closing the socket removes the path.
+        """
+        sock = self.bind("s")
+        sock.close()
+        self.assertFalse(os.path.lexists(self.path))
+        sock.close()
+
+    def test_somebodyElses(self) -> None:
+        """
+        Closing the socket leaves what others have put at the path since.
+        """
+        sock = self.bind("s")
+        os.rename(self.path, self.path + "moved")
+        with open(self.path, "w"):
+            sock.close()
+        self.assertTrue(os.path.isfile(self.path))
+
+    def test_leftover(self) -> None:
+        """
+        A path that a killed server has left behind is taken over.
+        """
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as killed:
+            killed.bind(self.path)
+        self.assertTrue(os.path.exists(self.path))
+        self.assertEqual(self.bind("s").getsockname(), self.path)
+
+    def test_alive(self) -> None:
+        """
+        A path that somebody listens on is in use, and goes on working.
+        """
+        alive = self.bind("s")
+        self.assertIn("already in use", self.explanation("s"))
+        with closing(connectUNIX("s")) as client:
+            client.send(b"still here")
+        self.assertEqual(alive.recv(100), b"still here")
+
+    def test_aliveAndConnected(self) -> None:
+        """
+        A path whose socket hears from one peer alone is in use.
+        """
+        alive = self.bind("s")
+        alive.connect(self.bind("peer").getsockname())
+        self.assertIn("already in use", self.explanation("s"))
+
+    def test_aliveStream(self) -> None:
+        """
+        A path of a listening stream socket is in use.
+        """
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as stream:
+            stream.bind(self.path)
+            stream.listen()
+            self.assertIn("already in use", self.explanation("s"))
+
+    def test_notASocket(self) -> None:
+        """
+        A file, a folder and a symbolic link are no sockets, and are left
+        unharmed.
+        """
+        with open("file", "w") as f:
+            f.write("precious")
+        os.mkdir("folder")
+        os.symlink("nowhere", "link")
+        for name in ("file", "folder", "link"):
+            self.assertIn("is not a socket", self.explanation(name))
+        with open("file") as f:
+            self.assertEqual(f.read(), "precious")
+        self.assertTrue(os.path.islink("link"))
+
+    def test_noFolder(self) -> None:
+        """
+        A path in a folder that does not exist wants the folder created.
+        """
+        self.assertIn("create it first", self.explanation("none/s"))
+
+    def test_tooLong(self) -> None:
+        """
+        A path that does not fit a socket address is said to be too long, with
+        its length.
+        """
+        message = self.explanation("x" * 200)
+        self.assertIn("too long", message)
+        self.assertIn(f"{len(self.folder) + 201} bytes", message)
+
+    def test_empty(self) -> None:
+        """
+        No path is no place for a socket.
+        """
+        self.assertIn("is empty", self.explanation(""))
+
+    @skipUnless(ISROOT, "shedding privileges needs root")
+    def test_unwritable(self) -> None:
+        """
+        A folder that may not be written to is said so.
+        """
+        os.chmod(self.folder, 0o755)
+        os.seteuid(65534)
+        self.addCleanup(os.seteuid, 0)
+        self.assertIn("no permission", self.explanation(self.path))
+
+    @skipUnless(sys.platform == "linux", "abstract names exist on Linux alone")
+    def test_abstract(self) -> None:
+        """
+        A name with an C{@} before it is bound as an abstract one.
+        """
+        name = f"shout-test-{os.getpid()}"
+        sock = self.bind("@" + name)
+        self.assertEqual(sock.getsockname(), b"\0" + name.encode())
+        self.assertIn(f"@{name} is already in use", self.explanation("@" + name))
+
+
+class ConnectTests(SynchronousTestCase):
+    """
+    Tests for L{connectUDP} and L{connectUNIX}.
+    """
+
+    def test_hearsFromThePeerAlone(self) -> None:
+        """
+        A connected socket receives from its peer and from nobody else.
+        """
+        for address in ("127.0.0.1", "::1"):
+            server, stranger = bindUDP(0, [address]) + bindUDP(0, [address])
+            client = connectUDP(*server.getsockname()[:2])
+            for sock in (server, stranger, client):
+                self.addCleanup(sock.close)
+            stranger.sendto(b"forged", client.getsockname())
+            server.sendto(b"reply", client.getsockname())
+            self.assertEqual(client.recv(100), b"reply")
+            self.assertRaises(BlockingIOError, client.recv, 100)
+
+    def test_UNIXHasAName(self) -> None:
+        """
+        A connected UNIX socket has a name that the peer can reply to.
+        """
+        with bindUNIX(os.path.join(shortFolder(self), "s")) as server:
+            client = connectUNIX(server.getsockname())
+            self.addCleanup(client.close)
+            client.send(b"x")
+            self.assertEqual(server.recvfrom(100), (b"x", client.getsockname()))
+
+    def test_nobodyThere(self) -> None:
+        """
+        Connecting to a UNIX path at which nobody listens fails.
+        """
+        self.assertRaises(
+            FileNotFoundError, connectUNIX, os.path.join(shortFolder(self), "s")
+        )
+
+
+class DescribeTests(SynchronousTestCase):
+    """
+    Tests for L{describe}.
+    """
+
+    def test_describe(self) -> None:
+        """
+        An address is written as people write it, with its port.
+        """
+        v4, v6 = bindUDP(0)
+        with v4, v6:
+            port = v4.getsockname()[1]
+            self.assertEqual(describe(v4), f"UDP 0.0.0.0:{port}")
+            self.assertEqual(describe(v6), f"UDP [::]:{port}")
+        with bindUNIX(os.path.join(shortFolder(self), "s")) as sock:
+            self.assertEqual(describe(sock), f"UNIX {sock.getsockname()}")
+
+    @skipUnless(sys.platform == "linux", "abstract names exist on Linux alone")
+    def test_abstract(self) -> None:
+        """
+        An abstract name is written with an C{@}.
+        """
+        with bindUNIX(f"@shout-{os.getpid()}") as sock:
+            self.assertEqual(describe(sock), f"UNIX @shout-{os.getpid()}")

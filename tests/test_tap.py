@@ -1,0 +1,249 @@
+"""
+Tests for L{shout.tap}.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import StringIO
+from typing import Any
+
+from twisted.application.service import IServiceMaker
+from twisted.internet.testing import MemoryReactorClock
+from twisted.plugin import IPlugin, getPlugins
+from twisted.python.usage import Options as ParentOptions
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+import shout
+from shout import Shout, ShoutService, UnicodeShout
+from shout.sockets import bindUDP, describe
+from shout.tap import Options, makeService
+from tests.folder import shortFolder
+
+
+def parse(*args: str) -> Options:
+    """
+    Parse a command line.
+    """
+    options = Options()
+    options.parseOptions(args)
+    return options
+
+
+class OptionsTests(SynchronousTestCase):
+    """
+    Tests for L{Options}.
+    """
+
+    def test_defaults(self) -> None:
+        """
+        Without options nothing in particular is asked for.
+        """
+        options = parse()
+        self.assertEqual(
+            (options["port"], options["interfaces"], options["unix"]), (None, [], [])
+        )
+        self.assertFalse(options["unicode"])
+
+    def test_shortAndLong(self) -> None:
+        """
+        Short and long names mean the same, and addresses can be repeated.
+        """
+        for port, interface, unix in (
+            ("--port", "--interface", "--unix"),
+            ("-p", "-i", "-u"),
+        ):
+            options = parse(
+                port, "4000", interface, "127.0.0.1", interface, "::1", unix, "a",
+                unix, "b",
+            )  # fmt: skip
+            self.assertEqual(options["port"], 4000)
+            self.assertEqual(options["interfaces"], ["127.0.0.1", "::1"])
+            self.assertEqual(options["unix"], ["a", "b"])
+
+    def test_instancesAreApart(self) -> None:
+        """
+        One command line leaves nothing behind for the next.
+        """
+        parse("-i", "127.0.0.1")
+        self.assertEqual(parse()["interfaces"], [])
+
+    def test_badPort(self) -> None:
+        """
+        A port is a decimal number of 16 bits.
+        """
+        for text in ("x", "", "-1", "65536", "1e3", "٤٢", "9" * 5000, " 1"):
+            error = self.assertRaises(UsageError, parse, "--port", text)
+            self.assertIn("0 to 65535", str(error))
+
+    def test_unexpectedArgument(self) -> None:
+        """
+        Arguments besides the options are an error that names the first.
+        """
+        error = self.assertRaises(UsageError, parse, "9999")
+        self.assertIn("'9999'", str(error))
+
+    def test_oneLineUnderTwistd(self) -> None:
+        """
+        As the options of a subcommand, what is wrong ends the process with one
+        line that also says how to get help.
+        """
+
+        class Parent(ParentOptions):
+            subCommands = [("shout", None, Options, "")]
+
+        for args in (["-p", "x"], ["--nonsense"], ["word"], ["-p"]):
+            error = self.assertRaises(
+                SystemExit, Parent().parseOptions, ["shout", *args]
+            )
+            self.assertIsInstance(error.code, str)
+            self.assertNotIn("\n", error.code)
+            self.assertTrue(error.code.startswith("shout: "))
+            self.assertIn("--help", error.code)
+
+    def test_help(self) -> None:
+        """
+        The help names every option, says what the defaults are, gives examples
+        and fits a terminal.
+        """
+        text = str(Options())
+        for option in ("--port", "--interface", "--unix", "--unicode", "--version"):
+            self.assertIn(option, text)
+        self.assertIn("[default: 9999]", " ".join(text.split()))
+        self.assertIn("twistd -n shout -p 4000 -i 127.0.0.1", text)
+        self.assertLessEqual(max(map(len, text.splitlines())), 80)
+
+    def test_version(self) -> None:
+        """
+        The version is printed, and the process ends well.
+        """
+        self.patch(sys, "stdout", output := StringIO())
+        error = self.assertRaises(SystemExit, parse, "--version")
+        self.assertEqual(error.code, 0)
+        self.assertIn(f"shout {shout.__version__} ", output.getvalue())
+
+
+class MakeServiceTests(SynchronousTestCase):
+    """
+    Tests for L{makeService}.
+    """
+
+    def listening(self, *args: str) -> list[str]:
+        """
+        Make and start a service, stop it again, and return what it had bound.
+        """
+        reactor = MemoryReactorClock()
+        service = makeService(parse(*args), reactor)
+        self.assertIsInstance(service, ShoutService)
+        service.startService()
+        addresses = [describe(port.socket) for port in service.ports]
+        self.protocols = [port.protocol for port in service.ports]
+        stopped = service.stopService()
+        reactor.advance(0)
+        self.successResultOf(stopped)
+        return addresses
+
+    def failure(self, *args: str) -> str:
+        """
+        Fail to make a service, and return the one line that says why.
+        """
+        error = self.assertRaises(SystemExit, self.listening, *args)
+        self.assertIsInstance(error.code, str)
+        self.assertNotIn("\n", error.code)
+        self.assertTrue(error.code.startswith("shout: "))
+        return str(error.code)
+
+    def test_everywhere(self) -> None:
+        """
+        UDP is served everywhere unless an address is given.
+        """
+        v4, v6 = self.listening("-p", "0")
+        self.assertRegex(v4, r"^UDP 0\.0\.0\.0:\d+$")
+        self.assertRegex(v6, r"^UDP \[::\]:\d+$")
+
+    def test_defaultPort(self) -> None:
+        """
+        The port is 9999 unless another is given.
+        """
+        # An address of the loopback that nothing else is likely to use.
+        self.assertEqual(
+            self.listening("-i", "127.99.99.99"), ["UDP 127.99.99.99:9999"]
+        )
+
+    def test_UNIXAlone(self) -> None:
+        """
+        With a UNIX socket alone no UDP is served.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        self.assertEqual(self.listening("-u", path), [f"UNIX {path}"])
+
+    def test_UNIXAndUDP(self) -> None:
+        """
+        With a port or an interface besides, UDP is served too.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        self.assertEqual(len(self.listening("-u", path, "-p", "0")), 3)
+        addresses = self.listening("-u", path, "-i", "127.99.99.99")
+        self.assertEqual(addresses, ["UDP 127.99.99.99:9999", f"UNIX {path}"])
+
+    def test_unicode(self) -> None:
+        """
+        C{--unicode} chooses the protocol.
+        """
+        self.listening("-p", "0", "-i", "127.0.0.1")
+        self.assertEqual([type(p) for p in self.protocols], [Shout])
+        self.listening("-p", "0", "-i", "127.0.0.1", "--unicode")
+        self.assertEqual([type(p) for p in self.protocols], [UnicodeShout])
+
+    def test_inUse(self) -> None:
+        """
+        A port in use ends the process with one line.
+        """
+        [taken] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(taken.close)
+        port = str(taken.getsockname()[1])
+        self.assertIn("in use", self.failure("-p", port, "-i", "127.0.0.1"))
+
+    def test_nothingIsLeft(self) -> None:
+        """
+        When one address cannot be bound, what was bound before is released.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        self.failure("-u", path, "-u", "/nowhere/s")
+        self.assertFalse(os.path.exists(path))
+
+    def test_notAnAddress(self) -> None:
+        """
+        An interface that is no address ends the process with one line.
+        """
+        self.assertIn("'localhost'", self.failure("-i", "localhost"))
+
+
+class PluginTests(SynchronousTestCase):
+    """
+    Tests for the plugin.
+    """
+
+    def plugin(self) -> Any:
+        """
+        Find the plugin as C{twistd} does.
+        """
+        [found] = [p for p in getPlugins(IServiceMaker) if p.tapname == "shout"]
+        return found
+
+    def test_interfaces(self) -> None:
+        """
+        It is a plugin that makes a service.
+        """
+        verifyObject(IServiceMaker, self.plugin())
+        verifyObject(IPlugin, self.plugin())
+
+    def test_leadsToTheTap(self) -> None:
+        """
+        Its options and its service are those of L{shout.tap}.
+        """
+        self.assertIs(self.plugin().options, Options)
+        self.assertIs(self.plugin().makeService, makeService)
