@@ -17,6 +17,7 @@ from zope.interface.verify import verifyObject
 
 from shout import Shout, ShoutService, UnicodeShout, bindUDP, bindUNIX
 from shout.sockets import connectUDP, connectUNIX
+from tests.asynccase import AsyncCase
 from tests.folder import shortFolder
 
 
@@ -205,7 +206,7 @@ class ShoutServiceTests(TestCase):
         self.assertEqual(self.reactor.getReaders(), service.ports)
 
 
-class RunningShoutServiceTests(TestCase):
+class RunningShoutServiceTests(AsyncCase):
     """
     Tests for L{ShoutService} in a reactor that runs.
     """

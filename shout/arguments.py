@@ -1,0 +1,169 @@
+"""
+The command line of C{shout}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from twisted import copyright
+
+import shout
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 9999
+
+DESCRIPTION = """\
+Send text to a shout server and print what it answers: the text in capitals.
+Without text, every line of standard input is sent as one datagram, typed or
+piped, and each reply is printed as it comes.
+
+  shout hello world               prints HELLO WORLD
+  shout                           answers what you type; Ctrl-D ends it
+  shout < lines.txt               asks about every line of a file
+  shout -H example.com -p 4000 hi
+  twistd -n shout                 starts a server to ask
+"""
+
+EPILOG = """\
+The exit status is 0 when everything was answered correctly, 1 when something
+was not answered, refused, or answered wrongly, and 2 when the command line is
+wrong or the name of the host is unknown.
+"""
+
+
+class UsageError(Exception):
+    """
+    The command line is wrong.  The message is one line for the user.
+    """
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """
+    Read a command line.
+
+    @param arguments: the words after the name of the command.
+
+    @return: the options by name, with C{text} being L{None} when there is none.
+
+    @raise UsageError: when something is wrong with it.
+
+    @raise SystemExit: when it asks for the help or the version, after that is
+        printed.
+    """
+    parser = _Parser(
+        prog="shout",
+        usage="shout [options] [text ...]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    option = parser.add_argument
+    family = parser.add_mutually_exclusive_group().add_argument
+    option("text", nargs="*", help=argparse.SUPPRESS)
+    option(
+        "-H",
+        "--host",
+        help=f"a name, an IPv4 or an IPv6 address [{DEFAULT_HOST}]",
+    )
+    option(
+        "-p",
+        "--port",
+        type=_number("--port", "a number", int, 1, 65535),
+        help=f"the UDP port [{DEFAULT_PORT}]",
+    )
+    option(
+        "-u",
+        "--unix",
+        metavar="PATH",
+        help="ask at a UNIX socket instead; @NAME for an abstract one",
+    )
+    for name, constant in (("-4", socket.AF_INET), ("-6", socket.AF_INET6)):
+        family(
+            name,
+            dest="family",
+            action="store_const",
+            const=constant,
+            default=socket.AF_UNSPEC,
+            help=f"use the IPv{name[1]} addresses of the host alone",
+        )
+    option(
+        "-t",
+        "--timeout",
+        metavar="SECONDS",
+        type=_number("--timeout", "a number of seconds", float, 0.001, 86400),
+        default=1.0,
+        help="how long to wait for a reply before trying again [1]",
+    )
+    option(
+        "-r",
+        "--retries",
+        metavar="NUMBER",
+        type=_number("--retries", "a number", int, 0, 1000),
+        default=2,
+        help="how many times to try again [2]",
+    )
+    option(
+        "--unicode",
+        action="store_true",
+        help="expect what a server with --unicode answers: STRASSE for straße",
+    )
+    option(
+        "--version",
+        action="version",
+        version=f"shout {shout.__version__} (Twisted {copyright.version})",
+        help="show the versions of shout and Twisted",
+    )
+    option("-h", "--help", action="help", help="show this")
+
+    words = list(arguments)
+    rest = None
+    if "--" in words:
+        end = words.index("--")
+        words, rest = words[:end], words[end + 1 :]
+    options, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        raise UsageError(
+            f"unknown option {unknown[0]!r}; --help lists the options, "
+            "and text that starts with - goes after --"
+        )
+    if options.unix is not None:
+        if options.host or options.port or options.family:
+            raise UsageError("--unix goes without --host, --port, -4 and -6")
+        if not options.unix:
+            raise UsageError("--unix takes a path")
+    options.host = DEFAULT_HOST if options.host is None else options.host
+    options.port = options.port or DEFAULT_PORT
+    words = options.text + (rest or [])
+    options.text = os.fsencode(" ".join(words)) if words else None
+    return options
+
+
+def _number(
+    name: str, kind: str, convert: Callable[[str], float], low: float, high: float
+) -> Callable[[str], float]:
+    """
+    Make what turns the value of an option into a number.
+    """
+
+    def number(text: str) -> float:
+        # What is not ASCII or has underscores is a number to Python alone.
+        with suppress(ValueError):
+            value = convert(text)
+            if low <= value <= high and text.isascii() and "_" not in text:
+                return value
+        raise UsageError(f"{name} takes {kind} from {low} to {high}, not {text!r}")
+
+    return number

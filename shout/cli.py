@@ -1,0 +1,135 @@
+"""
+The C{shout} command.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from shout.arguments import DEFAULT_PORT, UsageError, parse
+from shout.client import AskError, Refused, UnknownHost, connect
+from shout.conversation import Conversation
+from shout.lines import Input, Output
+from shout.protocol import Shout, UnicodeShout
+
+
+async def converse(options: Namespace, reactor: Any) -> int:
+    """
+    Ask what the user wants to ask.
+
+    @param options: as L{parse} returns them.
+
+    @param reactor: an L{IReactorFDSet
+        <twisted.internet.interfaces.IReactorFDSet>} provider.
+
+    @return: the exit status.
+    """
+    command = "twistd -n shout"
+    if options.unix is not None:
+        command += f" --unix {options.unix}"
+    elif options.port != DEFAULT_PORT:
+        command += f" --port {options.port}"
+    hint = f"start one with: {command}"
+    # A UNIX socket queues no more than net.unix.max_dgram_qlen, usually 10.
+    conversation = Conversation(complain, hint, 64 if options.unix is None else 8)
+    try:
+        client = await connect(
+            options.host,
+            options.port,
+            unix=options.unix,
+            family=options.family,
+            timeout=options.timeout,
+            retries=options.retries,
+            transform=(UnicodeShout() if options.unicode else Shout()).transform,
+            stray=conversation.strayed,
+            reactor=reactor,
+        )
+    except Refused as e:
+        complain(f"{e} ({hint})")
+        return 1
+    except UnknownHost as e:
+        complain(str(e))
+        return 2
+    except AskError as e:
+        complain(str(e))
+        return 1
+    output = Output(1, conversation.outputEnded, reactor)
+    if options.text is not None:
+        conversation.say(client, output, options.text)
+    else:
+        if os.isatty(0):
+            complain(f"what you type is sent to {client.peer}; Ctrl-D ends it")
+        received, ended = conversation.inputReceived, conversation.inputEnded
+        conversation.read(client, output, Input(0, received, ended, reactor))
+    try:
+        return await conversation.done
+    finally:
+        await client.close()
+
+
+def complain(message: str) -> None:
+    """
+    Print one line to standard error.
+    """
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"shout: {message}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    @param arguments: the words after its name; by default those that the
+        program was started with.
+
+    @return: the exit status.
+    """
+    _fillDescriptors()
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+    except UsageError as e:
+        complain(str(e))
+        return 2
+    # Ctrl-C ends the process as it ends most others, so that a shell's loop
+    # around it ends too, and not with a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    reactor: Any
+    from twisted.internet import reactor
+
+    results: list[int | Failure] = []
+
+    def start() -> None:
+        conversing = Deferred.fromCoroutine(converse(options, reactor))
+        conversing.addBoth(results.append)
+        conversing.addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(start)
+    reactor.run(installSignalHandlers=False)
+    (result,) = results
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
+
+
+def _fillDescriptors() -> None:
+    """
+    Open those of the first three descriptors that are closed, so that no socket
+    becomes standard output.  There is nothing to read, and writing fails.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)

@@ -1,0 +1,270 @@
+"""
+Asking a shout server from other programs.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import gatherResults, maybeDeferred
+
+from shout.asking import (
+    AskError,
+    Asking,
+    NoAnswer,
+    Refused,
+    TooLong,
+    UnknownHost,
+    Unreachable,
+    WrongAnswer,
+)
+from shout.port import DatagramPort
+from shout.resolve import resolve
+from shout.sockets import connectUDP, connectUNIX
+
+__all__ = [
+    "AskError",
+    "Client",
+    "NoAnswer",
+    "Refused",
+    "TooLong",
+    "UnknownHost",
+    "Unreachable",
+    "WrongAnswer",
+    "ask",
+    "connect",
+]
+
+
+async def ask(
+    datagram: bytes,
+    host: str = "127.0.0.1",
+    port: int = 9999,
+    *,
+    unix: str | None = None,
+    family: int = socket.AF_UNSPEC,
+    timeout: float = 1.0,
+    retries: int = 2,
+    transform: Callable[[bytes], bytes] = bytes.upper,
+    reactor: Any = None,
+) -> bytes:
+    """
+    Ask a shout server once.
+
+    @param datagram: the payload to send, which may be empty.
+
+    @param host: a name, an IPv4 address or an IPv6 address.
+
+    @param port: the UDP port, 1 to 65535.
+
+    @param unix: the path of a UNIX socket, or its abstract name with an C{@}
+        before it, to ask there instead of at C{host} and C{port}.
+
+    @param family: L{socket.AF_INET} or L{socket.AF_INET6}, to use the addresses
+        of one family only.
+
+    @param timeout: how long one try waits for the reply, in seconds.  To look
+        up a name is not part of it.
+
+    @param retries: how many times the datagram is sent again when no reply
+        comes.
+
+    @param transform: what the server does to a datagram, which says what the
+        reply has to be; for a subclass of L{Shout<shout.protocol.Shout>} its
+        C{transform}.
+
+    @param reactor: an L{IReactorFDSet
+        <twisted.internet.interfaces.IReactorFDSet>} provider; by default the
+        global one.
+
+    @return: the reply.
+
+    @raise NoAnswer: when no reply came to any try.
+
+    @raise Refused: when nothing is listening there.
+
+    @raise WrongAnswer: when a reply came that is not the right one.
+
+    @raise AskError: when it cannot be asked: L{UnknownHost}, L{Unreachable} or
+        L{TooLong}.
+
+    @raise ValueError: when C{port}, C{timeout} or C{retries} is out of range.
+    """
+    client = await connect(
+        host,
+        port,
+        unix=unix,
+        family=family,
+        timeout=timeout,
+        retries=retries,
+        transform=transform,
+        reactor=reactor,
+    )
+    try:
+        return await client.ask(datagram)
+    finally:
+        await client.close()
+
+
+async def connect(
+    host: str = "127.0.0.1",
+    port: int = 9999,
+    *,
+    unix: str | None = None,
+    family: int = socket.AF_UNSPEC,
+    timeout: float = 1.0,
+    retries: int = 2,
+    transform: Callable[[bytes], bytes] = bytes.upper,
+    stray: Callable[[bytes], None] = lambda reply: None,
+    reactor: Any = None,
+) -> Client:
+    """
+    Make a client that asks a shout server any number of times.  The parameters
+    are those of L{ask}, and one more.
+
+    @param stray: called with a reply that comes when none is awaited, and that
+        is not the late duplicate of one that was.
+
+    @raise UnknownHost: when C{host} leads to no address.
+
+    @raise Refused: when there is no UNIX socket at C{unix}.
+
+    @raise Unreachable: when there is no way to any of the addresses.
+
+    @raise ValueError: when C{port}, C{timeout} or C{retries} is out of range.
+    """
+    if not 1 <= port <= 65535:
+        raise ValueError(f"the port must be from 1 to 65535, not {port}")
+    if not (timeout > 0 and retries >= 0):
+        raise ValueError("the timeout must be above 0, and the retries not below 0")
+    if reactor is None:
+        from twisted.internet import reactor
+    openers: Iterable[Callable[[], socket.socket]]
+    if unix is None:
+        addresses = await resolve(host, port, family, reactor)
+        openers = [partial(connectUDP, address, port) for address in addresses]
+        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    else:
+        openers = [partial(connectUNIX, unix)]
+        peer = unix
+    makeProtocol = partial(Asking, peer, timeout, retries, transform, stray, reactor)
+    return Client(peer, openers, makeProtocol, reactor)
+
+
+class Client:
+    """
+    Ask one server, at the first of its addresses where something listens.
+
+    A name such as C{localhost} often has an IPv6 and an IPv4 address, and a
+    server only one of them.  So as long as nothing has been answered, a refusal
+    moves all that is in flight to the next address.
+
+    @ivar peer: who is asked, as the user named it.
+    @type peer: L{str}
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        openers: Iterable[Callable[[], socket.socket]],
+        makeProtocol: Callable[[], Asking],
+        reactor: Any,
+    ) -> None:
+        """
+        @param peer: who is asked, for messages.
+
+        @param openers: each makes a connected socket for one address.
+
+        @param makeProtocol: makes the protocol for one socket.
+
+        @param reactor: an L{IReactorFDSet
+            <twisted.internet.interfaces.IReactorFDSet>} provider.
+
+        @raise AskError: when none of the addresses can be connected to.
+        """
+        self.peer = peer
+        self._openers = iter(openers)
+        self._makeProtocol = makeProtocol
+        self._reactor = reactor
+        self._ports: list[DatagramPort] = []
+        self._isAnswered = False
+        error = self._openNext()
+        if not self._ports:
+            raise _explain(peer, error)
+
+    def _openNext(self) -> OSError | None:
+        """
+        Go on to the next address that can be connected to.
+
+        @return: L{None}, or when there is none the last reason why.
+        """
+        error: OSError | None = None
+        for open in self._openers:
+            try:
+                sock = open()
+            except OSError as e:
+                error = e
+                continue
+            _discard(sock)
+            self._asking = self._makeProtocol()
+            self._ports.append(DatagramPort(sock, self._asking, self._reactor))
+            self._ports[-1].startListening()  # type: ignore[no-untyped-call]
+            return None
+        return error
+
+    async def ask(self, datagram: bytes) -> bytes:
+        """
+        Ask once.  There may be any number of requests at a time.
+
+        @param datagram: the payload to send, which may be empty.
+
+        @return: the reply.
+
+        @raise AskError: as for L{ask}.
+        """
+        while True:
+            asking = self._asking
+            try:
+                reply = await asking.ask(datagram)
+            except Refused:
+                if asking is self._asking:
+                    if not self._isAnswered:
+                        self._openNext()
+                    if asking is self._asking:
+                        raise
+            else:
+                self._isAnswered = True
+                return reply
+
+    async def close(self) -> None:
+        """
+        Give up what is in flight, and close the sockets.
+        """
+        ports, self._ports = self._ports, []
+        await gatherResults([maybeDeferred(port.stopListening) for port in ports])
+
+
+def _discard(sock: socket.socket) -> None:
+    """
+    Throw away what came before the socket was connected: anyone can have sent
+    it.
+    """
+    while True:
+        try:
+            sock.recv(1)
+        except OSError:
+            return
+
+
+def _explain(peer: str, error: OSError | None) -> AskError:
+    number = None if error is None else error.errno
+    if number == errno.ENOENT:
+        return Refused(f"{peer} refused: there is no such socket")
+    if number == errno.ECONNREFUSED:
+        return Refused(f"{peer} refused: nothing is listening there")
+    # Python's own checks, before the system is asked, give no strerror.
+    return Unreachable(f"cannot reach {peer}: {(error and error.strerror) or error}")

@@ -1,0 +1,82 @@
+"""
+Servers on the loopback, good ones and bad ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import socket
+from typing import Any
+
+from twisted.internet.protocol import DatagramProtocol
+
+from shout import Shout, ShoutService, bindUDP
+from shout.port import DatagramPort
+from tests.asynccase import AsyncCase
+
+
+class Peer(DatagramProtocol):
+    """
+    Answers each datagram with any number of datagrams.
+    """
+
+    noisy = False
+
+    def __init__(self, answer: Callable[[bytes], list[bytes]]) -> None:
+        self.received: list[bytes] = []
+        self._answer = answer
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.received.append(datagram)
+        assert self.transport is not None
+        for reply in self._answer(datagram):
+            self.transport.write(reply, addr)
+
+
+class PeerCase(AsyncCase):
+    """
+    Starts servers, and stops them when the test ends.
+    """
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor = reactor
+
+    def serve(self, *sockets: socket, protocol: Callable[[], Shout] = Shout) -> None:
+        """
+        Start a shout server.
+        """
+        service = ShoutService(sockets, protocol, self.reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+
+    def serveUDP(self, interface: str = "127.0.0.1") -> int:
+        """
+        Start a shout server, and return its port.
+        """
+        (sock,) = bindUDP(0, [interface])
+        port: int = sock.getsockname()[1]
+        self.serve(sock)
+        return port
+
+    def misbehave(self, answer: Callable[[bytes], list[bytes]]) -> tuple[Peer, int]:
+        """
+        Start a server that answers in its own way, and return it and its port.
+        """
+        (sock,) = bindUDP(0, ["127.0.0.1"])
+        number: int = sock.getsockname()[1]
+        peer = Peer(answer)
+        port = DatagramPort(sock, peer, self.reactor)
+        port.startListening()
+        self.addCleanup(port.stopListening)
+        return peer, number
+
+    def freePort(self) -> int:
+        """
+        Return the number of a port where nothing listens.
+        """
+        (sock,) = bindUDP(0, ["127.0.0.1"])
+        with sock:
+            number: int = sock.getsockname()[1]
+        return number

@@ -1,0 +1,384 @@
+"""
+Tests for L{shout.client}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from functools import partial
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IResolutionReceiver
+from twisted.trial.unittest import SynchronousTestCase
+
+import shout
+from shout import AskError, NoAnswer, Refused, UnicodeShout, WrongAnswer, ask
+from shout.asking import Asking
+from shout.client import Client, TooLong, UnknownHost, Unreachable, connect
+from shout.sockets import bindUDP, bindUNIX
+from tests.folder import shortFolder
+from tests.peers import PeerCase
+
+
+class TwoAddresses:
+    """
+    The reactor, with a resolver to which every name is C{::1} and
+    C{127.0.0.1}.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.nameResolver = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def resolveHostName(
+        self, receiver: IResolutionReceiver, host: str, port: int, *_: object
+    ) -> None:
+        receiver.addressResolved(IPv6Address("UDP", "::1", port))
+        receiver.addressResolved(IPv4Address("UDP", "127.0.0.1", port))
+        receiver.resolutionComplete()
+
+
+class AskTests(PeerCase):
+    """
+    Tests for L{ask}.
+    """
+
+    async def test_answer(self) -> None:
+        """
+        The reply is the datagram in capitals.
+        """
+        port = self.serveUDP()
+        self.assertEqual(await ask(b"hello\xff\n", port=port), b"HELLO\xff\n")
+
+    async def test_empty(self) -> None:
+        """
+        An empty datagram has an empty reply.
+        """
+        self.assertEqual(await ask(b"", port=self.serveUDP()), b"")
+
+    async def test_ipv6(self) -> None:
+        """
+        The host may be an IPv6 address.
+        """
+        port = self.serveUDP("::1")
+        self.assertEqual(await ask(b"hello", "::1", port), b"HELLO")
+
+    async def test_name(self) -> None:
+        """
+        The host may be a name, of which one family can be chosen.
+        """
+        port = self.serveUDP()
+        reply = await ask(b"hello", "localhost", port, family=socket.AF_INET)
+        self.assertEqual(reply, b"HELLO")
+
+    async def test_unix(self) -> None:
+        """
+        A UNIX socket is asked at its path, also about a datagram that UDP does
+        not carry.
+        """
+        path = shortFolder(self) + "/shout"
+        self.serve(bindUNIX(path))
+        self.assertEqual(await ask(b"hello", unix=path), b"HELLO")
+        self.assertEqual(await ask(b"x" * 100000, unix=path), b"X" * 100000)
+
+    async def test_transform(self) -> None:
+        """
+        The transform of the server says what the reply has to be.
+        """
+        (sock,) = bindUDP(0, ["127.0.0.1"])
+        port = sock.getsockname()[1]
+        self.serve(sock, protocol=UnicodeShout)
+        reply = await ask(
+            "straße".encode(), port=port, transform=UnicodeShout().transform
+        )
+        self.assertEqual(reply, b"STRASSE")
+
+    async def test_many(self) -> None:
+        """
+        Requests that are made at the same time do not disturb each other.
+        """
+        port = self.serveUDP()
+        replies = await gatherResults(
+            [Deferred.fromCoroutine(ask(b"a%d" % n, port=port)) for n in range(50)]
+        )
+        self.assertEqual(replies, [b"A%d" % n for n in range(50)])
+
+    async def test_noAnswer(self) -> None:
+        """
+        A server that never answers is asked as often as is wanted.
+        """
+        peer, port = self.misbehave(lambda datagram: [])
+        asking = ask(b"hello", port=port, timeout=0.01, retries=1)
+        error = await self.assertFailure(Deferred.fromCoroutine(asking), NoAnswer)
+        self.assertIn(f"127.0.0.1:{port} to 2 tries", str(error))
+        self.assertEqual(peer.received, [b"hello", b"hello"])
+
+    async def test_retry(self) -> None:
+        """
+        One reply to any of the tries is enough.
+        """
+        peer, port = self.misbehave(
+            lambda datagram: [datagram.upper()] if len(peer.received) > 1 else []
+        )
+        self.assertEqual(await ask(b"hello", port=port, timeout=0.01), b"HELLO")
+
+    async def test_refused(self) -> None:
+        """
+        Where nothing listens the request is refused, without any timeout.
+        """
+        port = self.freePort()
+        asking = ask(b"hello", port=port, timeout=86400)
+        error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        self.assertEqual(
+            str(error), f"127.0.0.1:{port} refused: nothing is listening there"
+        )
+
+    async def test_wrongAnswer(self) -> None:
+        """
+        A server that echoes, cuts or makes things up has answered wrongly.
+        """
+        for reply in (b"hello", b"HELL", b"", b"\xff"):
+            _, port = self.misbehave(partial(lambda reply, _: [reply], reply))
+            with self.assertRaises(WrongAnswer) as caught:
+                await ask(b"hello", port=port)
+            self.assertEqual(caught.exception.reply, reply)
+
+    async def test_otherSource(self) -> None:
+        """
+        A reply from anywhere else is not heard.
+        """
+        (stranger,) = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(stranger.close)
+        peer, port = self.misbehave(lambda datagram: [])
+
+        def answer(datagram: bytes, addr: Any) -> None:
+            stranger.sendto(datagram.upper(), addr)
+
+        peer.datagramReceived = answer  # type: ignore[method-assign]
+        asking = ask(b"hello", port=port, timeout=0.01)
+        await self.assertFailure(Deferred.fromCoroutine(asking), NoAnswer)
+
+    async def test_tooLong(self) -> None:
+        """
+        What no datagram carries is not sent.
+        """
+        asking = ask(b"x" * 65508, port=self.serveUDP())
+        error = await self.assertFailure(Deferred.fromCoroutine(asking), TooLong)
+        self.assertEqual(str(error), "65508 bytes do not fit in a datagram")
+
+    async def test_unknownHost(self) -> None:
+        """
+        A name that cannot be looked up has no address.
+        """
+        asking = ask(b"hello", "a..b")
+        await self.assertFailure(Deferred.fromCoroutine(asking), UnknownHost)
+
+    async def test_noSuchSocket(self) -> None:
+        """
+        A path where there is no socket refuses.
+        """
+        path = shortFolder(self) + "/none"
+        asking = ask(b"hello", unix=path)
+        error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        self.assertEqual(str(error), f"{path} refused: there is no such socket")
+
+    async def test_leftoverSocket(self) -> None:
+        """
+        A socket that its server has left behind refuses.
+        """
+        path = shortFolder(self) + "/leftover"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as leftover:
+            leftover.bind(path)
+        asking = ask(b"hello", unix=path)
+        await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+
+    async def test_notASocketPath(self) -> None:
+        """
+        A path that no socket can have is not reachable.
+        """
+        asking = ask(b"hello", unix="/" + "x" * 200)
+        error = await self.assertFailure(Deferred.fromCoroutine(asking), Unreachable)
+        self.assertIn("AF_UNIX path too long", str(error))
+
+    async def test_ranges(self) -> None:
+        """
+        Numbers that make no sense are refused before anything is sent.
+        """
+        for options in (
+            {"port": 0},
+            {"port": 65536},
+            {"timeout": 0},
+            {"timeout": float("nan")},
+            {"retries": -1},
+        ):
+            asking = ask(b"hello", **options)
+            await self.assertFailure(Deferred.fromCoroutine(asking), ValueError)
+
+    async def test_cancel(self) -> None:
+        """
+        Cancelling ends it, and closes the socket.
+        """
+        _, port = self.misbehave(lambda datagram: [])
+        asking = Deferred.fromCoroutine(ask(b"hello", port=port))
+        asking.cancel()
+        await self.assertFailure(asking, CancelledError)
+
+    async def test_secondAddress(self) -> None:
+        """
+        A name whose first address refuses is asked at its second one.
+        """
+        port = self.serveUDP()
+        reply = await ask(b"hello", "both", port, reactor=TwoAddresses(self.reactor))
+        self.assertEqual(reply, b"HELLO")
+
+    async def test_allRefuse(self) -> None:
+        """
+        A name all of whose addresses refuse has refused, under its own name.
+        """
+        port = self.freePort()
+        asking = ask(b"hello", "both", port, reactor=TwoAddresses(self.reactor))
+        error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        self.assertIn(f"both:{port} refused", str(error))
+
+    def test_exported(self) -> None:
+        """
+        The package has the function, and the exceptions that it raises.
+        """
+        self.assertIs(shout.ask, ask)
+        for error in (NoAnswer, Refused, WrongAnswer):
+            self.assertTrue(issubclass(error, AskError))
+
+
+class ClientTests(PeerCase):
+    """
+    Tests for L{connect} and L{Client}.
+    """
+
+    async def connect(self, port: int, **options: Any) -> Client:
+        """
+        Make a client that is closed when the test ends.
+        """
+        client = await connect(port=port, **options)
+        self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
+        return client
+
+    async def test_oneSocket(self) -> None:
+        """
+        All requests go through one socket, and their replies are told apart.
+        """
+        peer, port = self.misbehave(lambda datagram: [])
+        sources = set()
+
+        def answerLater(datagram: bytes, addr: Any) -> None:
+            sources.add(addr)
+            peer.received.append(datagram)
+            if len(peer.received) == 3:
+                assert peer.transport is not None
+                for each in reversed(peer.received):
+                    peer.transport.write(each.upper(), addr)
+
+        peer.datagramReceived = answerLater  # type: ignore[method-assign]
+        client = await self.connect(port)
+        self.assertEqual(client.peer, f"127.0.0.1:{port}")
+        replies = await gatherResults(
+            [Deferred.fromCoroutine(client.ask(b"a%d" % n)) for n in range(3)]
+        )
+        self.assertEqual(replies, [b"A0", b"A1", b"A2"])
+        self.assertEqual(len(sources), 1)
+
+    async def test_secondAddress(self) -> None:
+        """
+        All that is in flight when the first address refuses is answered at the
+        second one.
+        """
+        port = self.serveUDP()
+        reactor = TwoAddresses(self.reactor)
+        client = await self.connect(port, host="both", reactor=reactor)
+        replies = await gatherResults(
+            [Deferred.fromCoroutine(client.ask(b"a%d" % n)) for n in range(5)]
+        )
+        self.assertEqual(replies, [b"A%d" % n for n in range(5)])
+
+    async def test_survivesRefusal(self) -> None:
+        """
+        A client that was refused can ask again once something listens.
+        """
+        port = self.freePort()
+        client = await self.connect(port)
+        for _ in range(2):
+            await self.assertFailure(
+                Deferred.fromCoroutine(client.ask(b"hello")), Refused
+            )
+        self.serve(*bindUDP(port, ["127.0.0.1"]))
+        self.assertEqual(await client.ask(b"hello"), b"HELLO")
+
+    async def test_closed(self) -> None:
+        """
+        What is in flight when a client is closed fails.
+        """
+        _, port = self.misbehave(lambda datagram: [])
+        client = await connect(port=port)
+        asking = Deferred.fromCoroutine(client.ask(b"hello"))
+        await client.close()
+        await self.assertFailure(asking, AskError)
+
+    async def test_stray(self) -> None:
+        """
+        A reply that comes when none is awaited is handed over.
+        """
+        strayed: Deferred[bytes] = Deferred()
+        _, port = self.misbehave(lambda datagram: [datagram.upper(), b"more"])
+        client = await self.connect(port, stray=strayed.callback)
+        await client.ask(b"hello")
+        self.assertEqual(await strayed, b"more")
+
+    async def test_before(self) -> None:
+        """
+        A datagram that came before the socket was connected is thrown away.
+        """
+        (sock,) = bindUDP(0, ["127.0.0.1"])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"HELLO", sock.getsockname())
+        peer, port = self.misbehave(lambda datagram: [])
+        sock.connect(("127.0.0.1", port))
+        strays: list[bytes] = []
+        makeProtocol = partial(
+            Asking, "peer", 0.01, 0, bytes.upper, strays.append, self.reactor
+        )
+        client = Client("peer", [lambda: sock], makeProtocol, self.reactor)
+        self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
+        await self.assertFailure(Deferred.fromCoroutine(client.ask(b"hello")), NoAnswer)
+        self.assertEqual((peer.received, strays), ([b"hello"], []))
+
+
+class OpeningTests(SynchronousTestCase):
+    """
+    Tests for how L{Client} finds an address that can be connected to.
+    """
+
+    def open(self, *numbers: int) -> Client:
+        """
+        Make a client whose addresses fail with the given errors.
+        """
+
+        def open(number: int) -> socket.socket:
+            raise OSError(number, os.strerror(number))
+
+        openers = [partial(open, number) for number in numbers]
+        return Client("peer:1", openers, partial(self.fail, "opened"), None)
+
+    def test_noRoute(self) -> None:
+        """
+        When there is no way to any address, the last reason is told.
+        """
+        error = self.assertRaises(
+            Unreachable, self.open, errno.EACCES, errno.ENETUNREACH
+        )
+        self.assertEqual(str(error), "cannot reach peer:1: Network is unreachable")
