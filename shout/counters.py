@@ -43,13 +43,15 @@ class Counters:
         self._seconds = seconds
         self._logged: dict[str, tuple[float, int]] = {}
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, number: int = 1) -> None:
         """
-        Count a datagram that is not answered.
+        Count datagrams that are not answered.
 
         @param reason: why, in a few words; one of a small, fixed set.
+
+        @param number: how many.
         """
-        self.dropped[reason] += 1
+        self.dropped[reason] += number
         now = self._seconds()
         logged = self._logged.get(reason)
         if logged is None or now - logged[0] >= self.quietPeriod:

@@ -22,6 +22,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from shout.sockets import dropped, raiseReceiveBuffer
+
 
 # A poll or epoll reactor takes the error that an ICMP message leaves on a
 # connected socket for the end of the connection, and closes the port.  Only a
@@ -34,11 +36,21 @@ class DatagramPort(Port):
     number of them, and a connected port survives a refusal.
 
     @cvar maxDatagrams: how many datagrams one visit by the reactor takes.
+
+    @cvar receiveBuffer: how many bytes of receive buffer to ask the system for.
+        The default holds about 256 small datagrams.
+
+    @ivar refusal: on a connected port, why the peer has last refused: usually
+        L{ConnectionRefusedError}, from an ICMP port unreachable.
+    @type refusal: L{OSError} or L{None}
     """
 
     _log = Logger()
 
     maxDatagrams = 64
+    receiveBuffer = 4 << 20
+
+    refusal: OSError | None = None
 
     socket: Socket
     _preexistingSocket: Any
@@ -69,6 +81,7 @@ class DatagramPort(Port):
         self._preexistingSocket = None
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
         self.connected = True
+        raiseReceiveBuffer(self.socket, self.receiveBuffer)
         host = self.socket.getsockname()
         isUNIX = self.addressFamily == AF_UNIX
         self.port = self._realPortNumber = host if isUNIX else host[1]
@@ -89,6 +102,14 @@ class DatagramPort(Port):
             return IPv6Address("UDP", *address)
         return IPv4Address("UDP", *address)
 
+    @property
+    def kernelDrops(self) -> int:
+        """
+        How many datagrams the kernel has dropped so far because the receive
+        buffer was full; always 0 where the system does not tell.
+        """
+        return dropped(self.socket)
+
     def doRead(self) -> None:
         """
         Deliver what has arrived, as far as one visit goes.
@@ -102,23 +123,34 @@ class DatagramPort(Port):
         """
         # Linux charges 768 bytes even for an empty datagram; see SO_RCVBUF in
         # socket(7).
-        self._read(self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 256)
+        left = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 256
+        while self.connected and left > 0:
+            taken = self._read(left)
+            if not taken:
+                return
+            left -= taken
 
-    def _read(self, maxDatagrams: int) -> None:
-        for _ in range(maxDatagrams):
+    def _read(self, maxDatagrams: int) -> int:
+        """
+        Deliver some of what has arrived.
+
+        @return: how many datagrams; 0 when nothing had arrived.
+        """
+        for taken in range(maxDatagrams):
             try:
                 datagram, addr = self._receive()
             except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                self._peerFailed()
-                return
+                return taken
+            except OSError as e:
+                self._peerFailed(e)
+                return taken
             try:
                 self.protocol.datagramReceived(datagram, addr)
             except BaseException:
                 self._log.failure("datagramReceived raised")
             if not self.connected:
-                return
+                break
+        return taken + 1
 
     def _receive(self) -> tuple[bytes, Any]:
         length = self._maxLength
@@ -151,17 +183,19 @@ class DatagramPort(Port):
                 raise MessageLengthError("message too long") from e
             raise
 
-    def _peerFailed(self) -> None:
+    def _peerFailed(self, error: OSError) -> None:
+        # What a peer that is not connected does to others is nobody's business.
         if self._connectedAddr:
+            self.refusal = error
             self.protocol.connectionRefused()
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
         Go on after an error that the peer or the network has caused.
         """
-        self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
+        number = self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
         self.startReading()  # type: ignore[no-untyped-call]
-        self._peerFailed()
+        self._peerFailed(OSError(number, os.strerror(number)))
 
     def writeConnectionLost(self, reason: Failure) -> None:
         """

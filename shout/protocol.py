@@ -61,9 +61,25 @@ class Shout(DatagramProtocol):
         except MessageLengthError:
             self.counters.drop("EMSGSIZE")
         except OSError as e:
-            self.counters.drop(errorcode.get(e.errno or 0, "OSError"))
+            self.counters.drop(_name(e.errno or 0))
         else:
             self.counters.answered += 1
+
+    def sendFailed(self, number: int, count: int) -> None:
+        """
+        Take back what was counted: a port that sends later says that it could
+        not.
+
+        @param number: the number of the error.
+
+        @param count: how many replies it has kept from being sent.
+        """
+        self.counters.answered -= count
+        self.counters.drop(_name(number), count)
+
+
+def _name(number: int) -> str:
+    return errorcode.get(number, f"error {number}")
 
 
 class UnicodeShout(Shout):

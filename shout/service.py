@@ -12,6 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 
+from shout.batched import listen
 from shout.counters import Counters
 from shout.port import DatagramPort
 from shout.protocol import Shout
@@ -68,9 +69,7 @@ class ShoutService(Service):
         for sock in self._sockets:
             protocol = self._protocol()
             protocol.counters = self.counters
-            port = DatagramPort(sock, protocol, self._reactor)
-            port.startListening()  # type: ignore[no-untyped-call]
-            self.ports.append(port)
+            self.ports.append(listen(sock, protocol, self._reactor))
         self._reactor.callWhenRunning(self._announce)
 
     def _announce(self) -> None:
@@ -89,11 +88,14 @@ class ShoutService(Service):
         ports, self.ports = self.ports, []
         for port in ports:
             port.drain()
+        lost = sum(port.kernelDrops for port in ports)
         closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])
-        return closed.addCallback(self._stopped)
+        return closed.addCallback(self._stopped, lost)
 
-    def _stopped(self, _: object) -> None:
+    def _stopped(self, _: object, lost: int) -> None:
         self._log.info("stopped: {counters}", counters=self.counters)
+        if lost:
+            self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
 
 
 def _example(sock: socket.socket) -> str:

@@ -12,11 +12,17 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from typing import Any
 
 EVERYWHERE = ("0.0.0.0", "::")
+
+# From asm-generic/socket.h and linux/sock_diag.h; Python does not have them.
+# The last of the fields is SK_MEMINFO_DROPS.
+_SO_RCVBUFFORCE = 33
+_SO_MEMINFO = 55
+_MEMINFO_FIELDS = 9
 
 
 class BindError(Exception):
@@ -243,6 +249,36 @@ def _explainUNIX(name: str, error: OSError) -> str:
             f"({len(os.fsencode(name))} bytes, about 100 fit); choose a shorter one"
         )
     return f"cannot bind the UNIX socket {name}: {error.strerror}"
+
+
+def raiseReceiveBuffer(sock: socket.socket, size: int) -> None:
+    """
+    Make the receive buffer of a socket larger, as far as the system allows.
+
+    @param size: how many bytes are wanted.
+    """
+    if sys.platform == "linux":
+        with suppress(PermissionError):
+            # Root may have more than net.core.rmem_max; see socket(7).
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+            return
+    # Where it is too much, Linux gives less, and others an error.
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def dropped(sock: socket.socket) -> int:
+    """
+    Return how many datagrams the kernel has dropped because the receive buffer
+    of a socket was full; 0 where the system does not tell.
+    """
+    if sys.platform != "linux":
+        return 0
+    try:
+        info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4 * _MEMINFO_FIELDS)
+    except OSError:
+        return 0
+    return int.from_bytes(info[-4:], sys.byteorder)
 
 
 def connectUDP(host: str, port: int) -> socket.socket:

@@ -1,16 +1,24 @@
 """
-Tests for L{shout.port}.
+What every port does: Twisted's own, and those of shout.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from unittest import skipUnless
 
+from hypothesis import given, settings
+from hypothesis.strategies import binary, integers, lists, one_of, sampled_from, tuples
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import ConnectionDone, MessageLengthError
+from twisted.internet.error import (
+    ConnectionDone,
+    InvalidAddressError,
+    MessageLengthError,
+)
 from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IListeningPort,
@@ -20,6 +28,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.test.reactormixins import ReactorBuilder
 from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.udp import Port
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -66,19 +75,19 @@ class PortBehaviour(CaseMixin):
     loopback what was sent has arrived.
     """
 
-    portType: Callable[..., DatagramPort] = DatagramPort
+    portType: Callable[..., Any]
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.protocol = RecordingProtocol()
 
     def listen(
-        self, sock: socket.socket, reader: DatagramProtocol | None = None
+        self, sock: socket.socket, protocol: DatagramProtocol | None = None
     ) -> Any:
         """
         Start a port on a socket; it is stopped when the test ends.
         """
-        port = self.portType(sock, reader or self.protocol, self.reactor)
+        port = self.portType(sock, protocol or self.protocol, self.reactor)
         port.startListening()
         self.addCleanup(self.stop, port)
         return port
@@ -102,28 +111,6 @@ class PortBehaviour(CaseMixin):
         self.addCleanup(sock.close)
         return sock
 
-    def boundSockets(self) -> list[socket.socket]:
-        """
-        Bind one socket of each family.
-        """
-        folder = shortFolder(self)
-        return [*bindUDP(0, ["127.0.0.1", "::1"]), bindUNIX(os.path.join(folder, "s"))]
-
-    def test_interfaces(self) -> None:
-        """
-        It is a transport for datagrams, a listening port, and what a reactor
-        reads from.
-        """
-        [sock] = bindUDP(0, ["127.0.0.1"])
-        port = self.listen(sock)
-        for interface in (
-            IHalfCloseableDescriptor,
-            IListeningPort,
-            IReadDescriptor,
-            IUDPTransport,
-        ):
-            verifyObject(interface, port)
-
     def test_receives(self) -> None:
         """
         The protocol is given each datagram with its peer's address: a host and
@@ -135,8 +122,7 @@ class PortBehaviour(CaseMixin):
             client.send(b"one")
             client.send(b"")
             port.doRead()
-            name = client.getsockname()
-            peer = name if sock.family == socket.AF_UNIX else name[:2]
+            peer = self.peerName(client)
             self.assertEqual(protocol.received, [(b"one", peer), (b"", peer)])
 
     def test_sends(self) -> None:
@@ -144,8 +130,7 @@ class PortBehaviour(CaseMixin):
         What the protocol writes reaches the peer.
         """
         for sock in self.boundSockets():
-            protocol = RecordingProtocol()
-            port = self.listen(sock, protocol)
+            port = self.listen(sock, protocol := RecordingProtocol())
             protocol.react = port.write
             client = self.client(port)
             client.send(b"to and fro")
@@ -159,8 +144,7 @@ class PortBehaviour(CaseMixin):
         for sock in self.boundSockets():
             port = self.listen(sock, RecordingProtocol())
             client = self.client(port)
-            name = client.getsockname()
-            port.write(b"hello", name if sock.family == socket.AF_UNIX else name[:2])
+            port.write(b"hello", self.peerName(client))
             self.assertEqual(client.recv(100), b"hello")
 
     def test_whole(self) -> None:
@@ -169,14 +153,10 @@ class PortBehaviour(CaseMixin):
         whole.
         """
         for sock in self.boundSockets():
-            protocol = RecordingProtocol()
-            port = self.listen(sock, protocol)
+            port = self.listen(sock, protocol := RecordingProtocol())
             protocol.react = port.write
             client = self.client(port)
-            sizes = [0, 1, 8192, 8193, 65507]
-            if sock.family == socket.AF_UNIX:
-                sizes.append(150_000)
-            for size in sizes:
+            for size in (0, 1, 8192, 8193, 65507):
                 datagram = os.urandom(size)
                 client.send(datagram)
                 port.doRead()
@@ -189,17 +169,267 @@ class PortBehaviour(CaseMixin):
         """
         for sock in self.boundSockets():
             port = self.listen(sock, RecordingProtocol())
-            name = self.client(port).getsockname()
-            peer = name if sock.family == socket.AF_UNIX else name[:2]
+            peer = self.peerName(self.client(port))
             self.assertRaises(MessageLengthError, port.write, bytes(10_000_000), peer)
 
-    def test_nobodyThere(self) -> None:
+    def test_protocolRaises(self) -> None:
         """
-        Writing to the path of a UNIX socket that is gone raises L{OSError}.
+        What C{datagramReceived} raises is logged, and the rest is delivered.
         """
-        folder = shortFolder(self)
-        port = self.listen(bindUNIX(os.path.join(folder, "s")))
-        self.assertRaises(OSError, port.write, b"x", os.path.join(folder, "gone"))
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        client = self.client(port)
+
+        def react(datagram: bytes, addr: Any) -> None:
+            if datagram == b"bad":
+                raise ZeroDivisionError()
+
+        self.protocol.react = react
+        for datagram in (b"bad", b"good"):
+            client.send(datagram)
+        port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual([d for d, _ in self.protocol.received], [b"bad", b"good"])
+
+    def test_stopListening(self) -> None:
+        """
+        Stopping ends the reading at once, then stops the protocol, closes the
+        socket and fires the L{Deferred}.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        self.assertEqual(self.reactor.getReaders(), [port])
+        stopped = port.stopListening()
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+        self.assertTrue(self.protocol.stopped)
+
+    def test_stopListeningWhileReading(self) -> None:
+        """
+        C{stopListening} can be called from C{datagramReceived}.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        self.protocol.react = lambda datagram, addr: port.stopListening()
+        self.client(port).send(b"stop")
+        port.doRead()
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.reactor.advance(0)
+        self.assertTrue(self.protocol.stopped)
+
+    def test_getHost(self) -> None:
+        """
+        The address of a port is the one really bound.
+        """
+        v4, v6 = self.boundSockets()[:2]
+        number4, number6 = v4.getsockname()[1], v6.getsockname()[1]
+        self.assertEqual(
+            [self.listen(s, RecordingProtocol()).getHost() for s in (v4, v6)],
+            [
+                IPv4Address("UDP", "127.0.0.1", number4),
+                IPv6Address("UDP", "::1", number6),
+            ],
+        )
+
+    def test_errorWithoutConnection(self) -> None:
+        """
+        A peer that refuses a datagram of an unconnected port is nobody's
+        business.
+        """
+        server, sock = bindUDP(0, ["127.0.0.1"]) + bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        peer = server.getsockname()
+        server.close()
+        for _ in range(2):
+            port.write(b"x", peer)
+            port.doRead()
+        self.assertEqual(self.protocol.refusals, 0)
+
+    def boundSockets(self) -> list[socket.socket]:
+        """
+        Bind one socket of each family that the port is for.
+        """
+        return bindUDP(0, ["127.0.0.1", "::1"])
+
+    def peerName(self, client: socket.socket) -> Any:
+        """
+        Return the address that a port knows a client by.
+        """
+        name = client.getsockname()
+        return name if client.family == socket.AF_UNIX else name[:2]
+
+    def test_interfaces(self) -> None:
+        """
+        It is a transport for datagrams, a listening port, and what a reactor
+        reads from.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        for interface in (IListeningPort, IReadDescriptor, IUDPTransport):
+            verifyObject(interface, port)
+
+    def test_sendsToAnother(self) -> None:
+        """
+        While it is given a datagram the protocol can write to anyone, any
+        number of times, and to each the order is kept.
+        """
+        for sock in self.boundSockets():
+            port = self.listen(sock, protocol := RecordingProtocol())
+            asking, other = self.client(port), self.client(port)
+
+            name = self.peerName(other)
+
+            def react(
+                datagram: bytes, addr: Any, port: Any = port, name: Any = name
+            ) -> None:
+                port.write(b"1" + datagram, addr)
+                port.write(b"2" + datagram, name)
+                port.write(b"3" + datagram, addr)
+                port.write(b"4" + datagram, name)
+
+            protocol.react = react
+            for datagram in (b"a", b"bb"):
+                asking.send(datagram)
+            port.doRead()
+            self.assertEqual(
+                [asking.recv(100) for _ in range(4)], [b"1a", b"3a", b"1bb", b"3bb"]
+            )
+            self.assertEqual(
+                [other.recv(100) for _ in range(4)], [b"2a", b"4a", b"2bb", b"4bb"]
+            )
+
+    def test_anyBytesLike(self) -> None:
+        """
+        What is written can be of any type that holds bytes, and may change
+        afterwards; text is a L{TypeError}.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        client = self.client(port)
+        buffer = bytearray(b"one")
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(buffer, addr)
+            buffer[:] = b"two"
+            port.write(memoryview(buffer), addr)
+            self.assertRaises(TypeError, port.write, "three", addr)
+
+        self.protocol.react = react
+        for _ in range(2):
+            client.send(b"x")
+        port.doRead()
+        self.assertEqual(
+            [client.recv(100) for _ in range(4)], [b"one", b"two", b"two", b"two"]
+        )
+
+    def test_invalidAddress(self) -> None:
+        """
+        Only IP addresses of its own family can be written to.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        for address in (("localhost", 1), ("::1", 1)):
+            self.assertRaises(InvalidAddressError, port.write, b"x", address)
+        errors: list[Exception] = []
+
+        def react(datagram: bytes, addr: Any) -> None:
+            errors.append(
+                self.assertRaises(
+                    InvalidAddressError, port.write, b"x", ("localhost", 1)
+                )
+            )
+
+        self.protocol.react = react
+        client = self.client(port)
+        for _ in range(2):
+            client.send(b"x")
+        port.doRead()
+        self.assertEqual(len(errors), 2)
+
+    def test_pause(self) -> None:
+        """
+        A port that is paused is not read until it is resumed.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        port.pauseProducing()
+        self.assertEqual(self.reactor.getReaders(), [])
+        port.resumeProducing()
+        self.assertEqual(self.reactor.getReaders(), [port])
+
+    def test_anySequence(self) -> None:
+        """
+        Whatever the sizes, the peers and the order: each peer gets the replies
+        to what it has sent, in order.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        self.protocol.react = lambda datagram, addr: port.write(datagram.upper(), addr)
+        clients = [self.client(port) for _ in range(4)]
+        payload = one_of(
+            sampled_from([b"", b"a", b"bb", b"x" * 32, b"y" * 1400]),
+            binary(max_size=2000),
+            integers(0, 20000).map(lambda size: b"z" * size),
+        )
+
+        @given(lists(tuples(integers(0, 3), payload), max_size=100))
+        @settings(deadline=None, max_examples=60)
+        def check(sequence: list[tuple[int, bytes]]) -> None:
+            expected: list[list[bytes]] = [[] for _ in clients]
+            for number, datagram in sequence:
+                clients[number].send(datagram)
+                expected[number].append(datagram.upper())
+            while len(self.protocol.received) < len(sequence):
+                port.doRead()
+            self.protocol.received.clear()
+            for client, replies in zip(clients, expected):
+                self.assertEqual([client.recv(65535) for _ in replies], replies)
+                self.assertRaises(BlockingIOError, client.recv, 1)
+
+        check()
+
+
+class AdoptingPortBehaviour(PortBehaviour):
+    """
+    What holds for shout's ports besides.
+    """
+
+    def test_halfCloseable(self) -> None:
+        """
+        A reactor can tell it of an error that is not the end.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        verifyObject(IHalfCloseableDescriptor, self.listen(sock))
+
+    def test_receiveBuffer(self) -> None:
+        """
+        The receive buffer is raised.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.listen(sock)
+        after = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.assertGreater(after, before)
+
+    @skipUnless(sys.platform == "linux", "only Linux counts them")
+    def test_kernelDrops(self) -> None:
+        """
+        What the kernel has dropped because the receive buffer was full is
+        counted.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        self.assertEqual(port.kernelDrops, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client = self.client(port)
+        for _ in range(100):
+            client.send(bytes(100))
+        while port._read(1):
+            pass
+        received = len(self.protocol.received)
+        self.assertLess(received, 100)
+        self.assertEqual(port.kernelDrops, 100 - received)
 
     def test_boundedVisit(self) -> None:
         """
@@ -243,53 +473,6 @@ class PortBehaviour(CaseMixin):
         port.drain()
         self.assertGreater(len(self.protocol.received), 1)
 
-    def test_protocolRaises(self) -> None:
-        """
-        What C{datagramReceived} raises is logged, and the rest is delivered.
-        """
-        [sock] = bindUDP(0, ["127.0.0.1"])
-        port = self.listen(sock)
-        client = self.client(port)
-
-        def react(datagram: bytes, addr: Any) -> None:
-            if datagram == b"bad":
-                raise ZeroDivisionError()
-
-        self.protocol.react = react
-        for datagram in (b"bad", b"good"):
-            client.send(datagram)
-        port.doRead()
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual([d for d, _ in self.protocol.received], [b"bad", b"good"])
-
-    def test_stopListening(self) -> None:
-        """
-        Stopping ends the reading at once, then stops the protocol, closes the
-        socket and fires the L{Deferred}.
-        """
-        [sock] = bindUDP(0, ["127.0.0.1"])
-        port = self.listen(sock)
-        self.assertEqual(self.reactor.getReaders(), [port])
-        stopped = port.stopListening()
-        self.assertEqual(self.reactor.getReaders(), [])
-        self.reactor.advance(0)
-        self.successResultOf(stopped)
-        self.assertTrue(self.protocol.stopped)
-        self.assertEqual(sock.fileno(), -1)
-
-    def test_stopListeningWhileReading(self) -> None:
-        """
-        C{stopListening} can be called from C{datagramReceived}.
-        """
-        [sock] = bindUDP(0, ["127.0.0.1"])
-        port = self.listen(sock)
-        self.protocol.react = lambda datagram, addr: port.stopListening()
-        self.client(port).send(b"stop")
-        port.doRead()
-        self.assertEqual(self.reactor.getReaders(), [])
-        self.reactor.advance(0)
-        self.assertTrue(self.protocol.stopped)
-
     def test_closedWhileReading(self) -> None:
         """
         Nothing more is read once the port is closed.
@@ -302,22 +485,6 @@ class PortBehaviour(CaseMixin):
             client.send(b"x")
         port.doRead()
         self.assertEqual(len(self.protocol.received), 1)
-
-    def test_getHost(self) -> None:
-        """
-        The address of a port is the one really bound.
-        """
-        v4, v6, unix = self.boundSockets()
-        number4, number6 = v4.getsockname()[1], v6.getsockname()[1]
-        path = unix.getsockname()
-        self.assertEqual(
-            [self.listen(s, RecordingProtocol()).getHost() for s in (v4, v6, unix)],
-            [
-                IPv4Address("UDP", "127.0.0.1", number4),
-                IPv6Address("UDP", "::1", number6),
-                UNIXAddress(path.encode()),
-            ],
-        )
 
     def test_connected(self) -> None:
         """
@@ -357,25 +524,60 @@ class PortBehaviour(CaseMixin):
             self.assertEqual(protocol.refusals, 1)
             self.assertIn(port, self.reactor.getReaders())
 
-    def test_errorWithoutConnection(self) -> None:
-        """
-        A peer that refuses a datagram of an unconnected port is nobody's
-        business.
-        """
-        server, sock = bindUDP(0, ["127.0.0.1"]) + bindUDP(0, ["127.0.0.1"])
-        port = self.listen(sock)
-        peer = server.getsockname()
-        server.close()
-        for _ in range(2):
-            port.write(b"x", peer)
-            port.doRead()
-        self.assertEqual(self.protocol.refusals, 0)
+
+class TwistedPortTests(PortBehaviour, SynchronousTestCase):
+    """
+    Tests for Twisted's own port, which show what the others have to equal.
+    """
+
+    @staticmethod
+    def portType(sock: socket.socket, protocol: DatagramProtocol, reactor: Any) -> Any:
+        with sock:
+            return Port._fromListeningDescriptor(
+                reactor, sock.fileno(), sock.family, protocol, 65536
+            )
 
 
-class DatagramPortTests(PortBehaviour, SynchronousTestCase):
+class DatagramPortTests(AdoptingPortBehaviour, SynchronousTestCase):
     """
     Tests for L{DatagramPort}.
     """
+
+    portType = DatagramPort
+
+    def boundSockets(self) -> list[socket.socket]:
+        """
+        Bind one socket of each family.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        return [*super().boundSockets(), bindUNIX(path)]
+
+    def test_largerThanUDP(self) -> None:
+        """
+        A UNIX socket carries larger datagrams than UDP, whole.
+        """
+        port = self.listen(self.boundSockets()[-1])
+        self.protocol.react = port.write
+        client = self.client(port)
+        client.send(bytes(150_000))
+        port.doRead()
+        self.assertEqual(client.recv(200_000), bytes(150_000))
+
+    def test_nobodyThere(self) -> None:
+        """
+        Writing to the path of a UNIX socket that is gone raises L{OSError}.
+        """
+        folder = shortFolder(self)
+        port = self.listen(bindUNIX(os.path.join(folder, "s")))
+        self.assertRaises(OSError, port.write, b"x", os.path.join(folder, "gone"))
+
+    def test_UNIXAddress(self) -> None:
+        """
+        The address of a port on a UNIX socket is its path.
+        """
+        sock = self.boundSockets()[-1]
+        path = sock.getsockname()
+        self.assertEqual(self.listen(sock).getHost(), UNIXAddress(path.encode()))
 
 
 class RefusalTestsBuilder(ReactorBuilder, CaseMixin):

@@ -131,6 +131,16 @@ class ShoutTests(SynchronousTestCase):
         protocol.datagramReceived(b"a", PEER)
         self.assertEqual(protocol.counters.dropped, {"EMSGSIZE": 1})
 
+    def test_sentLater(self) -> None:
+        """
+        What a port that sends later could not send is counted as not answered.
+        """
+        protocol = Shout()
+        replies(protocol, b"a", b"b", b"c")
+        protocol.sendFailed(ENOBUFS, 2)
+        self.assertEqual(protocol.counters.answered, 1)
+        self.assertEqual(protocol.counters.dropped, {"ENOBUFS": 2})
+
     def test_errorInTransform(self) -> None:
         """
         What a subclass's C{transform} raises is the subclass's to see.

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+from unittest import skipUnless
 
 from twisted.application.service import IService, MultiService
 from twisted.internet import reactor
@@ -191,6 +193,24 @@ class ShoutServiceTests(TestCase):
         self.assertEqual(
             messages(self.log)[-1],
             "stopped: received 2, answered 1, dropped 1 (1 unnamed peer)",
+        )
+
+    @skipUnless(sys.platform == "linux", "only Linux counts them")
+    def test_kernelDrops(self) -> None:
+        """
+        On stop it is logged, too, what was lost because the receive buffer was
+        full.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        client = self.client(sock)
+        service = self.service([sock])
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(100):
+            client.send(bytes(100))
+        self.stop(service)
+        lost = 100 - service.counters.received
+        self.assertEqual(
+            messages(self.log)[-1], f"not even received, for want of buffer: {lost}"
         )
 
     def test_vanishedPeer(self) -> None:

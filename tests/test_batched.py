@@ -1,0 +1,661 @@
+"""
+Tests for L{shout.batched}, L{shout.batch}, L{shout.peer} and L{shout._mmsg}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from collections.abc import Iterable
+from typing import Any
+from unittest import skipIf, skipUnless
+
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout import batch as batchModule
+from shout import bindUDP, bindUNIX
+from shout._mmsg import available, sendmmsg
+from shout.batch import SLOTS
+from shout.batched import BatchedPort, listen
+from shout.peer import Peer, Peers
+from shout.port import DatagramPort
+from shout.sockets import connectUDP, raiseReceiveBuffer
+from tests.folder import shortFolder
+from tests.hosts import Hosts, whyNot
+from tests.test_port import (
+    AdoptingPortBehaviour,
+    RecordingProtocol,
+    RefusalTestsBuilder,
+)
+
+ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+class Calls:
+    """
+    Stands between a port and sendmmsg(2): records how many messages each call is
+    given, and can fail or send only some of them.
+    """
+
+    def __init__(self, case: SynchronousTestCase) -> None:
+        self.counts: list[int] = []
+        self.failures: list[int] = []
+        self.most = SLOTS
+        case.patch(batchModule, "sendmmsg", self)
+
+    def __call__(self, fd: int, headers: int, count: int) -> int:
+        self.counts.append(count)
+        if self.failures:
+            number = self.failures.pop(0)
+            if number:
+                raise OSError(number, os.strerror(number))
+        return sendmmsg(fd, headers, min(count, self.most))
+
+
+@skipUnless(available, "this system has no recvmmsg(2)")
+class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
+    """
+    Tests for L{BatchedPort}.
+    """
+
+    portType = BatchedPort
+
+    def echo(self, address: str = "127.0.0.1") -> BatchedPort:
+        """
+        Start a port whose protocol answers everything as it is.
+        """
+        [sock] = bindUDP(0, [address])
+        self.protocol = RecordingProtocol()
+        port: BatchedPort = self.listen(sock)
+        self.protocol.react = port.write
+        return port
+
+    def exchange(
+        self, port: BatchedPort, datagrams: Iterable[bytes]
+    ) -> tuple[socket.socket, list[bytes]]:
+        """
+        Send datagrams from one peer, let the port visit once, and return the
+        peer and the replies.
+        """
+        client = self.client(port)
+        for datagram in datagrams:
+            client.send(datagram)
+        port.doRead()
+        return client, list(self.pending(client))
+
+    def pending(self, client: socket.socket) -> Iterable[bytes]:
+        """
+        Receive what has arrived.
+        """
+        while True:
+            try:
+                yield client.recv(65535)
+            except BlockingIOError:
+                return
+
+    def test_oneCall(self) -> None:
+        """
+        Replies to many peers leave in one call, those to one peer in one
+        message.
+        """
+        port = self.echo()
+        clients = [self.client(port) for _ in range(8)]
+        calls = Calls(self)
+        for _ in range(4):
+            for client in clients:
+                client.send(b"x")
+        port.doRead()
+        for client in clients:
+            for _ in range(4):
+                client.send(b"x")
+        port.doRead()
+        self.assertEqual(calls.counts, [32, 8])
+        for client in clients:
+            self.assertEqual(list(self.pending(client)), [b"x"] * 8)
+
+    def test_segments(self) -> None:
+        """
+        Only replies of one length that stand next to each other and fit are
+        grouped, and all arrive as they were written.
+        """
+        port = self.echo()
+        for datagrams in (
+            [b"aa", b"bb", b"c", b"dd", b"", b"", b"e"],
+            [bytes([i]) * 1400 for i in range(60)],
+            [bytes([i]) * 40000 for i in range(3)],
+            [bytes([i]) for i in range(64)],
+        ):
+            _, replies = self.exchange(port, datagrams)
+            self.assertEqual(replies, datagrams)
+
+    def test_withoutSegments(self) -> None:
+        """
+        A kernel that does not know segments is not given any.
+        """
+        self.patch(batchModule, "_canSegment", lambda sock: False)
+        port = self.echo()
+        calls = Calls(self)
+        datagrams = [b"%d" % (i % 10) for i in range(20)]
+        self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+        self.assertEqual(calls.counts, [20])
+
+    def test_segmentsRefused(self) -> None:
+        """
+        Where the path refuses segments everything is sent one by one, nothing
+        is lost or counted, and such a length is not tried again.
+        """
+        for number, remembered in (
+            (errno.EINVAL, 5),
+            (errno.EMSGSIZE, 5),
+            (errno.EIO, 1),
+        ):
+            port = self.echo()
+            calls = Calls(self)
+            calls.failures = [number]
+            datagrams = [b"%05d" % i for i in range(10)]
+            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+            self.assertEqual(calls.counts, [1, 10])
+            self.assertEqual(port.sendErrors, {})
+            calls.counts.clear()
+            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+            self.assertEqual(calls.counts, [10])
+            calls.counts.clear()
+            datagrams = [b"%d" % i for i in range(remembered)] * 2
+            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+            self.assertEqual(calls.counts, [1] if remembered > 1 else [2])
+
+    def test_refusedInTheMiddle(self) -> None:
+        """
+        When a group in the middle is refused, what comes before and after is
+        sent too, in order.
+        """
+        port = self.echo()
+        calls = Calls(self)
+        calls.most = 1
+        calls.failures = [0, errno.EINVAL]
+        datagrams = [b"aa", b"bb", b"ccc", b"ddd", b"e", b"f"]
+        self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+        self.assertEqual(port.sendErrors, {})
+
+    def test_peerRefused(self) -> None:
+        """
+        When the replies cannot be sent one by one either, it was not the
+        segments that were refused, and they are tried again for others.
+        """
+        port = self.echo()
+        calls = Calls(self)
+        calls.failures = [errno.EINVAL] * 4
+        self.assertEqual(self.exchange(port, [b"abc"] * 3)[1], [])
+        self.assertEqual(port.sendErrors, {errno.EINVAL: 3})
+        calls.counts.clear()
+        self.assertEqual(self.exchange(port, [b"abc"] * 3)[1], [b"abc"] * 3)
+        self.assertEqual(calls.counts, [1])
+
+    def test_partial(self) -> None:
+        """
+        When a call sends only some of the messages, another sends the rest.
+        """
+        port = self.echo()
+        calls = Calls(self)
+        calls.most = 3
+        datagrams = [b"x" * i for i in range(10)]
+        self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+        self.assertEqual(calls.counts, [10, 7, 4, 1])
+
+    def test_errors(self) -> None:
+        """
+        What cannot be sent is counted by its error, told to the protocol, and
+        keeps nothing else from being sent.
+        """
+        told: list[tuple[int, int]] = []
+        for number in (
+            errno.EAGAIN,
+            errno.ENOBUFS,
+            errno.EPERM,
+            errno.EACCES,
+            errno.ECONNREFUSED,
+            errno.ENETUNREACH,
+        ):
+            port = self.echo()
+            calls = Calls(self)
+            calls.most = 2
+            calls.failures = [0, number]
+            self.protocol.sendFailed = (  # type: ignore[attr-defined]
+                lambda number, count: told.append((number, count))
+            )
+            datagrams = [b"x" * i for i in range(5)]
+            replies = self.exchange(port, datagrams)[1]
+            self.assertEqual(replies, [*datagrams[:2], *datagrams[3:]])
+            self.assertEqual(port.sendErrors, {number: 1})
+            self.assertEqual(told.pop(), (number, 1))
+            self.assertIn(port, self.reactor.getReaders())
+
+    def test_groupFails(self) -> None:
+        """
+        When a group cannot be sent, each of its replies counts.
+        """
+        port = self.echo()
+        Calls(self).failures = [errno.ENOBUFS]
+        self.assertEqual(self.exchange(port, [b"x"] * 5)[1], [])
+        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 5})
+
+    def test_errorAtOnce(self) -> None:
+        """
+        What cannot be sent outside a batch is counted too.
+        """
+        port = self.echo()
+        # Nothing can be sent to port 0.
+        port.write(b"x", ("127.0.0.1", 0))
+        self.assertEqual(port.sendErrors, {errno.EINVAL: 1})
+
+    @skipUnless(ISROOT, "forging a source port needs root")
+    def test_portZero(self) -> None:
+        """
+        Datagrams with a forged source port of 0 are delivered, and the replies
+        that nothing can take to there are counted, alone and in a batch.
+        """
+        port = self.echo()
+        number = port.getHost().port  # type: ignore[union-attr]
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw:
+            for count in (1, 3):
+                for _ in range(count):
+                    ports = (0).to_bytes(2, "big") + number.to_bytes(2, "big")
+                    raw.sendto(ports + b"\0\x09\0\0x", ("127.0.0.1", 0))
+                port.doRead()
+        self.assertEqual(self.protocol.received, [(b"x", ("127.0.0.1", 0))] * 4)
+        self.assertEqual(port.sendErrors, {errno.EINVAL: 4})
+
+    def test_manyReplies(self) -> None:
+        """
+        A protocol can write more replies than a batch has slots.
+        """
+        port = self.echo()
+        replies = [b"%d" % i for i in range(1000)]
+
+        def react(datagram: bytes, addr: Any) -> None:
+            for reply in replies:
+                port.write(datagram + reply, addr)
+
+        self.protocol.react = react
+        client = self.client(port)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        _, got = self.exchangeFrom(client, port, [b"a", b"b"])
+        self.assertEqual(got, [d + r for d in (b"a", b"b") for r in replies])
+
+    def exchangeFrom(
+        self, client: socket.socket, port: BatchedPort, datagrams: Iterable[bytes]
+    ) -> tuple[socket.socket, list[bytes]]:
+        """
+        Do what L{exchange} does, from a peer that is there already.
+        """
+        for datagram in datagrams:
+            client.send(datagram)
+        port.doRead()
+        return client, list(self.pending(client))
+
+    def test_later(self) -> None:
+        """
+        A peer can be answered after its batch is through, and amidst another,
+        from the address that it has asked.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock)
+        number = sock.getsockname()[1]
+        early, late = (connectUDP("127.0.0.2", number) for _ in range(2))
+        self.addCleanup(early.close)
+        self.addCleanup(late.close)
+        for _ in range(2):
+            early.send(b"early")
+        port.doRead()
+        name = self.protocol.received[0][1]
+        port.write(b"at once", name)
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(datagram, addr)
+            port.write(datagram, name)
+
+        self.protocol.react = react
+        for _ in range(2):
+            late.send(b"late")
+        port.doRead()
+        self.assertEqual(list(self.pending(late)), [b"late"] * 2)
+        self.assertEqual(list(self.pending(early)), [b"at once", b"late", b"late"])
+
+    def test_addressAsked(self) -> None:
+        """
+        On a port for all addresses a reply leaves from the one that was asked,
+        alone and in a batch, with the peer named as it was or in other words.
+        """
+        for everywhere, addresses in (
+            ("0.0.0.0", ("127.0.0.1", "127.0.0.2", "127.1.2.3")),
+            ("::", ("::1",)),
+        ):
+            for rename in (lambda addr: addr, tuple):
+                [sock] = bindUDP(0, [everywhere])
+                port = self.listen(sock, protocol := RecordingProtocol())
+                protocol.react = lambda datagram, addr, port=port, rename=rename: (
+                    port.write(datagram, rename(addr))
+                )
+                clients = [
+                    connectUDP(address, sock.getsockname()[1]) for address in addresses
+                ]
+                for count in (1, 5):
+                    for client in clients:
+                        self.addCleanup(client.close)
+                        for _ in range(count):
+                            client.send(b"x")
+                    port.doRead()
+                    for client in clients:
+                        self.assertEqual(list(self.pending(client)), [b"x"] * count)
+
+    def test_onePeerAsksTwoAddresses(self) -> None:
+        """
+        One peer that asks two addresses hears from each of them.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock)
+        self.protocol.react = port.write
+        number = sock.getsockname()[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            for address in ("127.0.0.2", "127.0.0.3", "127.0.0.2", "127.0.0.2"):
+                client.sendto(address.encode(), (address, number))
+            port.doRead()
+            for _ in range(4):
+                reply, (host, _) = client.recvfrom(100)
+                self.assertEqual(reply.decode(), host)
+
+    def test_broadcast(self) -> None:
+        """
+        While a datagram is delivered, it can be known whether it was sent to a
+        broadcast address.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock)
+        known: list[tuple[bytes, bool]] = []
+        self.protocol.react = lambda datagram, addr: known.append(
+            (datagram, port.isToGroup)
+        )
+        number = sock.getsockname()[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            client.sendto(b"one", ("127.0.0.1", number))
+            client.sendto(b"all", ("127.255.255.255", number))
+            client.sendto(b"two", ("127.0.0.1", number))
+        port.doRead()
+        self.assertEqual(known, [(b"one", False), (b"all", True), (b"two", False)])
+        self.assertFalse(port.isToGroup)
+
+    def test_sameObject(self) -> None:
+        """
+        A peer is given as the same object each time, and equals the tuple of
+        its host and its port.
+        """
+        port = self.echo()
+        client, _ = self.exchange(port, [b"a", b"b"])
+        first, second = (addr for _, addr in self.protocol.received)
+        self.assertIs(first, second)
+        self.assertEqual(first, client.getsockname())
+        self.assertEqual(hash(first), hash(client.getsockname()))
+
+    def test_boundedBytes(self) -> None:
+        """
+        A visit ends after a bounded number of bytes, too.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        port.maxBytes = 64 * 1000
+        client = self.client(port)
+        for _ in range(3 * SLOTS):
+            client.send(bytes(1000))
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), SLOTS)
+
+    def test_closedAmidstABatch(self) -> None:
+        """
+        What was written before the port is closed from within a batch is sent.
+        """
+        port = self.echo()
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(b"bye", addr)
+            self.stop(port)
+
+        self.protocol.react = react
+        client = self.client(port)
+        for _ in range(3):
+            client.send(b"x")
+        port.doRead()
+        self.assertEqual(list(self.pending(client)), [b"bye"])
+        self.assertEqual(len(self.protocol.received), 1)
+
+
+@skipUnless(available, "this system has no recvmmsg(2)")
+class BatchedRefusalTestsBuilder(RefusalTestsBuilder):
+    """
+    Tests for a connected L{BatchedPort} on each reactor.
+    """
+
+    portType = BatchedPort
+
+
+if available:
+    globals().update(BatchedRefusalTestsBuilder.makeTestCaseClasses())
+
+
+@skipIf(whyNot, whyNot)
+class NetworkTests(SynchronousTestCase):
+    """
+    Tests for L{BatchedPort} between two hosts.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.hosts = Hosts(self)
+        self.flags: list[bool] = []
+
+    def echo(self, address: str) -> BatchedPort:
+        """
+        Start a port on the first host whose protocol answers everything as it
+        is.
+        """
+        with self.hosts.on("a"):
+            [sock] = bindUDP(9999, [address])
+        self.protocol = RecordingProtocol()
+        port = BatchedPort(sock, self.protocol, self.reactor)
+
+        def react(datagram: bytes, addr: Any) -> None:
+            self.flags.append(port.isToGroup)
+            port.write(datagram, addr)
+
+        self.protocol.react = react
+        port.startListening()
+        self.addCleanup(self.reactor.advance, 0)
+        self.addCleanup(port.stopListening)
+        return port
+
+    def client(self, host: str) -> socket.socket:
+        """
+        Make a socket on the second host that is connected to the first.
+        """
+        with self.hosts.on("b"):
+            client = connectUDP(host, 9999)
+        self.addCleanup(client.close)
+        client.settimeout(10)
+        raiseReceiveBuffer(client, 4 << 20)
+        return client
+
+    def visit(self, port: BatchedPort, count: int) -> list[Any]:
+        """
+        Let a port visit until so many datagrams have arrived, and return where
+        they came from.
+        """
+        while len(self.protocol.received) < count:
+            ready, _, _ = select.select([port], [], [], 10)
+            self.assertTrue(ready, "nothing arrives")
+            # The names of interfaces are those of where the process is.
+            with self.hosts.on("a"):
+                port.doRead()
+        peers = [addr for _, addr in self.protocol.received]
+        self.protocol.received.clear()
+        return peers
+
+    def test_twoAddresses(self) -> None:
+        """
+        A host with two addresses answers from the one that was asked.
+        """
+        port = self.echo("0.0.0.0")
+        for address in ("192.0.2.1", "192.0.2.3"):
+            client = self.client(address)
+            for count in (1, 3):
+                for _ in range(count):
+                    client.send(b"x")
+                self.visit(port, count)
+                self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
+
+    def test_pathMTU(self) -> None:
+        """
+        Replies that fit the path and replies that do not all arrive whole.
+        """
+        for everywhere, address in (("0.0.0.0", "192.0.2.1"), ("::", "2001:db8::1")):
+            port = self.echo(everywhere)
+            client = self.client(address)
+            for _ in range(2):
+                for size in (1400, 1472, 1473, 3000, 65000, 5):
+                    datagrams = [os.urandom(size) for _ in range(5)]
+                    for datagram in datagrams:
+                        client.send(datagram)
+                    self.visit(port, 5)
+                    self.assertEqual([client.recv(65535) for _ in range(5)], datagrams)
+            self.assertEqual(port.sendErrors, {})
+
+    def test_linkLocal(self) -> None:
+        """
+        A link-local IPv6 peer is known with its scope, and gets its answers.
+        """
+        port = self.echo("::")
+        client = self.client("fe80::1%vb")
+        for count in (1, 3):
+            for _ in range(count):
+                client.send(b"x")
+            peers = self.visit(port, count)
+            self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
+            self.assertEqual(peers[0], ("fe80::2%va", client.getsockname()[1]))
+
+    def test_groups(self) -> None:
+        """
+        Datagrams sent to a broadcast or a multicast address are known as such,
+        and can be answered all the same.
+        """
+        port = self.echo("0.0.0.0")
+        with self.hosts.on("b"):
+            [v4, v6] = bindUDP(0)
+        with v4, v6:
+            v4.settimeout(10)
+            v4.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for address in ("192.0.2.255", "192.0.2.1"):
+                v4.sendto(b"x", (address, 9999))
+                self.visit(port, 1)
+                self.assertEqual(v4.recvfrom(9), (b"x", ("192.0.2.1", 9999)))
+            self.assertEqual(self.flags, [True, False])
+
+            port = self.echo("::")
+            v6.settimeout(10)
+            with self.hosts.on("b"):
+                scope = socket.if_nametoindex("vb")
+            for address in ("ff02::1", "fe80::1"):
+                v6.sendto(b"x", (address, 9999, 0, scope))
+                self.visit(port, 1)
+                self.assertEqual(v6.recvfrom(9)[0], b"x")
+            self.assertEqual(self.flags, [True, False] * 2)
+
+    def test_noRoute(self) -> None:
+        """
+        A reply for which there is no way is counted, and the others leave.
+        """
+        port = self.echo("0.0.0.0")
+        good, bad = self.client("192.0.2.1"), self.client("192.0.2.1")
+        with self.hosts.on("b"):
+            self.hosts.ip("b", "address add 198.51.100.2/32 dev vb")
+            self.hosts.ip("a", "route add prohibit 198.51.100.0/24")
+            bad = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with bad:
+            bad.bind(("198.51.100.2", 0))
+            for _ in range(3):
+                good.send(b"x")
+                bad.sendto(b"x", ("192.0.2.1", 9999))
+            self.visit(port, 6)
+        self.assertEqual([good.recv(9) for _ in range(3)], [b"x"] * 3)
+        self.assertEqual(port.sendErrors, {errno.EACCES: 3})
+
+
+class ListenTests(SynchronousTestCase):
+    """
+    Tests for L{listen}.
+    """
+
+    def portTypes(self) -> list[type]:
+        """
+        Listen on a socket of each family, and return the types of the ports.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        reactor = MemoryReactorClock()
+        ports = [
+            listen(sock, DatagramProtocol(), reactor)
+            for sock in [*bindUDP(0, ["127.0.0.1", "::1"]), bindUNIX(path)]
+        ]
+        for port in ports:
+            self.assertIn(port, reactor.getReaders())
+            port.stopListening()
+        reactor.advance(0)
+        return [type(port) for port in ports]
+
+    @skipUnless(available, "this system has no recvmmsg(2)")
+    def test_batched(self) -> None:
+        """
+        UDP is read in batches, UNIX sockets are not.
+        """
+        types = [BatchedPort, BatchedPort, DatagramPort]
+        self.assertEqual(self.portTypes(), types)
+
+    def test_fallback(self) -> None:
+        """
+        Where the system calls are missing, UDP goes without batches.
+        """
+        from shout import batched
+
+        self.patch(batched, "available", False)
+        self.assertEqual(self.portTypes(), [DatagramPort] * 3)
+
+
+class PeersTests(SynchronousTestCase):
+    """
+    Tests for L{Peers}.
+    """
+
+    def envelope(self, number: int) -> bytes:
+        """
+        Make the envelope of an IPv4 datagram.
+        """
+        return b"\2\0" + number.to_bytes(2, "big") + bytes([192, 0, 2, 1]) + bytes(56)
+
+    def test_decodes(self) -> None:
+        """
+        An envelope is decoded into the peer's host and port.
+        """
+        peer = Peers(socket.AF_INET)[self.envelope(4000)]
+        self.assertIsInstance(peer, Peer)
+        self.assertEqual(peer, ("192.0.2.1", 4000))
+
+    def test_bounded(self) -> None:
+        """
+        However many peers there are, only so many are remembered.
+        """
+        peers = Peers(socket.AF_INET)
+        for number in range(3 * peers.limit):
+            self.assertEqual(peers[self.envelope(number)][1], number)
+            self.assertLessEqual(len(peers), peers.limit)
