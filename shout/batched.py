@@ -5,7 +5,7 @@ A UDP port for many datagrams per system call.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from errno import EMSGSIZE
 from socket import AF_INET, AF_UNIX
 from socket import socket as Socket
@@ -51,16 +51,16 @@ class BatchedPort(DatagramPort):
     is through, in order; what it writes otherwise is sent at once.  A reply
     leaves from the local address that its peer has asked.
 
-    What cannot be sent is counted and does not raise.  A protocol that wants to
-    know has a method C{sendFailed(errno, count)}.
+    What cannot be sent is counted and does not raise.
+
+    A protocol may have two methods that Twisted's port knows nothing of.  What
+    was sent to a broadcast or multicast address goes to
+    C{groupDatagramReceived(datagram, addr)} if there is one, and
+    C{sendFailed(number, count)} is told of what could not be sent.
 
     @cvar maxDatagrams: after how many datagrams a visit by the reactor ends.
 
     @cvar maxBytes: after how many bytes a visit ends.
-
-    @ivar isToGroup: whether the datagram that is being delivered was sent to a
-        broadcast or multicast address.
-    @type isToGroup: L{bool}
 
     @ivar sendErrors: how many datagrams could not be sent, by error number.
     @type sendErrors: L{Counter} of L{int}
@@ -68,8 +68,6 @@ class BatchedPort(DatagramPort):
 
     maxDatagrams = 512
     maxBytes = 1 << 20
-
-    isToGroup = False
 
     def _bindSocket(self) -> None:
         super()._bindSocket()
@@ -109,16 +107,21 @@ class BatchedPort(DatagramPort):
         # A single reply does not gain from waiting.
         if len(datagrams) > 1:
             self._replies, self._addressees = [], []
+        received = self.protocol.datagramReceived
         if self._batch.groupSlots:
-            self._deliverMarked(datagrams, set(self._batch.groupSlots))
+            self._deliverMixed(datagrams, received)
         else:
-            self._deliver(datagrams, self._peers)
+            self._deliver(datagrams, self._peers, received)
         self._flush()
         self._replies, self._peers = None, []
         return datagrams
 
-    def _deliver(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> None:
-        received = self.protocol.datagramReceived
+    def _deliver(
+        self,
+        datagrams: Sequence[bytes],
+        peers: Sequence[Peer],
+        received: Callable[[bytes, Any], None],
+    ) -> None:
         for datagram, peer in zip(datagrams, peers):
             try:
                 received(datagram, peer)
@@ -127,11 +130,16 @@ class BatchedPort(DatagramPort):
             if not self.connected:
                 return
 
-    def _deliverMarked(self, datagrams: Sequence[bytes], groupSlots: set[int]) -> None:
+    def _deliverMixed(
+        self, datagrams: Sequence[bytes], received: Callable[[bytes, Any], None]
+    ) -> None:
+        groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
+        groupSlots = set(self._batch.groupSlots)
         for slot, (datagram, peer) in enumerate(zip(datagrams, self._peers)):
-            self.isToGroup = slot in groupSlots
-            self._deliver([datagram], [peer])
-        self.isToGroup = False
+            to = groupReceived if slot in groupSlots else received
+            self._deliver([datagram], [peer], to)
+            if not self.connected:
+                return
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """

@@ -11,6 +11,7 @@ from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
 from shout.counters import Counters
+from shout.guard import Guard
 
 
 class Shout(DatagramProtocol):
@@ -26,8 +27,13 @@ class Shout(DatagramProtocol):
 
     noisy = False
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None = None) -> None:
+        """
+        @param guard: says who gets an answer; by default a L{Guard} with its
+            default rules, which makes it safe to be reached by anybody.
+        """
         self.counters = Counters()
+        self._guard = Guard() if guard is None else guard
 
     def transform(self, datagram: bytes) -> bytes:
         """
@@ -55,6 +61,11 @@ class Shout(DatagramProtocol):
             self.counters.drop("unnamed peer")
             return
         reply = self.transform(datagram)
+        if reply == datagram or addr not in self._guard.known:
+            reason = self._guard.refuse(datagram, reply, addr)
+            if reason is not None:
+                self.counters.drop(reason)
+                return
         assert self.transport is not None
         try:
             self.transport.write(reply, addr)
@@ -64,6 +75,14 @@ class Shout(DatagramProtocol):
             self.counters.drop(_name(e.errno or 0))
         else:
             self.counters.answered += 1
+
+    def groupDatagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """
+        Drop a datagram that was sent to a broadcast or multicast address: a
+        whole network would answer at once.
+        """
+        self.counters.received += 1
+        self.counters.drop("broadcast")
 
     def sendFailed(self, number: int, count: int) -> None:
         """

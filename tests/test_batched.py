@@ -371,24 +371,33 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
 
     def test_broadcast(self) -> None:
         """
-        While a datagram is delivered, it can be known whether it was sent to a
-        broadcast address.
+        A datagram that was sent to a broadcast address goes to the protocol's
+        C{groupDatagramReceived}, if it has one.
         """
         [sock] = bindUDP(0, ["0.0.0.0"])
         port = self.listen(sock)
-        known: list[tuple[bytes, bool]] = []
-        self.protocol.react = lambda datagram, addr: known.append(
-            (datagram, port.isToGroup)
-        )
         number = sock.getsockname()[1]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            client.sendto(b"one", ("127.0.0.1", number))
-            client.sendto(b"all", ("127.255.255.255", number))
-            client.sendto(b"two", ("127.0.0.1", number))
-        port.doRead()
-        self.assertEqual(known, [(b"one", False), (b"all", True), (b"two", False)])
-        self.assertFalse(port.isToGroup)
+        toGroup: list[bytes] = []
+
+        def send() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                client.sendto(b"one", ("127.0.0.1", number))
+                client.sendto(b"all", ("127.255.255.255", number))
+                client.sendto(b"two", ("127.0.0.1", number))
+            port.doRead()
+
+        send()
+        self.assertEqual(
+            [d for d, _ in self.protocol.received], [b"one", b"all", b"two"]
+        )
+        self.protocol.received.clear()
+        self.protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
+            lambda datagram, addr: toGroup.append(datagram)
+        )
+        send()
+        self.assertEqual([d for d, _ in self.protocol.received], [b"one", b"two"])
+        self.assertEqual(toGroup, [b"all"])
 
     def test_sameObject(self) -> None:
         """
@@ -456,7 +465,7 @@ class NetworkTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.hosts = Hosts(self)
-        self.flags: list[bool] = []
+        self.toGroup: list[bytes] = []
 
     def echo(self, address: str) -> BatchedPort:
         """
@@ -468,11 +477,14 @@ class NetworkTests(SynchronousTestCase):
         self.protocol = RecordingProtocol()
         port = BatchedPort(sock, self.protocol, self.reactor)
 
-        def react(datagram: bytes, addr: Any) -> None:
-            self.flags.append(port.isToGroup)
+        def groupReceived(datagram: bytes, addr: Any) -> None:
+            self.toGroup.append(datagram)
             port.write(datagram, addr)
 
-        self.protocol.react = react
+        self.protocol.react = port.write
+        self.protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
+            groupReceived
+        )
         port.startListening()
         self.addCleanup(self.reactor.advance, 0)
         self.addCleanup(port.stopListening)
@@ -495,14 +507,20 @@ class NetworkTests(SynchronousTestCase):
         they came from.
         """
         while len(self.protocol.received) < count:
-            ready, _, _ = select.select([port], [], [], 10)
-            self.assertTrue(ready, "nothing arrives")
-            # The names of interfaces are those of where the process is.
-            with self.hosts.on("a"):
-                port.doRead()
+            self.arrive(port)
         peers = [addr for _, addr in self.protocol.received]
         self.protocol.received.clear()
         return peers
+
+    def arrive(self, port: BatchedPort) -> None:
+        """
+        Wait until something arrives at a port, and let it visit once.
+        """
+        ready, _, _ = select.select([port], [], [], 10)
+        self.assertTrue(ready, "nothing arrives")
+        # The names of interfaces are those of where the process is.
+        with self.hosts.on("a"):
+            port.doRead()
 
     def test_twoAddresses(self) -> None:
         """
@@ -557,21 +575,20 @@ class NetworkTests(SynchronousTestCase):
         with v4, v6:
             v4.settimeout(10)
             v4.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            for address in ("192.0.2.255", "192.0.2.1"):
-                v4.sendto(b"x", (address, 9999))
-                self.visit(port, 1)
-                self.assertEqual(v4.recvfrom(9), (b"x", ("192.0.2.1", 9999)))
-            self.assertEqual(self.flags, [True, False])
+            for payload, address in ((b"all", "192.0.2.255"), (b"one", "192.0.2.1")):
+                v4.sendto(payload, (address, 9999))
+                self.arrive(port)
+                self.assertEqual(v4.recvfrom(9), (payload, ("192.0.2.1", 9999)))
 
             port = self.echo("::")
             v6.settimeout(10)
             with self.hosts.on("b"):
                 scope = socket.if_nametoindex("vb")
-            for address in ("ff02::1", "fe80::1"):
-                v6.sendto(b"x", (address, 9999, 0, scope))
-                self.visit(port, 1)
-                self.assertEqual(v6.recvfrom(9)[0], b"x")
-            self.assertEqual(self.flags, [True, False] * 2)
+            for payload, address in ((b"all", "ff02::1"), (b"one", "fe80::1")):
+                v6.sendto(payload, (address, 9999, 0, scope))
+                self.arrive(port)
+                self.assertEqual(v6.recvfrom(9)[0], payload)
+        self.assertEqual(self.toGroup, [b"all"] * 2)
 
     def test_noRoute(self) -> None:
         """
