@@ -248,8 +248,7 @@ class Batch:
         """
         Send replies, in order.
 
-        @param replies: at most as many as there are slots, none longer than a
-            datagram can be.
+        @param replies: at most as many as there are slots.
 
         @param slots: for each reply, the slot of a datagram from its peer.
 
@@ -262,6 +261,14 @@ class Batch:
     ) -> list[int]:
         count = len(replies)
         lengths = list(map(len, replies))
+        if sum(lengths) > len(self._outbox):
+            if count == 1:
+                return [EMSGSIZE]
+            half = count // 2
+            return [
+                *self._send(replies[:half], slots[:half], longestSegment),
+                *self._send(replies[half:], [*slots[half:]], longestSegment),
+            ]
         isUniform = lengths.count(lengths[0]) == count
         if isUniform:
             pieces(lengths[0], lengths[0], count).pack_into(self._outbox, 0, *replies)

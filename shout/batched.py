@@ -5,7 +5,7 @@ A UDP port for many datagrams per system call.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from errno import EMSGSIZE
 from socket import AF_INET, AF_UNIX
 from socket import socket as Socket
@@ -16,6 +16,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
 from shout._mmsg import available
+from shout.answering import AnsweringProtocol
 from shout.batch import SLOTS, Batch
 from shout.peer import Peer
 from shout.port import DatagramPort
@@ -53,10 +54,13 @@ class BatchedPort(DatagramPort):
 
     What cannot be sent is counted and does not raise.
 
+    An L{AnsweringProtocol<shout.answering.AnsweringProtocol>} is asked for the
+    answers to a whole batch in one call.
+
     A protocol may have two methods that Twisted's port knows nothing of.  What
-    was sent to a broadcast or multicast address goes to
-    C{groupDatagramReceived(datagram, addr)} if there is one, and
-    C{sendFailed(number, count)} is told of what could not be sent.
+    was sent to a broadcast or multicast address goes to its
+    C{groupDatagramReceived(datagram, addr)}, and its C{sendFailed(number, count)}
+    is told of what could not be sent.
 
     @cvar maxDatagrams: after how many datagrams a visit by the reactor ends.
 
@@ -104,40 +108,53 @@ class BatchedPort(DatagramPort):
         except OSError as e:
             self._peerFailed(e)
             return ()
-        # A single reply does not gain from waiting.
-        if len(datagrams) > 1:
+        if len(datagrams) == 1:
+            # A reply that comes alone does not gain from waiting.
+            self._deliver(datagrams)
+        elif not self._answer(datagrams):
             self._replies, self._addressees = [], []
-        received = self.protocol.datagramReceived
-        if self._batch.groupSlots:
-            self._deliverMixed(datagrams, received)
-        else:
-            self._deliver(datagrams, self._peers, received)
-        self._flush()
-        self._replies, self._peers = None, []
+            self._deliver(datagrams)
+            self._flush()
+            self._replies = None
+        self._peers = []
         return datagrams
 
-    def _deliver(
-        self,
-        datagrams: Sequence[bytes],
-        peers: Sequence[Peer],
-        received: Callable[[bytes, Any], None],
-    ) -> None:
-        for datagram, peer in zip(datagrams, peers):
+    def _answer(self, datagrams: Sequence[bytes]) -> bool:
+        """
+        Have the protocol answer all datagrams in one call, if it is made for
+        that and none of them is special.
+        """
+        received = getattr(self.protocol.datagramReceived, "__func__", None)
+        if received is not AnsweringProtocol.datagramReceived or self._batch.groupSlots:
+            return False
+        slots: Sequence[int] = range(len(datagrams))
+        try:
+            replies = self.protocol.answer(datagrams, self._peers)
+            if None in replies:
+                slots = [slot for slot in slots if replies[slot] is not None]
+                replies = [replies[slot] for slot in slots]
+            if not replies or not self.connected:
+                return True
+            errors = self._batch.send(replies, slots)
+        except Exception:
+            # One by one it will show which of them it is, and the rest goes on.
+            return False
+        self._sendFailed(errors)
+        return True
+
+    def _deliver(self, datagrams: Sequence[bytes]) -> None:
+        received = groupReceived = self.protocol.datagramReceived
+        groupSlots = self._batch.groupSlots
+        if groupSlots:
+            groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
+        for slot, (datagram, peer) in enumerate(zip(datagrams, self._peers)):
             try:
-                received(datagram, peer)
+                if slot in groupSlots:
+                    groupReceived(datagram, peer)
+                else:
+                    received(datagram, peer)
             except BaseException:
                 self._log.failure("datagramReceived raised")
-            if not self.connected:
-                return
-
-    def _deliverMixed(
-        self, datagrams: Sequence[bytes], received: Callable[[bytes, Any], None]
-    ) -> None:
-        groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
-        groupSlots = set(self._batch.groupSlots)
-        for slot, (datagram, peer) in enumerate(zip(datagrams, self._peers)):
-            to = groupReceived if slot in groupSlots else received
-            self._deliver([datagram], [peer], to)
             if not self.connected:
                 return
 
@@ -212,7 +229,9 @@ class BatchedPort(DatagramPort):
             self._writeNow(reply, peer)
 
     def _sendFailed(self, errors: Sequence[int]) -> None:
-        for number, count in Counter(errors).items() if errors else ():
+        if not errors:
+            return
+        for number, count in Counter(errors).items():
             self.sendErrors[number] += count
             tell = getattr(self.protocol, "sendFailed", None)
             if tell is not None:

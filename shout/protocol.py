@@ -4,17 +4,17 @@ The protocol at the heart of shout.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from errno import errorcode
+from operator import eq
 from typing import Any
 
-from twisted.internet.error import MessageLengthError
-from twisted.internet.protocol import DatagramProtocol
-
+from shout.answering import AnsweringProtocol
 from shout.counters import Counters
 from shout.guard import Guard
 
 
-class Shout(DatagramProtocol):
+class Shout(AnsweringProtocol):
     """
     Answer every datagram with its text in capitals.
 
@@ -46,35 +46,40 @@ class Shout(DatagramProtocol):
         """
         return datagram.upper()
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+    def answer(
+        self, datagrams: Sequence[bytes], addrs: Sequence[Any]
+    ) -> Sequence[bytes | None]:
         """
-        Send the reply to where the datagram came from.
+        Return the replies to datagrams.
 
-        @param datagram: the payload.
+        @param datagrams: the payloads.
 
-        @param addr: the peer: a host and a port for UDP, a path (an abstract
-            name as L{bytes}) for a UNIX socket, or L{None} for a UNIX socket
-            that has no name and so cannot be answered.
+        @param addrs: for each of them its peer: a host and a port for UDP, a
+            path (an abstract name as L{bytes}) for a UNIX socket, or L{None} for
+            a UNIX socket that has no name and so cannot be answered.
+
+        @return: for each of them the reply, or L{None} where the guard refuses
+            one.
         """
-        self.counters.received += 1
+        replies: list[bytes | None] = list(map(self.transform, datagrams))
+        counters = self.counters
+        if any(map(eq, replies, datagrams)) or not self._guard.known.issuperset(addrs):
+            replies = list(map(self._permit, datagrams, replies, addrs))
+            counters.answered -= replies.count(None)
+        counters.received += len(replies)
+        counters.answered += len(replies)
+        return replies
+
+    def _permit(self, datagram: bytes, reply: Any, addr: Any) -> bytes | None:
         if addr is None:
             self.counters.drop("unnamed peer")
-            return
-        reply = self.transform(datagram)
-        if reply == datagram or addr not in self._guard.known:
-            reason = self._guard.refuse(datagram, reply, addr)
-            if reason is not None:
-                self.counters.drop(reason)
-                return
-        assert self.transport is not None
-        try:
-            self.transport.write(reply, addr)
-        except MessageLengthError:
-            self.counters.drop("EMSGSIZE")
-        except OSError as e:
-            self.counters.drop(_name(e.errno or 0))
-        else:
-            self.counters.answered += 1
+            return None
+        reason = self._guard.refuse(datagram, reply, addr)
+        if reason is not None:
+            self.counters.drop(reason)
+            return None
+        answer: bytes = reply
+        return answer
 
     def groupDatagramReceived(self, datagram: bytes, addr: Any) -> None:
         """

@@ -1,0 +1,195 @@
+"""
+Tests for L{shout.answering}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from errno import EMSGSIZE, EPERM
+from typing import Any
+from unittest import skipUnless
+
+from twisted.internet.error import MessageLengthError
+from twisted.internet.testing import FakeDatagramTransport, MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout import bindUDP
+from shout._mmsg import available
+from shout.answering import AnsweringProtocol
+from shout.batched import BatchedPort
+from shout.sockets import connectUDP
+
+PEER = ("192.0.2.1", 4000)
+
+
+class Reversing(AnsweringProtocol):
+    """
+    Answers with the reverse, not at all to C{quiet}, with too much to C{huge},
+    and raises on C{bad}.
+    """
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.failures: list[tuple[int, int]] = []
+
+    def answer(
+        self, datagrams: Sequence[bytes], addrs: Sequence[Any]
+    ) -> Sequence[bytes | None]:
+        self.calls.append(len(datagrams))
+        if b"bad" in datagrams:
+            raise ZeroDivisionError()
+        special = {b"quiet": None, b"huge": bytes(100_000), b"vast": bytes(10_000_000)}
+        return [special.get(datagram, datagram[::-1]) for datagram in datagrams]
+
+    def sendFailed(self, number: int, count: int) -> None:
+        self.failures.append((number, count))
+
+
+class FailingTransport(FakeDatagramTransport):
+    """
+    A transport that cannot send.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, packet: bytes, addr: Any = None) -> None:
+        raise self.error
+
+
+class AnsweringProtocolTests(SynchronousTestCase):
+    """
+    Tests for L{AnsweringProtocol} on any transport.
+    """
+
+    def test_answers(self) -> None:
+        """
+        A datagram that comes alone is answered to where it came from.
+        """
+        protocol, transport = Reversing(), FakeDatagramTransport()
+        protocol.makeConnection(transport)
+        protocol.datagramReceived(b"abc", PEER)
+        self.assertEqual(transport.written, [(b"cba", PEER)])
+
+    def test_noAnswer(self) -> None:
+        """
+        Where there is no answer nothing is sent.
+        """
+        protocol, transport = Reversing(), FakeDatagramTransport()
+        protocol.makeConnection(transport)
+        protocol.datagramReceived(b"quiet", PEER)
+        self.assertEqual(transport.written, [])
+
+    def test_sendFailed(self) -> None:
+        """
+        What cannot be sent is told and not raised.
+        """
+        for error, number in (
+            (OSError(EPERM, "a firewall"), EPERM),
+            (MessageLengthError("too long"), EMSGSIZE),
+        ):
+            protocol = Reversing()
+            protocol.makeConnection(FailingTransport(error))
+            protocol.datagramReceived(b"abc", PEER)
+            self.assertEqual(protocol.failures, [(number, 1)])
+
+
+@skipUnless(available, "this system has no recvmmsg(2)")
+class BatchedAnsweringTests(SynchronousTestCase):
+    """
+    Tests for L{AnsweringProtocol} on a L{BatchedPort}.
+    """
+
+    def exchange(self, protocol: AnsweringProtocol, *datagrams: bytes) -> list[bytes]:
+        """
+        Send datagrams to a protocol in one batch, and return the replies.
+        """
+        reactor = MemoryReactorClock()
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        self.port = BatchedPort(sock, protocol, reactor)
+        self.port.startListening()
+        replies = []
+        with connectUDP(*sock.getsockname()) as client:
+            for datagram in datagrams:
+                client.send(datagram)
+            self.port.doRead()
+            while True:
+                try:
+                    replies.append(client.recv(65535))
+                except BlockingIOError:
+                    break
+        self.port.stopListening()
+        reactor.advance(0)
+        return replies
+
+    def test_oneCall(self) -> None:
+        """
+        It is asked about a whole batch in one call.
+        """
+        protocol = Reversing()
+        self.assertEqual(
+            self.exchange(protocol, b"ab", b"cd", b"efg"), [b"ba", b"dc", b"gfe"]
+        )
+        self.assertEqual(protocol.calls, [3])
+
+    def test_someAnswers(self) -> None:
+        """
+        Those that get no answer are left out.
+        """
+        for datagrams, replies in (
+            ((b"ab", b"quiet", b"cd"), [b"ba", b"dc"]),
+            ((b"quiet", b"quiet"), []),
+        ):
+            self.assertEqual(self.exchange(Reversing(), *datagrams), replies)
+
+    def test_raises(self) -> None:
+        """
+        When one of them makes it raise that is logged, and the rest is answered.
+        """
+        protocol = Reversing()
+        self.assertEqual(self.exchange(protocol, b"ab", b"bad", b"cd"), [b"ba", b"dc"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_notBytes(self) -> None:
+        """
+        Answers that are not bytes are logged, and the port goes on.
+        """
+
+        class Confused(Reversing):
+            def answer(self, datagrams: Any, addrs: Any) -> Any:
+                return [datagram.decode() for datagram in datagrams]
+
+        self.assertEqual(self.exchange(Confused(), b"ab", b"cd"), [])
+        self.assertEqual(len(self.flushLoggedErrors()), 2)
+
+    def test_tooLong(self) -> None:
+        """
+        Answers that do not fit a datagram are told of, and the rest is sent.
+        """
+        for datagram in (b"huge", b"vast"):
+            protocol = Reversing()
+            replies = self.exchange(protocol, b"ab", datagram, b"cd")
+            self.assertEqual(replies, [b"ba", b"dc"])
+            self.assertEqual(protocol.failures, [(EMSGSIZE, 1)])
+            self.assertEqual(self.port.sendErrors, {EMSGSIZE: 1})
+
+    def test_ownDatagramReceived(self) -> None:
+        """
+        A subclass that overrides C{datagramReceived} is given each datagram.
+        """
+
+        class Spying(Reversing):
+            def __init__(self) -> None:
+                super().__init__()
+                self.seen: list[bytes] = []
+
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                self.seen.append(datagram)
+                super().datagramReceived(datagram, addr)
+
+        protocol = Spying()
+        self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
+        self.assertEqual(protocol.seen, [b"ab", b"cd"])
