@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EAGAIN, ENOBUFS
+from errno import EAGAIN, ECONNREFUSED, ENOBUFS
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -26,7 +26,15 @@ class AskError(Exception):
 class NoAnswer(AskError):
     """
     No reply came in the time allowed.
+
+    @ivar isFixedPoint: whether what was asked equals the reply to it, in which
+        case a server may have restrained it to end a loop.
+    @type isFixedPoint: L{bool}
     """
+
+    def __init__(self, message: str, isFixedPoint: bool = False) -> None:
+        super().__init__(message)
+        self.isFixedPoint = isFixedPoint
 
 
 class Refused(AskError):
@@ -185,7 +193,8 @@ class Asking(DatagramProtocol):
         tries = "1 try" if request.tries == 1 else f"{request.tries} tries"
         message = f"no answer from {self._peer}"
         message += f" to {tries} in {self._elapsed(request):.1f} seconds"
-        self._fail(request, NoAnswer(message))
+        isFixedPoint = request.datagram == request.expected
+        self._fail(request, NoAnswer(message, isFixedPoint))
 
     def _elapsed(self, request: _Request) -> float:
         return float(self._reactor.seconds()) - request.began
@@ -222,7 +231,11 @@ class Asking(DatagramProtocol):
         """
         Fail all requests in flight.
         """
-        message = f"{self._peer} refused: nothing is listening there"
+        reason = "nothing is listening there"
+        error = getattr(self.transport, "refusal", None)
+        if error is not None and error.errno != ECONNREFUSED:
+            reason = f"{error.strerror}, says the network"
+        message = f"{self._peer} refused: {reason}"
         self._failAll(lambda: Refused(message))
 
     def stopProtocol(self) -> None:

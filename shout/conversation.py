@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from shout.asking import AskError, Refused, TooLong, show
+from shout.asking import AskError, NoAnswer, Refused, TooLong, show
 from shout.client import Client
 from shout.lines import Line, LineSplitter, Output
 
@@ -69,6 +69,7 @@ class Conversation:
         self._answered = 0
         self._failed = 0
         self._isNumbered = False
+        self._hasHinted = False
         self._isPaused = False
         self._isProceeding = False
         self._isFinished = False
@@ -176,6 +177,12 @@ class Conversation:
             self._finish()
             return
         self._error(str(error), line)
+        if isinstance(error, NoAnswer) and error.isFixedPoint and not self._hasHinted:
+            self._hasHinted = True
+            self._complain(
+                "what has no lower-case letters is its own answer, "
+                "and servers answer only so much of it at once, lest loops go on"
+            )
         self._failed += not isinstance(error, TooLong)
         if self._failed >= self._maxInFlight and not self._answered:
             self._error(f"giving up: none of {self._failed} lines got a right answer")

@@ -171,7 +171,7 @@ class Loops:
     """
 
     rate = 1.0
-    burst = 100
+    burst = 200
     period = 128
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:

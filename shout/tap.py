@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from ipaddress import ip_network
 from socket import socket
 from typing import Any, NoReturn
 
@@ -16,6 +18,7 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
+from shout.guard import Allow, Guard, Limit, SourceRule, neverAsks
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
 from shout.sockets import BindError, bindUDP, bindUNIX
@@ -58,6 +61,8 @@ Examples:
         super().__init__()  # type: ignore[no-untyped-call]
         self.docs = {name: " ".join(doc.split()) for name, doc in self.docs.items()}
         self["port"] = None
+        self["limit"] = None
+        self["allow"] = []
         self["interfaces"] = []
         self["unix"] = []
 
@@ -89,6 +94,28 @@ Examples:
         self["unix"].append(path)
 
     opt_u = opt_unix
+
+    def opt_allow(self, text: str) -> None:
+        """
+        A network, such as 192.0.2.0/24 or 2001:db8::/32, whose addresses alone
+        get an answer. Can be given several times. [default: all of them]
+        """
+        try:
+            self["allow"].append(ip_network(text))
+        except ValueError as e:
+            raise UsageError(
+                f"--allow takes a network such as 192.0.2.0/24: {e}"
+            ) from e
+
+    def opt_limit(self, text: str) -> None:
+        """
+        How many replies per second one source gets at most, and twice as many
+        at once. A source is an IPv4 address or the /64 of an IPv6 address.
+        [default: no limit]
+        """
+        if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
+            raise UsageError(f"--limit takes a number of replies from 1, not {text!r}")
+        self["limit"] = int(text)
 
     def opt_version(self) -> NoReturn:
         """
@@ -137,7 +164,16 @@ def makeService(options: Options, reactor: Any = None) -> ShoutService:
         sockets = _bind(options)
     except BindError as e:
         sys.exit(f"shout: {e}")
-    return ShoutService(sockets, UnicodeShout if options["unicode"] else Shout, reactor)
+    protocol = UnicodeShout if options["unicode"] else Shout
+    return ShoutService(sockets, partial(protocol, _guard(options)), reactor)
+
+
+def _guard(options: Options) -> Guard:
+    sources: list[SourceRule] = [neverAsks]
+    if options["allow"]:
+        sources.append(Allow(options["allow"]))
+    limits = [] if options["limit"] is None else [Limit(options["limit"])]
+    return Guard(sources, rules=limits)
 
 
 def _bind(options: Options) -> list[socket]:

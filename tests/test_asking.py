@@ -33,6 +33,7 @@ class ConnectedTransport:
     """
 
     def __init__(self) -> None:
+        self.refusal: OSError | None = None
         self.written: list[bytes] = []
         self.error: Exception | None = None
 
@@ -248,6 +249,18 @@ class AskingTests(SynchronousTestCase):
             )
         self.assertEqual(self.asked.clock.getDelayedCalls(), [])
         self.assertNoResult(self.asked.ask(b"three"))
+
+    def test_rejected(self) -> None:
+        """
+        A refusal that is not for want of a listener says what it is for.
+        """
+        number = errno.EHOSTUNREACH
+        refusal = OSError(number, os.strerror(number))
+        self.asked.transport.refusal = refusal
+        answer = self.asked.ask(b"one")
+        self.asked.asking.connectionRefused()
+        error = self.failureResultOf(answer, Refused).value
+        self.assertIn(os.strerror(number), str(error))
 
     def test_refusedWhileSending(self) -> None:
         """

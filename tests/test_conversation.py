@@ -315,6 +315,20 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(len(self.talk.client.asked), 4)
         self.assertFalse(self.talk.input.isReading)
 
+    def test_fixedPoints(self) -> None:
+        """
+        The first time that no answer comes to a line that is its own answer,
+        the user is told why that can be.
+        """
+        talk = Talk()
+        talk.conversation.inputReceived(b"a\nB\nC\n")
+        talk.client.settle(b"a", NoAnswer("no answer"))
+        self.assertEqual(talk.complaints, ["line 1: no answer"])
+        talk.client.settle(b"B", NoAnswer("no answer", True))
+        talk.client.settle(b"C", NoAnswer("no answer", True))
+        self.assertEqual(len(talk.complaints), 4)
+        self.assertIn("no lower-case letters", talk.complaints[2])
+
     def test_givingUp(self) -> None:
         """
         When as many lines as can be in flight were not answered, and none was,

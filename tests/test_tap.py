@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from io import StringIO
+from ipaddress import ip_network
 from typing import Any
 
 from twisted.application.service import IServiceMaker
@@ -78,6 +79,23 @@ class OptionsTests(SynchronousTestCase):
         for text in ("x", "", "-1", "65536", "1e3", "٤٢", "9" * 5000, " 1"):
             error = self.assertRaises(UsageError, parse, "--port", text)
             self.assertIn("0 to 65535", str(error))
+
+    def test_guard(self) -> None:
+        """
+        Networks to allow and a limit are read; what is neither is an error that
+        says why.
+        """
+        options = parse("--allow", "192.0.2.0/24", "--allow", "::1", "--limit", "10")
+        self.assertEqual(
+            options["allow"], [ip_network("192.0.2.0/24"), ip_network("::1")]
+        )
+        self.assertEqual(options["limit"], 10)
+        for text in ("", "x", "192.0.2.1/24", "192.0.2.0/33", "localhost"):
+            error = self.assertRaises(UsageError, parse, "--allow", text)
+            self.assertIn("192.0.2.0/24", str(error))
+        for text in ("", "x", "0", "-1", "1.5", "9" * 5000):
+            error = self.assertRaises(UsageError, parse, "--limit", text)
+            self.assertIn("from 1", str(error))
 
     def test_unexpectedArgument(self) -> None:
         """
@@ -197,6 +215,20 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertEqual([type(p) for p in self.protocols], [Shout])
         self.listening("-p", "0", "-i", "127.0.0.1", "--unicode")
         self.assertEqual([type(p) for p in self.protocols], [UnicodeShout])
+
+    def test_guarded(self) -> None:
+        """
+        What the options say of sources holds for all protocols together.
+        """
+        guarded = ("-p", "0", "--allow", "192.0.2.0/24", "--limit", "1")
+        self.listening(*guarded)
+        allowed, other = ("192.0.2.1", 40000), ("198.51.100.1", 40000)
+        replies = [
+            protocol.answer([b"a"] * 3, [allowed, other, ("192.0.2.2", 7)])
+            for protocol in self.protocols
+        ]
+        self.assertEqual(replies, [[b"A", None, None]] * 2)
+        self.assertEqual(self.protocols[0].answer([b"a"], [allowed]), [None])
 
     def test_inUse(self) -> None:
         """

@@ -1,0 +1,509 @@
+"""
+Tests for L{shout.guard}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from itertools import product
+from typing import Any
+
+from hypothesis import assume, given, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    rule,
+    run_state_machine_as_test,
+)
+from hypothesis.strategies import (
+    binary,
+    floats,
+    integers,
+    ip_addresses,
+    lists,
+    one_of,
+    sampled_from,
+    tuples,
+)
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout import Shout
+from shout.guard import Allow, Buckets, Guard, Limit, Loops, neverAsks
+
+PEER = ("192.0.2.1", 40000)
+
+
+class NeverAsksTests(SynchronousTestCase):
+    """
+    Tests for L{neverAsks}.
+    """
+
+    def test_ports(self) -> None:
+        """
+        Port 0, ports below 1024 and those of known reflectors are refused,
+        others are not.
+        """
+        for port in (0, 7, 19, 53, 123, 1023, 1900, 3702, 5353, 11211):
+            for host in ("192.0.2.1", "2001:db8::1", "127.0.0.1"):
+                self.assertEqual(neverAsks((host, port)), "source port")
+        for port in (1024, 1901, 9999, 32768, 65535):
+            self.assertIsNone(neverAsks(("192.0.2.1", port)))
+
+    def test_addresses(self) -> None:
+        """
+        Multicast, broadcast and unspecified addresses are refused.
+        """
+        for host in (
+            "224.0.0.1",
+            "239.255.255.250",
+            "255.255.255.255",
+            "127.255.255.255",
+            "0.0.0.0",
+            "::",
+            "ff02::1",
+            "ff02::1%eth0",
+            "::ffff:224.0.0.1",
+        ):
+            self.assertEqual(neverAsks((host, 40000)), "source address")
+
+    def test_honest(self) -> None:
+        """
+        The loopback, the addresses of hosts and UNIX sockets are not refused.
+        """
+        for addr in (
+            ("127.0.0.1", 40000),
+            ("127.3.2.1", 40000),
+            ("::1", 40000),
+            ("192.0.2.255", 40000),
+            ("fe80::1%eth0", 40000),
+            ("::ffff:192.0.2.1", 40000),
+            ("localhost", 40000),
+            "/run/client",
+            b"\0client",
+        ):
+            self.assertIsNone(neverAsks(addr))
+
+
+class AllowTests(SynchronousTestCase):
+    """
+    Tests for L{Allow}.
+    """
+
+    def test_networks(self) -> None:
+        """
+        Only sources in the networks are not refused; UNIX sockets are never.
+        """
+        allow = Allow(map(ip_network, ("192.0.2.0/24", "2001:db8::/32")))
+        for host in ("192.0.2.1", "192.0.2.255", "2001:db8::1", "::ffff:192.0.2.1"):
+            self.assertIsNone(allow((host, 40000)))
+        for host in ("192.0.3.1", "127.0.0.1", "2001:db9::1", "::1", "::ffff:10.0.0.1"):
+            self.assertEqual(allow((host, 40000)), "not allowed")
+        self.assertIsNone(allow("/run/client"))
+
+    @given(ip_addresses(), lists(ip_addresses().map(ip_network), max_size=3))
+    def test_any(self, address: Any, networks: Any) -> None:
+        """
+        Whatever the address and the networks, it is the networks that decide.
+        """
+        assume(getattr(address, "ipv4_mapped", None) is None)
+        isAllowed = any(address in network for network in networks)
+        verdict = Allow(networks)((str(address), 40000))
+        self.assertEqual(verdict is None, isAllowed)
+
+
+class BucketsTests(SynchronousTestCase):
+    """
+    Tests for L{Buckets}.
+    """
+
+    def test_burst(self) -> None:
+        """
+        So many tokens can be taken at once, and are counted.
+        """
+        buckets = Buckets(1, 3, Clock().seconds)
+        self.assertEqual([buckets.take("key") for _ in range(5)], [1, 2, 3, 0, 0])
+
+    def test_rate(self) -> None:
+        """
+        Then they come in at the rate, up to the burst.
+        """
+        clock = Clock()
+        buckets = Buckets(10, 2, clock.seconds)
+        taken = 0
+        for _ in range(1000):
+            taken += buckets.take("key") > 0
+            clock.advance(0.01)
+        self.assertEqual(taken, 2 + 99)
+        clock.advance(1000)
+        self.assertEqual([buckets.take("key") > 0 for _ in range(3)], [1, 1, 0])
+
+    def test_apart(self) -> None:
+        """
+        Each key has a bucket of its own.
+        """
+        buckets = Buckets(1, 1, Clock().seconds)
+        self.assertEqual([buckets.take(key) for key in "aabb"], [1, 0, 1, 0])
+
+    def test_bounded(self) -> None:
+        """
+        Only so many keys are remembered; the one used least recently goes.
+        """
+        buckets = Buckets(1, 1, Clock().seconds, capacity=3)
+        for key in "abcadabcd":
+            buckets.take(key)
+            self.assertLessEqual(len(buckets), 3)
+        # b was forgotten when d came, c when b came back.
+        buckets = Buckets(1, 1, Clock().seconds, capacity=2)
+        self.assertEqual([buckets.take(key) for key in "abacab"], [1, 1, 0, 1, 0, 1])
+
+
+class LoopsTests(SynchronousTestCase):
+    """
+    Tests for L{Loops}, with a clock that stands still unless it is advanced.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.protocol = Shout(Guard(loops=Loops(self.clock.seconds)))
+
+    def answers(self, datagram: bytes) -> bool:
+        """
+        Tell whether a datagram is answered.
+        """
+        (reply,) = self.protocol.answer([datagram], [PEER])
+        return reply is not None
+
+    def test_typing(self) -> None:
+        """
+        A person who types capitals or digits twenty times in a row gets twenty
+        answers.
+        """
+        for line in (b"HELLO", b"123"):
+            self.setUp()
+            self.assertTrue(all(self.answers(line) for _ in range(20)))
+
+    def test_prober(self) -> None:
+        """
+        A prober that sends the same capitals once a second gets at least 99 of
+        100 answered for ever, also one whose clock is a little fast or unsteady.
+        """
+        for steps in ((1.0,), (0.9999,), (0.5, 1.5), (0.1, 0.1, 2.8)):
+            self.setUp()
+            count = 20_000
+            answered = 0
+            for number in range(count):
+                answered += self.answers(b"PROBE")
+                self.clock.advance(steps[number % len(steps)])
+            self.assertGreaterEqual(answered, 0.99 * count)
+
+    def test_ordinary(self) -> None:
+        """
+        What has a lower-case letter in it is never restrained.
+        """
+        self.assertTrue(all(self.answers(b"HELLo") for _ in range(10_000)))
+
+    def test_restrained(self) -> None:
+        """
+        What equals its reply is answered only so often at once, whatever it is,
+        and another peer is not restrained for that.
+        """
+        for datagram in (b"HELLO", b"", b"\xff"):
+            self.setUp()
+            answered = sum(self.answers(datagram) for _ in range(10_000))
+            self.assertEqual(answered, Loops.burst - Loops.burst // Loops.period)
+            (reply,) = self.protocol.answer([datagram], [("192.0.2.2", 40000)])
+            self.assertEqual(reply, datagram)
+
+
+class Echo(DatagramProtocol):
+    """
+    Answers everything as it is.
+    """
+
+    noisy = False
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        assert self.transport is not None
+        self.transport.write(datagram, addr)
+
+
+class Wire:
+    """
+    Joins two servers, with a delay, and starts a loop between them by forging
+    datagrams that seem to come from the second.
+    """
+
+    def __init__(
+        self,
+        roundTrip: float,
+        first: Callable[[Clock], Any],
+        second: Callable[[Clock], Any],
+    ) -> None:
+        self.clock = Clock()
+        self.roundTrip = roundTrip
+        self.servers = [first(self.clock), second(self.clock)]
+        self.addresses = [("192.0.2.1", 9999), ("192.0.2.2", 9999)]
+        self.sent = [0, 0]
+        for number, server in enumerate(self.servers):
+            server.makeConnection(_End(self, number))
+
+    def send(self, sender: int, datagram: bytes) -> None:
+        """
+        Carry a datagram from one server to the other.
+        """
+        self.sent[sender] += 1
+        receiver = self.servers[1 - sender]
+        self.clock.callLater(
+            self.roundTrip / 2,
+            lambda: receiver.datagramReceived(datagram, self.addresses[sender]),
+        )
+
+    def run(self, forged: list[bytes]) -> None:
+        """
+        Forge datagrams, and wait until there is silence.
+        """
+        for datagram in forged:
+            self.servers[0].datagramReceived(datagram, self.addresses[1])
+        steps = 0
+        while self.clock.calls and steps < 20_000:
+            self.clock.advance(self.clock.calls[0].getTime() - self.clock.seconds())
+            steps += 1
+
+
+class _End:
+    def __init__(self, wire: Wire, number: int) -> None:
+        self._wire = wire
+        self._number = number
+
+    def write(self, datagram: bytes, addr: Any) -> None:
+        self._wire.send(self._number, datagram)
+
+
+def shout(clock: Clock) -> Shout:
+    """
+    Make a server that goes by a clock.
+    """
+    return Shout(Guard(loops=Loops(clock.seconds)))
+
+
+def echo(clock: Clock) -> Echo:
+    """
+    Make a server that needs no clock.
+    """
+    return Echo()
+
+
+class LoopSimulationTests(SynchronousTestCase):
+    """
+    Tests for two servers that answer each other.
+    """
+
+    def test_loopsDie(self) -> None:
+        """
+        Whatever the round trip and however many forged datagrams started it, a
+        loop between two shouts, or a shout and an echo server, ends by itself,
+        and each shout sends fewer than 500 replies beyond the one that each
+        forged datagram gets.
+        """
+        roundTrips = (0, 0.001, 0.1, 0.5, 0.99, 1, 1.01, 1.5, 2)
+        for roundTrip, number, text, other in product(
+            roundTrips, (1, 10, 100, 1000), (b"forged %d", b"FORGED %d"), (shout, echo)
+        ):
+            wire = Wire(roundTrip, shout, other)
+            wire.run([text % i for i in range(number)])
+            case = f"{roundTrip} s, {number} x {text!r}, {other.__name__}: {wire.sent}"
+            self.assertEqual(wire.clock.calls, [], case)
+            self.assertLess(wire.sent[0], number + 500, case)
+            if other is shout:
+                self.assertLess(wire.sent[1], 500, case)
+
+    def test_withoutGuard(self) -> None:
+        """
+        Without the rule it would go on for ever.
+        """
+
+        def unguarded(clock: Clock) -> Shout:
+            return Shout(Guard(loops=lambda datagram, reply, addr: None))
+
+        wire = Wire(0.1, unguarded, unguarded)
+        wire.run([b"forged"])
+        self.assertEqual(len(wire.clock.calls), 1)
+
+
+class LimitTests(SynchronousTestCase):
+    """
+    Tests for L{Limit}.
+    """
+
+    def test_limit(self) -> None:
+        """
+        One source gets so many replies per second, and twice that at once; the
+        ports of one address are one source.
+        """
+        clock = Clock()
+        limit = Limit(10, clock.seconds)
+
+        def answered(count: int) -> int:
+            return sum(
+                limit(b"a", b"A", ("192.0.2.1", 40000 + i)) is None
+                for i in range(count)
+            )
+
+        self.assertEqual(answered(1000), 20)
+        for _ in range(10):
+            clock.advance(1)
+            self.assertEqual(answered(1000), 10)
+
+    def test_network(self) -> None:
+        """
+        A /64 of IPv6 is one source, and so is a UNIX socket.
+        """
+        for same, other in (
+            (("2001:db8::1", 40000), ("2001:db8:0:1::1", 40000)),
+            ("/run/a", "/run/b"),
+        ):
+            limit = Limit(1, Clock().seconds)
+            self.assertIsNone(limit(b"a", b"A", same))
+            self.assertIsNone(limit(b"a", b"A", same))
+            self.assertEqual(limit(b"a", b"A", same), "over the limit")
+            self.assertIsNone(limit(b"a", b"A", other))
+        limit = Limit(1, Clock().seconds)
+        verdicts = [limit(b"a", b"A", (f"2001:db8::{i}", 40000)) for i in range(1, 4)]
+        self.assertEqual(verdicts, [None, None, "over the limit"])
+
+
+class GuardTests(SynchronousTestCase):
+    """
+    Tests for L{Guard}.
+    """
+
+    def test_default(self) -> None:
+        """
+        By default places that never ask are refused, and loops are.
+        """
+        guard = Guard()
+        self.assertIsNone(guard.refuse(b"a", b"A", PEER))
+        self.assertEqual(guard.refuse(b"a", b"A", ("192.0.2.1", 7)), "source port")
+        reasons = {guard.refuse(b"A", b"A", PEER) for _ in range(1000)}
+        self.assertEqual(reasons, {None, "loop"})
+
+    def test_rules(self) -> None:
+        """
+        Rules can be left out, replaced and added; the first to object counts.
+        """
+        guard = Guard(
+            sources=[lambda addr: "source" if addr == "bad" else None],
+            loops=lambda datagram, reply, addr: "fixed point",
+            rules=[lambda datagram, reply, addr: "long" if len(datagram) > 3 else None],
+        )
+        self.assertIsNone(guard.refuse(b"a", b"A", "good"))
+        self.assertEqual(guard.refuse(b"aaaa", b"AAAA", "bad"), "source")
+        self.assertEqual(guard.refuse(b"AAAA", b"AAAA", "good"), "fixed point")
+        self.assertEqual(guard.refuse(b"aaaa", b"AAAA", "good"), "long")
+        self.assertIsNone(Guard(sources=()).refuse(b"a", b"A", ("192.0.2.1", 0)))
+
+    def test_sourcesOnce(self) -> None:
+        """
+        What a source is decides once, and is remembered.
+        """
+        asked: list[Any] = []
+        guard = Guard(sources=[lambda addr: asked.append(addr)])
+        for _ in range(3):
+            guard.refuse(b"a", b"A", PEER)
+        self.assertEqual(asked, [PEER])
+
+    def test_known(self) -> None:
+        """
+        A source that no rule objects to is known, unless there are rules to ask
+        about every datagram; one that is refused never is.
+        """
+        guard = Guard()
+        guard.refuse(b"a", b"A", PEER)
+        guard.refuse(b"a", b"A", ("192.0.2.1", 7))
+        self.assertEqual(guard.known, {PEER})
+        limited = Guard(rules=[Limit(1)])
+        limited.refuse(b"a", b"A", PEER)
+        self.assertEqual(limited.known, set())
+
+    def test_bounded(self) -> None:
+        """
+        However many sources there are, only so many are remembered.
+        """
+        guard = Guard()
+        for number in range(25_000):
+            guard.refuse(b"A", b"A", (f"192.0.{number >> 8}.{number & 255}", 40000))
+            self.assertLessEqual(len(guard.known), 10_000)
+
+
+class GuardMachine(RuleBasedStateMachine):
+    """
+    Compares a L{Shout} with its default guard to a plain model of its rules, over
+    any datagrams, peers and times.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.protocol = shout(self.clock)
+        self.tokens: dict[Any, float] = {}
+        self.refilled: dict[Any, float] = {}
+        self.taken: dict[Any, int] = {}
+
+    @rule(seconds=floats(0, 50))
+    def wait(self, seconds: float) -> None:
+        """
+        Let time pass.
+        """
+        self.clock.advance(seconds)
+
+    @rule(
+        datagram=one_of(sampled_from([b"HELLO", b"hello", b""]), binary(max_size=5)),
+        addr=tuples(
+            sampled_from(["192.0.2.1", "224.0.0.1", "2001:db8::1", "::"]),
+            sampled_from([0, 7, 1023, 1024, 1900, 40000]),
+        ),
+        count=integers(1, 150),
+    )
+    def ask(self, datagram: bytes, addr: Any, count: int) -> None:
+        """
+        Ask the same several times.
+        """
+        replies = self.protocol.answer([datagram] * count, [addr] * count)
+        for reply in replies:
+            assert reply == (datagram.upper() if self.expects(datagram, addr) else None)
+
+    def expects(self, datagram: bytes, addr: Any) -> bool:
+        """
+        Say whether a datagram is to be answered.
+        """
+        host, port = addr
+        ip = ip_address(host)
+        if port < 1024 or port == 1900 or ip.is_multicast or ip.is_unspecified:
+            return False
+        if datagram.upper() != datagram:
+            return True
+        now = self.clock.seconds()
+        tokens = self.tokens.get(addr, 200) + now - self.refilled.get(addr, now)
+        self.refilled[addr] = now
+        self.tokens[addr] = min(200, tokens)
+        if self.tokens[addr] < 1 - 1e-6:
+            return False
+        self.tokens[addr] -= 1
+        self.taken[addr] = self.taken.get(addr, 0) + 1
+        return self.taken[addr] % 128 != 0
+
+
+class GuardModelTests(SynchronousTestCase):
+    """
+    Tests for the guard against a model.
+    """
+
+    def test_model(self) -> None:
+        """
+        Whatever is asked by whom and when, the guard does what its model does.
+        """
+        run_state_machine_as_test(
+            GuardMachine, settings=settings(deadline=None, max_examples=60)
+        )
