@@ -141,6 +141,19 @@ class Asking(DatagramProtocol):
         self._inFlight: dict[bytes, deque[_Request]] = {}
         self._settled: deque[int] = deque(maxlen=4096)
 
+    @property
+    def isIdle(self) -> bool:
+        """
+        Tell whether nothing is in flight.
+        """
+        return not self._inFlight
+
+    def isFixedPoint(self, datagram: bytes) -> bool:
+        """
+        Tell whether a datagram equals the reply to it.
+        """
+        return self._transform(datagram) == datagram
+
     def ask(self, datagram: bytes) -> Deferred[bytes]:
         """
         Send a datagram, again if need be, until its reply comes.

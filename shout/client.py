@@ -7,10 +7,11 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
 from shout.asking import (
     AskError,
@@ -163,9 +164,18 @@ class Client:
     server only one of them.  So as long as nothing has been answered, a refusal
     moves all that is in flight to the next address.
 
+    A server restrains, per port of its peers, what equals the reply to it, such
+    as a line of digits; see L{Loops<shout.guard.Loops>}.  So after some of those
+    the client goes on from another port of its own.
+
+    @cvar fixedPointsPerPort: how many datagrams that equal their replies to send
+        from one port.
+
     @ivar peer: who is asked, as the user named it.
     @type peer: L{str}
     """
+
+    fixedPointsPerPort = 100
 
     def __init__(
         self,
@@ -190,7 +200,9 @@ class Client:
         self._openers = iter(openers)
         self._makeProtocol = makeProtocol
         self._reactor = reactor
-        self._ports: list[DatagramPort] = []
+        self._ports: dict[Asking, DatagramPort] = {}
+        self._closing: set[Deferred[None]] = set()
+        self._fixedPoints = 0
         self._isAnswered = False
         error = self._openNext()
         if not self._ports:
@@ -203,18 +215,22 @@ class Client:
         @return: L{None}, or when there is none the last reason why.
         """
         error: OSError | None = None
-        for open in self._openers:
+        for opener in self._openers:
             try:
-                sock = open()
+                self._open(opener)
             except OSError as e:
                 error = e
-                continue
-            _discard(sock)
-            self._asking = self._makeProtocol()
-            self._ports.append(DatagramPort(sock, self._asking, self._reactor))
-            self._ports[-1].startListening()  # type: ignore[no-untyped-call]
-            return None
+            else:
+                return None
         return error
+
+    def _open(self, opener: Callable[[], socket.socket]) -> None:
+        sock = opener()
+        self._opener = opener
+        _discard(sock)
+        self._asking = self._makeProtocol()
+        self._ports[self._asking] = DatagramPort(sock, self._asking, self._reactor)
+        self._ports[self._asking].startListening()  # type: ignore[no-untyped-call]
 
     async def ask(self, datagram: bytes) -> bytes:
         """
@@ -226,6 +242,12 @@ class Client:
 
         @raise AskError: as for L{ask}.
         """
+        if self._asking.isFixedPoint(datagram):
+            self._fixedPoints += 1
+            if self._fixedPoints % self.fixedPointsPerPort == 0:
+                # Where there are no more, this one has to do.
+                with suppress(OSError):
+                    self._open(self._opener)
         while True:
             asking = self._asking
             try:
@@ -239,13 +261,24 @@ class Client:
             else:
                 self._isAnswered = True
                 return reply
+            finally:
+                if asking is not self._asking and asking.isIdle:
+                    self._close(asking)
+
+    def _close(self, asking: Asking) -> None:
+        port = self._ports.pop(asking, None)
+        if port is not None:
+            closed = maybeDeferred(port.stopListening)
+            self._closing.add(closed)
+            closed.addCallback(lambda _: self._closing.discard(closed))
 
     async def close(self) -> None:
         """
         Give up what is in flight, and close the sockets.
         """
-        ports, self._ports = self._ports, []
-        await gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        for asking in list(self._ports):
+            self._close(asking)
+        await gatherResults(list(self._closing))
 
 
 def _discard(sock: socket.socket) -> None:
