@@ -2,7 +2,9 @@
 A UDP service that answers every datagram with its text in capitals.
 """
 
+from shout.batched import BatchedPort, listen
 from shout.client import AskError, NoAnswer, Refused, WrongAnswer, ask
+from shout.guard import Guard
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
 from shout.sockets import BindError, bindUDP, bindUNIX
@@ -11,7 +13,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AskError",
+    "BatchedPort",
     "BindError",
+    "Guard",
     "NoAnswer",
     "Refused",
     "Shout",
@@ -21,4 +25,5 @@ __all__ = [
     "ask",
     "bindUDP",
     "bindUNIX",
+    "listen",
 ]

@@ -242,4 +242,4 @@ class BatchedPort(DatagramPort):
         Send what has been written, and close the socket.
         """
         self._flush()
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)

@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
+from shlex import quote
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -33,12 +34,7 @@ async def converse(options: Namespace, reactor: Any) -> int:
 
     @return: the exit status.
     """
-    command = "twistd -n shout"
-    if options.unix is not None:
-        command += f" --unix {options.unix}"
-    elif options.port != DEFAULT_PORT:
-        command += f" --port {options.port}"
-    hint = f"start one with: {command}"
+    hint = _hint(options)
     # A UNIX socket queues no more than net.unix.max_dgram_qlen, usually 10.
     conversation = Conversation(complain, hint, 64 if options.unix is None else 8)
     try:
@@ -74,6 +70,20 @@ async def converse(options: Namespace, reactor: Any) -> int:
         return await conversation.done
     finally:
         await client.close()
+
+
+def _hint(options: Namespace) -> str:
+    """
+    Say what to do where nothing listens.
+    """
+    command = "twistd -n shout"
+    if options.unix is not None:
+        command += f" --unix {quote(options.unix)}"
+    elif options.host not in ("127.0.0.1", "::1", "localhost"):
+        return "is a server running there, on this port?"
+    elif options.port != DEFAULT_PORT:
+        command += f" --port {options.port}"
+    return f"start one with: {command}"
 
 
 def complain(message: str) -> None:

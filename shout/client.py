@@ -245,9 +245,7 @@ class Client:
         if self._asking.isFixedPoint(datagram):
             self._fixedPoints += 1
             if self._fixedPoints % self.fixedPointsPerPort == 0:
-                # Where there are no more, this one has to do.
-                with suppress(OSError):
-                    self._open(self._opener)
+                self._changePort()
         while True:
             asking = self._asking
             try:
@@ -264,6 +262,14 @@ class Client:
             finally:
                 if asking is not self._asking and asking.isIdle:
                     self._close(asking)
+
+    def _changePort(self) -> None:
+        former = self._asking
+        # Where there are no more ports this one has to do.
+        with suppress(OSError):
+            self._open(self._opener)
+        if former is not self._asking and former.isIdle:
+            self._close(former)
 
     def _close(self, asking: Asking) -> None:
         port = self._ports.pop(asking, None)

@@ -14,6 +14,7 @@ from termios import FIONREAD
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.base import BasePort
 from twisted.internet.error import MessageLengthError
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.internet.protocol import DatagramProtocol
@@ -121,8 +122,7 @@ class DatagramPort(Port):
         Deliver what has arrived, but not what goes on arriving: at most as many
         datagrams as the receive buffer can hold.
         """
-        # Linux charges 768 bytes even for an empty datagram; see SO_RCVBUF in
-        # socket(7).
+        # Even an empty datagram takes more than this; see SO_RCVBUF in socket(7).
         left = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 256
         while self.connected and left > 0:
             taken = self._read(left)
@@ -196,6 +196,18 @@ class DatagramPort(Port):
         number = self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
         self.startReading()  # type: ignore[no-untyped-call]
         self._peerFailed(OSError(number, os.strerror(number)))
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """
+        Close the socket, without a line in the log for each.
+        """
+        BasePort.connectionLost(self, reason)  # type: ignore[no-untyped-call]
+        self.protocol.doStop()
+        self.socket.close()
+        if hasattr(self, "d"):
+            stopped = self.d
+            del self.d
+            stopped.callback(None)
 
     def writeConnectionLost(self, reason: Failure) -> None:
         """

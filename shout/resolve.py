@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from shout.asking import UnknownHost
+from shout.sockets import parse
 
 _FAMILIES: dict[int, tuple[str, list[type[IAddress]] | None]] = {
     socket.AF_UNSPEC: ("", None),
@@ -52,6 +53,10 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
     else:
         if kind not in ("", f"IPv{address.version} "):
             raise unknown
+        try:
+            parse(host, port)
+        except ValueError:
+            raise unknown from None
         return [host]
     # The resolver never completes what the system's resolver cannot take.
     try:

@@ -4,12 +4,14 @@ The service that keeps sockets answered.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable
+from shlex import quote
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from shout.batched import listen
@@ -56,11 +58,17 @@ class ShoutService(Service):
         self._sockets = list(sockets)
         self._protocol = protocol
         self._reactor = reactor
+        self._isStopped = False
 
     def startService(self) -> None:
         """
         Start to answer.
+
+        @raise RuntimeError: when the service has been stopped before, which has
+            closed its sockets.
         """
+        if self._isStopped:
+            raise RuntimeError("a stopped service cannot start again: make another")
         super().startService()  # type: ignore[no-untyped-call]
         if self._reactor is None:
             from twisted.internet import reactor
@@ -85,15 +93,25 @@ class ShoutService(Service):
         @return: fires when they are closed.
         """
         super().stopService()  # type: ignore[no-untyped-call]
+        self._isStopped = True
+        for sock in self._sockets[len(self.ports) :]:
+            sock.close()
         ports, self.ports = self.ports, []
+        if not ports:
+            return succeed(None)
         for port in ports:
             port.drain()
+        addresses = ", ".join(describe(port.socket) for port in ports)
         lost = sum(port.kernelDrops for port in ports)
         closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])
-        return closed.addCallback(self._stopped, lost)
+        return closed.addCallback(self._stopped, addresses, lost)
 
-    def _stopped(self, _: object, lost: int) -> None:
-        self._log.info("stopped: {counters}", counters=self.counters)
+    def _stopped(self, _: object, addresses: str, lost: int) -> None:
+        self._log.info(
+            "stopped listening on {addresses}: {counters}",
+            addresses=addresses,
+            counters=self.counters,
+        )
         if lost:
             self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
 
@@ -104,7 +122,8 @@ def _example(sock: socket.socket) -> str:
     """
     address = sock.getsockname()
     if sock.family == socket.AF_UNIX:
-        return f"shout --unix {describe(sock).removeprefix('UNIX ')} hello"
+        path = os.fsdecode(address).replace("\0", "@", 1)
+        return f"shout --unix {quote(path)} hello"
     host, port = address[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"nc -u {host} {port}"

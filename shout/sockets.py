@@ -50,15 +50,32 @@ def bindUDP(port: int = 9999, interfaces: Iterable[str] = ()) -> list[socket.soc
     """
     if not 0 <= port <= 65535:
         raise BindError(f"port {port} is out of range; choose one from 0 to 65535")
-    wanted = tuple(dict.fromkeys(interfaces))
+    wanted = {_parseInterface(each): each for each in interfaces}
+    isEverywhere = not wanted
+    if isEverywhere:
+        wanted = {_parseInterface(each): each for each in EVERYWHERE}
+    # The port that is free at the first address may not be at the second.
+    attempts = 1 if port else 20
+    while True:
+        attempts -= 1
+        try:
+            return _bindAll(wanted.values(), port, isEverywhere)
+        except BindError:
+            if not attempts:
+                raise
+
+
+def _bindAll(
+    interfaces: Iterable[str], port: int, isEverywhere: bool
+) -> list[socket.socket]:
     with ExitStack() as undo:
         bound: list[socket.socket] = []
-        for interface in wanted or EVERYWHERE:
+        for interface in interfaces:
             try:
                 sock = _bindUDP(interface, port)
             except OSError as e:
                 hasNoIPv6 = e.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-                if bound and hasNoIPv6 and not wanted:
+                if bound and hasNoIPv6 and isEverywhere:
                     continue
                 raise BindError(_explainUDP(interface, port, e)) from e
             undo.callback(sock.close)
@@ -69,13 +86,7 @@ def bindUDP(port: int = 9999, interfaces: Iterable[str] = ()) -> list[socket.soc
 
 
 def _bindUDP(interface: str, port: int) -> socket.socket:
-    try:
-        family, address = _parse(interface, port)
-    except ValueError as e:
-        raise BindError(
-            f"{interface!r} is not an IP address; "
-            "give one of this host's, such as 127.0.0.1 or ::1"
-        ) from e
+    family, address = parse(interface, port)
     with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         sock.setblocking(False)
@@ -86,10 +97,24 @@ def _bindUDP(interface: str, port: int) -> socket.socket:
     return sock
 
 
-def _parse(host: str, port: int) -> tuple[int, Any]:
+def _parseInterface(interface: str) -> Any:
+    try:
+        return parse(interface, 0)
+    except ValueError as e:
+        raise BindError(
+            f"{interface!r} is not an IP address; "
+            "give one of this host's, such as 127.0.0.1 or ::1"
+        ) from e
+
+
+def parse(host: str, port: int) -> tuple[int, Any]:
     """
     Turn an IP address into the form that L{socket.socket} takes, without asking
     a name server.
+
+    @param host: an IPv4 or IPv6 address; an IPv6 address may carry a scope.
+
+    @return: the address family, and the address.
 
     @raise ValueError: when C{host} is not an IP address, or its scope is not an
         interface of this host.
@@ -137,6 +162,8 @@ def _explainUDP(interface: str, port: int, error: OSError) -> str:
             f"{interface} is not an address of this host; "
             "`ip address` lists those that are"
         )
+    if error.errno == errno.EINVAL and interface.lower().startswith("fe80:"):
+        return f"{interface} is link-local; say on which interface: {interface}%eth0"
     return f"cannot bind UDP {where}: {error.strerror}"
 
 
@@ -163,6 +190,8 @@ def bindUNIX(path: str) -> socket.socket:
             if not isAbstract:
                 _removeLeftover(name)
             sock.bind(name)
+        except ValueError as e:
+            raise BindError(f"{path!r} is not a path: {e}") from e
         except OSError as e:
             raise BindError(_explainUNIX(path if isAbstract else name, e)) from e
         undo.pop_all()
@@ -189,7 +218,10 @@ class _PathSocket(socket.socket):
         super().close()
         made, self._made = self._made, None
         if made is not None and _identity(self._path) == made:
-            os.unlink(self._path)
+            # Privileges may have been shed since.  What stays is taken over by
+            # the next server.
+            with suppress(OSError):
+                os.unlink(self._path)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -293,7 +325,7 @@ def connectUDP(host: str, port: int) -> socket.socket:
 
     @raise OSError: when there is no way to it.
     """
-    family, address = _parse(host, port)
+    family, address = parse(host, port)
     with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         sock.setblocking(False)

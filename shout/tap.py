@@ -53,7 +53,8 @@ Examples:
             None,
             "Treat datagrams as UTF-8, and upper-case every letter and not just "
             "a to z: straße becomes STRASSE. A reply can be up to three times "
-            "as long as what was asked.",
+            "as long as what was asked; one that no longer fits a datagram is not "
+            "sent.",
         ],
     ]
 
@@ -91,7 +92,8 @@ Examples:
         one. Can be given several times. With it, UDP is served only where
         --port or --interface asks for it.
         """
-        self["unix"].append(path)
+        if path not in self["unix"]:
+            self["unix"].append(path)
 
     opt_u = opt_unix
 

@@ -230,19 +230,6 @@ class AskTests(PeerCase):
         asking.cancel()
         await self.assertFailure(asking, CancelledError)
 
-    async def test_fixedPoints(self) -> None:
-        """
-        More than a server lets through of what equals its reply is all answered,
-        from several ports, of which only one stays open.
-        """
-        (sock,) = bindUDP(0, ["127.0.0.1"])
-        self.serve(sock)
-        client = await self.connect(sock.getsockname()[1], retries=0)
-        for number in range(1000):
-            datagram = b"%d" % number
-            self.assertEqual(await client.ask(datagram), datagram)
-        self.assertEqual(len(client._ports), 1)
-
     async def test_secondAddress(self) -> None:
         """
         A name whose first address refuses is asked at its second one.
@@ -281,6 +268,19 @@ class ClientTests(PeerCase):
         client = await connect(port=port, **options)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
         return client
+
+    async def test_fixedPoints(self) -> None:
+        """
+        More than a server lets through of what equals its reply is all answered,
+        from several ports, of which only one stays open.
+        """
+        (sock,) = bindUDP(0, ["127.0.0.1"])
+        self.serve(sock)
+        client = await self.connect(sock.getsockname()[1], retries=0)
+        for number in range(1000):
+            datagram = b"%d" % number
+            self.assertEqual(await client.ask(datagram), datagram)
+        self.assertEqual(len(client._ports), 1)
 
     async def test_oneSocket(self) -> None:
         """

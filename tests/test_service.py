@@ -178,6 +178,24 @@ class ShoutServiceTests(TestCase):
         self.stop(self.service([bindUNIX(path)]))
         self.assertFalse(os.path.lexists(path))
 
+    def test_neverStarted(self) -> None:
+        """
+        A service that is stopped before it was started closes its sockets, too.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        sock = bindUNIX(path)
+        self.successResultOf(ShoutService([sock]).stopService())
+        self.assertEqual(sock.fileno(), -1)
+        self.assertFalse(os.path.exists(path))
+
+    def test_startedAgain(self) -> None:
+        """
+        A service that was stopped cannot be started again, and says so.
+        """
+        service = self.service(bindUDP(0, ["127.0.0.1"]))
+        self.stop(service)
+        self.assertRaises(RuntimeError, service.startService)
+
     def test_totals(self) -> None:
         """
         On stop the totals are logged, with what was dropped and why.
@@ -192,7 +210,8 @@ class ShoutServiceTests(TestCase):
         self.stop(service)
         self.assertEqual(
             messages(self.log)[-1],
-            "stopped: received 2, answered 1, dropped 1 (1 unnamed peer)",
+            f"stopped listening on UNIX {path}: "
+            "received 2, answered 1, dropped 1 (1 unnamed peer)",
         )
 
     @skipUnless(sys.platform == "linux", "only Linux counts them")

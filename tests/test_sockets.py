@@ -95,6 +95,40 @@ class BindUDPTests(SynchronousTestCase):
             self.assertEqual(sock.family, socket.AF_INET)
             self.assertIn("::", self.explanation(0, ["::"]))
 
+    def test_freeEverywhere(self) -> None:
+        """
+        Where any port will do, one is found that is free at all addresses.
+        """
+        [taken] = self.bind(0, ["::1"])
+        number = taken.getsockname()[1]
+        asked = []
+
+        class First(socket.socket):
+            def bind(self, address: Any) -> None:
+                if address[:2] == ("127.0.0.1", 0):
+                    asked.append(address)
+                    if len(asked) == 1:
+                        address = ("127.0.0.1", number)
+                super().bind(address)
+
+        self.patch(socket, "socket", First)
+        v4, v6 = self.bind(0, ["127.0.0.1", "::1"])
+        self.assertEqual(len(asked), 2)
+        self.assertEqual(v4.getsockname()[1], v6.getsockname()[1])
+
+    def test_otherSpelling(self) -> None:
+        """
+        An address that is spelled in two ways is bound once.
+        """
+        [sock] = self.bind(0, ["::1", "0:0:0:0:0:0:0:1"])
+        self.assertEqual(sock.getsockname()[0], "::1")
+
+    def test_linkLocal(self) -> None:
+        """
+        A link-local address wants to know of which interface.
+        """
+        self.assertIn("on which interface", self.explanation(0, ["fe80::1"]))
+
     def test_inUse(self) -> None:
         """
         A port in use is said to be, and what was bound before it is released.
@@ -200,6 +234,15 @@ class BindUNIXTests(SynchronousTestCase):
         self.assertFalse(os.path.lexists(self.path))
         sock.close()
 
+    def test_cannotBeRemoved(self) -> None:
+        """
+        Closing the socket raises nothing where the path cannot be removed.
+        """
+        sock = self.bind("s")
+        self.patch(os, "unlink", lambda path: os.rmdir(path))
+        sock.close()
+        self.assertTrue(os.path.exists(self.path))
+
     def test_somebodyElses(self) -> None:
         """
         Closing the socket leaves what others have put at the path since.
@@ -278,9 +321,10 @@ class BindUNIXTests(SynchronousTestCase):
 
     def test_empty(self) -> None:
         """
-        No path is no place for a socket.
+        No path, and what no path can be, are no places for a socket.
         """
         self.assertIn("is empty", self.explanation(""))
+        self.assertIn("not a path", self.explanation("a\0b"))
 
     @skipUnless(ISROOT, "shedding privileges needs root")
     def test_unwritable(self) -> None:

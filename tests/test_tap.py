@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import shout
-from shout import Shout, ShoutService, UnicodeShout
+from shout import Shout, ShoutService, UnicodeShout, tap
 from shout.sockets import bindUDP, describe
 from shout.tap import Options, makeService
 from tests.folder import shortFolder
@@ -186,10 +186,18 @@ class MakeServiceTests(SynchronousTestCase):
         """
         The port is 9999 unless another is given.
         """
-        # An address of the loopback that nothing else is likely to use.
-        self.assertEqual(
-            self.listening("-i", "127.99.99.99"), ["UDP 127.99.99.99:9999"]
-        )
+        self.assertEqual(tap.DEFAULT_PORT, 9999)
+        self.patch(tap, "DEFAULT_PORT", self.freePort())
+        addresses = self.listening("-i", "127.0.0.1")
+        self.assertEqual(addresses, [f"UDP 127.0.0.1:{tap.DEFAULT_PORT}"])
+
+    def freePort(self) -> int:
+        """
+        Return the number of a port where nothing listens.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        with sock:
+            return int(sock.getsockname()[1])
 
     def test_UNIXAlone(self) -> None:
         """
@@ -204,8 +212,10 @@ class MakeServiceTests(SynchronousTestCase):
         """
         path = os.path.join(shortFolder(self), "s")
         self.assertEqual(len(self.listening("-u", path, "-p", "0")), 3)
-        addresses = self.listening("-u", path, "-i", "127.99.99.99")
-        self.assertEqual(addresses, ["UDP 127.99.99.99:9999", f"UNIX {path}"])
+        self.patch(tap, "DEFAULT_PORT", self.freePort())
+        addresses = self.listening("-u", path, "-u", path, "-i", "127.0.0.1")
+        udp = f"UDP 127.0.0.1:{tap.DEFAULT_PORT}"
+        self.assertEqual(addresses, [udp, f"UNIX {path}"])
 
     def test_unicode(self) -> None:
         """

@@ -148,7 +148,7 @@ class ForegroundTests(TwistdCase):
             path = os.path.join(self.folder, "s")
             self.assertEqual(ask(connectUNIX(path), b"unix"), b"UNIX")
             output = self.finish(server, signal.SIGTERM)
-            self.assertIn("stopped: received 3, answered 3, dropped 0", output)
+            self.assertIn(": received 3, answered 3, dropped 0", output)
             self.assertNotIn("Traceback", output)
             self.assertFalse(os.path.exists(path))
 
@@ -159,7 +159,7 @@ class ForegroundTests(TwistdCase):
         server = self.start("twistd", "-n", "shout", "-p", "0", "-i", "127.0.0.1")
         self.waitFor(server, "try it with")
         output = self.finish(server, signal.SIGINT)
-        self.assertIn("stopped: received 0", output)
+        self.assertIn(": received 0", output)
         self.assertNotIn("Traceback", output)
         self.assertEqual(os.listdir(self.folder), [])
 
@@ -193,6 +193,29 @@ class ForegroundTests(TwistdCase):
             self.assertEqual(shown.returncode, 0)
             self.assertIn("[default: 9999]", " ".join(shown.stdout.split()))
 
+    @skipUnless(ISROOT, "shedding privileges needs root")
+    def test_shedPrivileges(self) -> None:
+        """
+        A server that has shed the privileges to remove its socket stops all the
+        same, and leaves it to the next one.
+        """
+        os.chmod(self.folder, 0o755)
+        server = self.start(
+            "twistd",
+            "-n",
+            "--pidfile=",
+            "--uid=65534",
+            "--gid=65534",
+            "shout",
+            "-u",
+            "s",
+        )
+        self.waitFor(server, "try it with")
+        output = self.finish(server, signal.SIGTERM)
+        self.assertIn("stopped listening", output)
+        self.assertNotIn("Traceback", output)
+        self.assertTrue(os.path.exists(os.path.join(self.folder, "s")))
+
 
 class DaemonTests(TwistdCase):
     """
@@ -214,7 +237,7 @@ class DaemonTests(TwistdCase):
         self.waitUntilGone(pid)
         self.assertEqual(os.listdir(self.folder), ["twistd.log"])
         with open(os.path.join(self.folder, "twistd.log")) as f:
-            self.assertIn("stopped: received 1, answered 1, dropped 0", f.read())
+            self.assertIn(": received 1, answered 1, dropped 0", f.read())
 
     def waitUntilGone(self, pid: int) -> None:
         """
@@ -252,9 +275,10 @@ class MistakeTests(TwistdCase):
         A port or a path in use is said to be.
         """
         with ExitStack() as stack:
-            [taken] = map(stack.enter_context, bindUDP(0, ["127.0.0.1"]))
+            for address in ("127.0.0.1", "::1"):
+                [taken] = map(stack.enter_context, bindUDP(0, [address]))
+                self.assertOneLine("in use", "-p", str(taken.getsockname()[1]))
             stack.enter_context(bindUNIX(os.path.join(self.folder, "s")))
-            self.assertOneLine("in use", "-p", str(taken.getsockname()[1]))
             self.assertOneLine("in use", "-u", "s")
 
     def test_usage(self) -> None:
