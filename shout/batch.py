@@ -21,14 +21,19 @@ Replies of one length to one peer that stand next to each other leave as one
 message with a C{UDP_SEGMENT} control message, so that the kernel walks its send
 path once for all of them; see udp(7).  A path that cannot do this refuses; then
 they are sent one by one, and such a length is not tried again.
+
+The other way round, with C{UDP_GRO} a burst from one peer that the kernel has
+kept together comes in one slot, and is cut up here.
 """
 
 from __future__ import annotations
 
 import ctypes
 import socket
+import sys
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from errno import EINVAL, EIO, EMSGSIZE
 from functools import lru_cache
 from itertools import accumulate, islice
@@ -63,6 +68,10 @@ _VECTOR = ctypes.sizeof(iovec)
 
 # From linux/udp.h.
 _UDP_SEGMENT = 103
+_UDP_GRO = 104
+
+# The control message of a burst comes before the one of the local address.
+_BURST = socket.CMSG_SPACE(4)
 
 # The kernel's own limits for one message: UDP_MAX_SEGMENTS, and one packet.
 _MAX_SEGMENTS = 64
@@ -97,6 +106,14 @@ def _canSegment(sock: socket.socket) -> bool:
     return True
 
 
+def _coalesce(sock: socket.socket) -> None:
+    """
+    Ask for bursts to come in one piece; older kernels do not know this.
+    """
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
+
+
 class Batch:
     """
     Receive datagrams, and send the replies to them.
@@ -104,9 +121,9 @@ class Batch:
     It takes 4 MiB of address space for what is received and as much for what is
     sent, of which only what datagrams have filled becomes resident.
 
-    @ivar groupSlots: the slots whose datagrams, of those received last, were
-        sent to a broadcast or multicast address.
-    @type groupSlots: L{list} of L{int}
+    @ivar toGroups: the indices of those datagrams, among the ones received last,
+        that were sent to a broadcast or multicast address.
+    @type toGroups: L{list} of L{int}
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -126,8 +143,12 @@ class Batch:
         self._segmentSpace = socket.CMSG_SPACE(2)
         self._longestSegment = _MAX_SEGMENTED if _canSegment(sock) else 0
         self._cache = Peers(sock.family)
+        self._used = 0
         self._peers: list[Peer] = []
-        self.groupSlots: list[int] = []
+        # The slot of each datagram, where there are more of them than slots.
+        self._slots: list[int] = []
+        self.toGroups: list[int] = []
+        _coalesce(sock)
         self._layOutIncoming()
         self._layOutOutgoing()
 
@@ -140,10 +161,15 @@ class Batch:
         for slot, room in enumerate(self._rooms):
             room.base, room.len = arena + slot * _STRIDE, _ROOM
         headers = self._headers(self._rooms, self._envelopesAddress + NAME)
+        for header in headers:
+            header.hdr.controllen += _BURST
         self._incoming = ctypes.addressof(headers)
         self._received = memoryview(headers).cast("B")
         self._empty = memoryview(bytes(headers))
         self._lengths = column(headers, "I", mmsghdr.len.offset, _HEADER)
+        controls = msghdr.controllen.offset
+        self._controlLengths = column(headers, "L", controls, _HEADER)
+        self._usualLengths = memoryview(array("L", [self._infoSpace] * SLOTS))
         if self._isIPv4:
             # struct in_pktinfo: interface, local address, destination.
             self._interfaces = column(self._envelopes, "I", PKTINFO, ENVELOPE)
@@ -199,18 +225,22 @@ class Batch:
         """
         Receive what has arrived, as far as there are slots.
 
-        @return: the datagrams, and for each of them its peer.
+        @return: the datagrams, and for each of them its peer.  There are usually
+            at most as many as slots, and never more than 64 times as many.
 
         @raise OSError: as recvmmsg(2) has it; L{BlockingIOError} when nothing
             has arrived.
         """
-        used = len(self._peers) * _HEADER
+        used = self._used * _HEADER
         self._received[:used] = self._empty[:used]
-        count = recvmmsg(self._fd, self._incoming, SLOTS)
+        self._used = count = recvmmsg(self._fd, self._incoming, SLOTS)
+        bursts = None
+        if self._controlLengths[:count] != self._usualLengths[:count]:
+            bursts = self._findBursts(count)
         # Left in, a reply would leave by the interface that the datagram came in
         # by, whatever the routes say.
         self._interfaces[:count] = _ZEROS[:count]
-        self.groupSlots = self._findGroups(count)
+        self.toGroups = self._findGroups(count)
         envelopes = pieces(self._envelopeLength, ENVELOPE, count)
         self._peers = list(
             map(self._cache.__getitem__, envelopes.unpack_from(self._envelopes))
@@ -224,7 +254,45 @@ class Batch:
                 self._arena[start : start + length]
                 for start, length in zip(range(0, len(self._arena), _STRIDE), lengths)
             ]
-        return datagrams, self._peers
+        if bursts is None:
+            self._slots = []
+            return datagrams, self._peers
+        return self._cut(datagrams, bursts)
+
+    def _findBursts(self, count: int) -> dict[int, int]:
+        """
+        Find the slots with more than one datagram, and make their envelopes like
+        the others.
+
+        @return: for each such slot, the length of its datagrams; the last one
+            may be shorter.
+        """
+        bursts = {}
+        for slot in range(count):
+            if self._controlLengths[slot] == self._infoSpace:
+                continue
+            start = slot * ENVELOPE + NAME
+            size = start + socket.CMSG_LEN(0)
+            bursts[slot] = int.from_bytes(
+                self._envelopes[size : size + 4], sys.byteorder
+            )
+            end = start + self._infoSpace
+            self._envelopes[start:end] = self._envelopes[start + _BURST : end + _BURST]
+        return bursts
+
+    def _cut(
+        self, datagrams: Sequence[bytes], bursts: dict[int, int]
+    ) -> tuple[Sequence[bytes], list[Peer]]:
+        single: list[bytes] = []
+        self._slots = []
+        for slot, datagram in enumerate(datagrams):
+            length = bursts.get(slot) or len(datagram) or 1
+            cuts = range(0, len(datagram) or 1, length)
+            single += [datagram[start : start + length] for start in cuts]
+            self._slots += [slot] * len(cuts)
+        toGroups = set(self.toGroups)
+        self.toGroups = [i for i, slot in enumerate(self._slots) if slot in toGroups]
+        return single, [self._peers[slot] for slot in self._slots]
 
     def _findGroups(self, count: int) -> list[int]:
         destinations = self._destinations[:count]
@@ -244,17 +312,27 @@ class Batch:
             self._envelopes[start : start + 16] = bytes(16)
         return groups
 
-    def send(self, replies: Sequence[bytes], slots: Sequence[int]) -> list[int]:
+    def send(self, replies: Sequence[bytes], indices: Sequence[int]) -> list[int]:
         """
         Send replies, in order.
 
-        @param replies: at most as many as there are slots.
+        @param replies: the payloads.
 
-        @param slots: for each reply, the slot of a datagram from its peer.
+        @param indices: for each reply, the index of a datagram from its peer,
+            among those received last.
 
         @return: for each reply that could not be sent, the number of its error.
         """
-        return self._send(replies, slots, self._longestSegment)
+        slots = [self._slots[i] for i in indices] if self._slots else indices
+        if len(replies) <= SLOTS:
+            return self._send(replies, slots, self._longestSegment)
+        errors = []
+        for start in range(0, len(replies), SLOTS):
+            end = start + SLOTS
+            errors += self._send(
+                replies[start:end], [*slots[start:end]], self._longestSegment
+            )
+        return errors
 
     def _send(
         self, replies: Sequence[bytes], slots: Sequence[int], longestSegment: int
@@ -348,7 +426,9 @@ class Batch:
                 self._longestSegment = min(longest, self._longestSegment)
             errors += singly
             if end < len(replies):
-                errors += self.send(replies[end:], [*slots[end:]])
+                errors += self._send(
+                    replies[end:], [*slots[end:]], self._longestSegment
+                )
             break
         return errors
 

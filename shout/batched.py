@@ -125,17 +125,17 @@ class BatchedPort(DatagramPort):
         that and none of them is special.
         """
         received = getattr(self.protocol.datagramReceived, "__func__", None)
-        if received is not AnsweringProtocol.datagramReceived or self._batch.groupSlots:
+        if received is not AnsweringProtocol.datagramReceived or self._batch.toGroups:
             return False
-        slots: Sequence[int] = range(len(datagrams))
+        indices: Sequence[int] = range(len(datagrams))
         try:
             replies = self.protocol.answer(datagrams, self._peers)
             if None in replies:
-                slots = [slot for slot in slots if replies[slot] is not None]
-                replies = [replies[slot] for slot in slots]
+                indices = [i for i in indices if replies[i] is not None]
+                replies = [replies[i] for i in indices]
             if not replies or not self.connected:
                 return True
-            errors = self._batch.send(replies, slots)
+            errors = self._batch.send(replies, indices)
         except Exception:
             # One by one it will show which of them it is, and the rest goes on.
             return False
@@ -144,12 +144,12 @@ class BatchedPort(DatagramPort):
 
     def _deliver(self, datagrams: Sequence[bytes]) -> None:
         received = groupReceived = self.protocol.datagramReceived
-        groupSlots = self._batch.groupSlots
-        if groupSlots:
+        toGroups = self._batch.toGroups
+        if toGroups:
             groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
-        for slot, (datagram, peer) in enumerate(zip(datagrams, self._peers)):
+        for index, (datagram, peer) in enumerate(zip(datagrams, self._peers)):
             try:
-                if slot in groupSlots:
+                if index in toGroups:
                     groupReceived(datagram, peer)
                 else:
                     received(datagram, peer)
@@ -219,10 +219,10 @@ class BatchedPort(DatagramPort):
         if addressees == self._peers:
             self._sendFailed(self._batch.send(replies, range(len(replies))))
             return
-        slotOf = {id(peer): slot for slot, peer in enumerate(self._peers)}
-        slots = [slotOf.get(id(peer), -1) for peer in addressees]
-        if -1 not in slots:
-            self._sendFailed(self._batch.send(replies, slots))
+        indexOf = {id(peer): index for index, peer in enumerate(self._peers)}
+        indices = [indexOf.get(id(peer), -1) for peer in addressees]
+        if -1 not in indices:
+            self._sendFailed(self._batch.send(replies, indices))
             return
         # A peer of an earlier batch is among them.
         for reply, peer in zip(replies, addressees):

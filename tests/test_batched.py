@@ -16,8 +16,8 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from shout import Shout, bindUDP, bindUNIX
 from shout import batch as batchModule
-from shout import bindUDP, bindUNIX
 from shout._mmsg import available, sendmmsg
 from shout.batch import SLOTS
 from shout.batched import BatchedPort, listen
@@ -31,6 +31,9 @@ from tests.test_port import (
     RecordingProtocol,
     RefusalTestsBuilder,
 )
+
+# From linux/udp.h.
+UDP_SEGMENT = 103
 
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -398,6 +401,51 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         send()
         self.assertEqual([d for d, _ in self.protocol.received], [b"one", b"two"])
         self.assertEqual(toGroup, [b"all"])
+
+    def test_bursts(self) -> None:
+        """
+        Bursts that the kernel has kept together are cut up, delivered and
+        answered like any other datagrams.
+        """
+        for everywhere, address in (("0.0.0.0", "127.0.0.2"), ("::", "::1")):
+            [sock] = bindUDP(0, [everywhere])
+            port = self.listen(sock, protocol := RecordingProtocol())
+            protocol.react = port.write
+            with connectUDP(address, sock.getsockname()[1]) as client:
+                raiseReceiveBuffer(client, 4 << 20)
+                expected = []
+                for length, count, rest in ((7, 60, 3), (1, 1, 0), (1400, 40, 0)):
+                    burst = os.urandom(length * count + rest)
+                    client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, length)
+                    client.send(burst)
+                    expected += [
+                        burst[start : start + length]
+                        for start in range(0, len(burst), length)
+                    ]
+                    client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+                    client.send(b"")
+                    expected.append(b"")
+                port.doRead()
+                self.assertEqual([d for d, _ in protocol.received], expected)
+                self.assertEqual(list(self.pending(client)), expected)
+
+    def test_burstsAnswered(self) -> None:
+        """
+        A protocol that answers whole batches answers bursts, too, and is
+        restrained in them as ever.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock, protocol := Shout())
+        with connectUDP("127.0.0.2", sock.getsockname()[1]) as client:
+            raiseReceiveBuffer(client, 4 << 20)
+            client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 5)
+            bursts = [b"%05x" % i for i in range(0xAB00, 0xAB00 + 900)]
+            for start in range(0, 900, 60):
+                client.send(b"".join(bursts[start : start + 60]))
+            port.doRead()
+            replies = list(self.pending(client))
+        self.assertEqual(replies, [each.upper() for each in bursts])
+        self.assertEqual(protocol.counters.received, 900)
 
     def test_sameObject(self) -> None:
         """

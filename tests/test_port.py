@@ -222,7 +222,7 @@ class PortBehaviour(CaseMixin):
         """
         The address of a port is the one really bound.
         """
-        v4, v6 = self.boundSockets()[:2]
+        v4, v6 = bindUDP(0, ["127.0.0.1", "::1"])
         number4, number6 = v4.getsockname()[1], v6.getsockname()[1]
         self.assertEqual(
             [self.listen(s, RecordingProtocol()).getHost() for s in (v4, v6)],
@@ -549,14 +549,19 @@ class DatagramPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         """
         Bind one socket of each family.
         """
-        path = os.path.join(shortFolder(self), "s")
-        return [*super().boundSockets(), bindUNIX(path)]
+        return [*super().boundSockets(), self.unixSocket()]
+
+    def unixSocket(self) -> socket.socket:
+        """
+        Bind a UNIX socket.
+        """
+        return bindUNIX(os.path.join(shortFolder(self), "s"))
 
     def test_largerThanUDP(self) -> None:
         """
         A UNIX socket carries larger datagrams than UDP, whole.
         """
-        port = self.listen(self.boundSockets()[-1])
+        port = self.listen(self.unixSocket())
         self.protocol.react = port.write
         client = self.client(port)
         client.send(bytes(150_000))
@@ -575,7 +580,7 @@ class DatagramPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         """
         The address of a port on a UNIX socket is its path.
         """
-        sock = self.boundSockets()[-1]
+        sock = self.unixSocket()
         path = sock.getsockname()
         self.assertEqual(self.listen(sock).getHost(), UNIXAddress(path.encode()))
 
