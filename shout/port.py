@@ -123,7 +123,7 @@ class DatagramPort(Port):
         datagrams as the receive buffer can hold.
         """
         # Even an empty datagram takes more than this; see SO_RCVBUF in socket(7).
-        left = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 256
+        left = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 512
         while self.connected and left > 0:
             taken = self._read(left)
             if not taken:
