@@ -26,6 +26,7 @@ from twisted.internet.interfaces import (
     IUDPTransport,
 )
 from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.test import reactormixins
 from twisted.internet.test.reactormixins import ReactorBuilder
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.udp import Port
@@ -594,7 +595,10 @@ class RefusalTestsBuilder(ReactorBuilder, CaseMixin):
         "twisted.internet.selectreactor.SelectReactor",
         "twisted.internet.pollreactor.PollReactor",
         "twisted.internet.epollreactor.EPollReactor",
-        "twisted.internet.test.reactormixins.AsyncioSelectorReactor",
+        # It has to be made in another way, which older versions do not have.
+        "twisted.internet.test.reactormixins.AsyncioSelectorReactor"
+        if hasattr(reactormixins, "AsyncioSelectorReactor")
+        else "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
     ]
 
     portType: Callable[..., DatagramPort] = DatagramPort

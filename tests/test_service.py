@@ -41,7 +41,6 @@ class ShoutServiceTests(TestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.reactor.run()
         self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
 
     def service(
@@ -52,6 +51,7 @@ class ShoutServiceTests(TestCase):
         """
         service = ShoutService(sockets, protocol, self.reactor)
         service.startService()
+        self.reactor.run()
         self.addCleanup(self.stop, service)
         return service
 
