@@ -1,0 +1,3 @@
+"""
+How fast shout is, beside other servers that do the same.
+"""

@@ -1,0 +1,297 @@
+"""
+Abuse a server for minutes, and see whether honest peers notice:
+C{python -m benchmarks.soak}, as root.
+
+C{twistd -n shout} runs on one core.  At the same time come from the others:
+
+    - honest peers: each asks, waits for the reply, checks it, and asks again;
+    - forged sources, up to a million, of ordinary datagrams and of capitals, some
+      at ports that never ask, and the server's own address;
+    - bursts of empty datagrams, broadcasts, a scan of the ports around the
+      server's, and peers that close their socket before the reply comes, so that
+      it bounces.
+
+All of it stays on the loopback, and is so little that the server could take
+several times as much: what is lost is not lost for want of room.  The exit status
+is 1 if an honest reply was lost or wrong, or if memory or log grew.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import Event, Process, SimpleQueue
+from multiprocessing.synchronize import Event as _Event
+from socket import AF_INET, SO_BROADCAST, SOCK_DGRAM, SOL_SOCKET, socket
+
+from tests.forging import Forger, whyNot
+
+SERVER = ("127.0.0.1", 23456)
+SCANNED = range(23000, 24000)
+BROADCAST = ("127.255.255.255", SERVER[1])
+
+# Each comes so many times a second, in as many bursts as TICKS.  A server takes
+# about 200,000 datagrams a second, and its receive buffer some thousands.
+TICKS = 50
+HONEST = 4_000
+PEERS = 8
+FORGED = 15_000
+EMPTY = 2_500
+SCANS = 1_000
+CLOSING = 500
+BROADCASTS = 100
+
+SOURCES = 1_000_000
+REFUSED_PORTS = (0, 7, 19, 53, 123, 1900, 11211)
+
+# In seconds.
+PATIENCE = 2
+QUIET_PERIOD = 30
+
+FAILURES = ("honest lost", "honest wrong", "children that failed")
+
+# What twistd and shout say when they start and when they stop.
+OTHER_LINES = 12
+
+
+def ticks(seconds: float, stop: _Event) -> Iterator[int]:
+    """
+    Count the ticks of so many seconds as they come.  What comes late is not made
+    up for.
+    """
+    number, now = 0, time.monotonic()
+    end = now + seconds
+    while now < end and not stop.wait(max(0, now + 1 / TICKS - time.monotonic())):
+        now = time.monotonic()
+        yield number
+        number += 1
+
+
+def honest(time: Iterator[int], count: Counter[str]) -> None:
+    """
+    Ask from several sockets, each with one datagram under way.
+    """
+    clients = [client() for _ in range(PEERS)]
+    for _ in time:
+        for _ in range(HONEST // TICKS // PEERS):
+            first = count["honest sent"]
+            for number, peer in enumerate(clients, first):
+                peer.send(b"honest %d" % number)
+                count["honest sent"] += 1
+            for number in range(PEERS):
+                wanted = b"HONEST %d" % (first + number)
+                try:
+                    isRight = clients[number].recv(100) == wanted
+                except TimeoutError:
+                    count["honest lost"] += 1
+                    # What comes after all is not the reply to what is asked next.
+                    clients[number] = client()
+                    continue
+                count["honest answered" if isRight else "honest wrong"] += 1
+
+
+def client() -> socket:
+    """
+    Return the socket of an honest peer.
+    """
+    sock = socket(AF_INET, SOCK_DGRAM)
+    sock.settimeout(PATIENCE)
+    sock.connect(SERVER)
+    return sock
+
+
+def forge(time: Iterator[int], count: Counter[str]) -> None:
+    """
+    Send from addresses that are not one's own.
+    """
+    forger = Forger()
+    for tick in time:
+        if tick % 5 == 0:
+            forger.send(b"forged", SERVER, SERVER)
+            count["in the server's own name"] += 1
+        for number in range(FORGED // TICKS):
+            source = count["forged sent"] % SOURCES
+            # 127.16.0.0 and on.
+            host = f"127.{16 + (source >> 16)}.{source >> 8 & 255}.{source & 255}"
+            port = random.choice(REFUSED_PORTS) if number % 10 == 0 else 23000
+            forger.send(random.choice((b"forged", b"FORGED")), (host, port), SERVER)
+            count["forged sent"] += 1
+    count["distinct forged sources"] = min(count["forged sent"], SOURCES)
+
+
+def annoy(time: Iterator[int], count: Counter[str]) -> None:
+    """
+    Send what else there is.
+    """
+    sock = socket(AF_INET, SOCK_DGRAM)
+    sock.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
+    for tick in time:
+        for _ in range(EMPTY // TICKS):
+            sock.sendto(b"", SERVER)
+            count["empty sent"] += 1
+        for number in range(SCANS // TICKS):
+            port = SCANNED[(tick * SCANS // TICKS + number) % len(SCANNED)]
+            sock.sendto(b"scan", (SERVER[0], port))
+            count["ports scanned"] += 1
+        for _ in range(CLOSING // TICKS):
+            with socket(AF_INET, SOCK_DGRAM) as closing:
+                closing.sendto(b"closing", SERVER)
+            count["closed at once"] += 1
+        for _ in range(BROADCASTS // TICKS):
+            sock.sendto(b"broadcast", BROADCAST)
+            count["broadcasts sent"] += 1
+
+
+def child(
+    work: Callable[[Iterator[int], Counter[str]], None],
+    time: Iterator[int],
+    cores: set[int],
+    results: SimpleQueue[Counter[str]],
+) -> None:
+    """
+    Be a process that does one kind of work.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    os.sched_setaffinity(0, cores)
+    count: Counter[str] = Counter()
+    try:
+        work(time, count)
+    finally:
+        results.put(count)
+
+
+@contextmanager
+def server(log: str, core: int) -> Iterator[subprocess.Popen[bytes]]:
+    """
+    Run the server, and stop it in the end.
+    """
+    twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
+    command = f"{twistd} -n --pidfile= -l {log} shout -i 0.0.0.0 -p {SERVER[1]}"
+    process = subprocess.Popen(
+        command.split(),
+        # An interrupt is for this process alone, which then stops the server.
+        start_new_session=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )
+    try:
+        while "try it with" not in read(log):
+            if process.poll() is not None:
+                sys.exit("soak: the server did not start")
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def read(path: str) -> str:
+    """
+    Return what is in a file; nothing while there is none.
+    """
+    with suppress(FileNotFoundError), open(path) as f:
+        return f.read()
+    return ""
+
+
+def resident(pid: int) -> int:
+    """
+    Return the resident size of a process, in KiB.
+    """
+    found = re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))
+    return int(found[1]) if found else 0
+
+
+def soak(seconds: float, log: str) -> tuple[Counter[str], list[int]]:
+    """
+    Do everything at once.
+
+    @return: what was counted, and the resident sizes of the server after the
+        warm-up.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    others = set(cores[1:] or cores)
+    stop = Event()
+    results: SimpleQueue[Counter[str]] = SimpleQueue()
+    children = [
+        Process(target=child, args=(work, ticks(seconds, stop), others, results))
+        for work in (honest, forge, annoy)
+    ]
+    total = Counter(dict.fromkeys(FAILURES, 0))
+    sizes: list[int] = []
+    with server(log, cores[0]) as process:
+        began = time.monotonic()
+        for each in children:
+            each.start()
+        try:
+            while any(each.is_alive() for each in children):
+                time.sleep(min(10, seconds / 10))
+                elapsed = time.monotonic() - began
+                size, length = resident(process.pid), os.path.getsize(log)
+                print(f"{elapsed:5.0f} s: {size} KiB resident, {length} bytes of log")
+                if elapsed > seconds / 5:
+                    sizes.append(size)
+        except KeyboardInterrupt:
+            stop.set()
+        for each in children:
+            total.update(results.get())
+            each.join()
+            total["children that failed"] += each.exitcode != 0
+    return total, sizes
+
+
+def main() -> None:
+    """
+    Run the command.
+    """
+    parser = ArgumentParser("python -m benchmarks.soak")
+    parser.add_argument("--seconds", type=int, default=600)
+    seconds = parser.parse_args().seconds
+    if whyNot:
+        sys.exit(f"soak: {whyNot}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory() as folder:
+        log = os.path.join(folder, "log")
+        total, sizes = soak(seconds, log)
+        text = read(log)
+    reasons = set(re.findall("not answered: [0-9]+ (.*)", text))
+    logged = len(text.splitlines())
+    most = len(reasons) * (seconds // QUIET_PERIOD + 1) + OTHER_LINES
+    lost = re.search("for want of buffer: ([0-9]+)", text)
+    stopped = re.search("received [0-9]+, answered .*", text)
+    for name, count in total.items():
+        print(f"{name:>25}  {count}")
+    print(f"""\
+            resident size  {sizes[:1]} {sizes[-1:]} {max(sizes, default=0)} KiB
+                           after the warm-up, in the end, at most
+                log lines  {logged} of at most {most}
+     dropped in the kernel  {lost[1] if lost else 0}
+                    server  {stopped[0] if stopped else "did not say that it stopped"}
+""")
+    isHarmed = (
+        any(total[name] for name in FAILURES)
+        or not total["honest answered"]
+        or not sizes
+        or max(sizes) > 1.1 * sizes[0]
+        or logged > most
+        or stopped is None
+    )
+    sys.exit(isHarmed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""
+Everything that takes bytes from the network, driven by arbitrary bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from socket import AF_INET, AF_INET6, CMSG_SPACE, inet_ntop
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import MessageLengthError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from shout import Shout, UnicodeShout, guard
+from shout.asking import AskError, Asking
+from shout.guard import Allow, Buckets, Guard, Limit, Loops, neverAsks
+from shout.lines import LineSplitter
+from shout.peer import NAME, PKTINFO, Peers
+
+# So small that few bytes fill what remembers peers.
+CAPACITY = 8
+
+CHUNKS = (b"", b"\r", b"\n", b"\r\n", b"\n\r", b"x", b"x\r") * 20
+
+
+class Bytes:
+    """
+    Bytes to make values of, until there are none left.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def take(self, length: int) -> bytes:
+        """
+        Return the next bytes, with zeros where there are too few.
+        """
+        taken, self._data = self._data[:length], self._data[length:]
+        return taken.ljust(length, b"\0")
+
+    def number(self, length: int = 1) -> int:
+        """
+        Return a number.
+        """
+        return int.from_bytes(self.take(length), "big")
+
+    def piece(self) -> bytes:
+        """
+        Return bytes of any number, mostly few.
+        """
+        length = self.number()
+        length = 16 * length if length >= 252 else length % 16
+        return self.take(min(length, len(self._data)))
+
+    def address(self) -> Any:
+        """
+        Return the address of a peer of any family, or L{None}.
+        """
+        kind = self.number() % 8
+        if kind == 0:
+            return None
+        if kind == 1:
+            return "/" + self.piece().decode("utf-8", "surrogateescape")
+        if kind == 2:
+            return b"\0" + self.piece()
+        if kind == 3:
+            return "192.0.2.1", 40000
+        if kind == 4:
+            return inet_ntop(AF_INET, self.take(4)), self.number(2)
+        scope = "%" + str(self.number(4)) if kind == 5 else ""
+        return inet_ntop(AF_INET6, self.take(16)) + scope, self.number(2)
+
+
+def fuzzOne(data: bytes) -> None:
+    """
+    Drive everything.
+
+    @raise AssertionError: when what has to hold does not.
+    """
+    with patch.object(guard, "_CAPACITY", CAPACITY):
+        _answer(Bytes(data))
+    _decode(Bytes(data))
+    _match(Bytes(data))
+    _split(Bytes(data))
+
+
+class _SmallLoops(Loops):
+    burst = 3
+    period = 2
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self.buckets = Buckets(self.rate, self.burst, seconds, CAPACITY)
+        self._buckets = self.buckets
+
+
+class _Transport:
+    """
+    Sends nothing, and sometimes raises what a port can raise.
+    """
+
+    def __init__(self, source: Bytes) -> None:
+        self._source = source
+
+    def write(self, datagram: bytes, addr: Any = None) -> None:
+        kind = self._source.number() % 16
+        if kind == 14:
+            raise OSError(self._source.number(), "made up")
+        if kind == 15:
+            raise MessageLengthError
+
+
+def _answer(source: Bytes) -> None:
+    clock = Clock()
+    loops = _SmallLoops(clock.seconds)
+    kind = source.number()
+    isStrict = bool(kind & 2)
+    half = IPv4Network("0.0.0.0/1"), IPv6Network("8000::/1")
+    watch = Guard(
+        [neverAsks, Allow(half)] if isStrict else [neverAsks],
+        loops,
+        [Limit(1, clock.seconds)] if isStrict else [],
+    )
+    protocol = (UnicodeShout if kind & 1 else Shout)(watch)
+    protocol.makeConnection(_Transport(source))  # type: ignore[arg-type]
+    counters = protocol.counters
+    received = 0
+    while source:
+        clock.advance(source.number() / 16)
+        action = source.number()
+        count = 1 + action % 4
+        datagrams = [source.piece() for _ in range(count)]
+        addrs = [source.address() for _ in range(count)]
+        if action < 128:
+            replies = protocol.answer(datagrams, addrs)
+            assert len(replies) == count
+            for datagram, addr, reply in zip(datagrams, addrs, replies):
+                _checkReply(protocol, datagram, addr, reply, isStrict)
+        elif action < 224:
+            for datagram, addr in zip(datagrams, addrs):
+                protocol.datagramReceived(datagram, addr)
+        else:
+            for datagram, addr in zip(datagrams, addrs):
+                protocol.groupDatagramReceived(datagram, addr)
+        received += count
+        assert counters.received == received
+        assert counters.received == counters.answered + counters.dropped.total()
+        assert min(counters.answered, *counters.dropped.values(), 0) == 0
+        for table in (watch.known, watch._verdicts, loops.buckets):
+            assert len(table) <= CAPACITY
+
+
+def _checkReply(
+    protocol: Shout, datagram: bytes, addr: Any, reply: bytes | None, isStrict: bool
+) -> None:
+    capitals = protocol.transform(datagram)
+    assert protocol.transform(capitals) == capitals
+    if isinstance(protocol, UnicodeShout):
+        assert len(capitals) <= 3 * len(datagram)
+    else:
+        assert len(capitals) == len(datagram)
+    if addr is None or neverAsks(addr) is not None:
+        assert reply is None
+    elif capitals != datagram and not isStrict:
+        assert reply is not None
+    assert reply in (None, capitals)
+
+
+def _decode(source: Bytes) -> None:
+    isIPv4 = source.number() % 2 == 0
+    family, info = (AF_INET, 12) if isIPv4 else (AF_INET6, 20)
+    address = slice(4, 8) if isIPv4 else slice(8, 24)
+    peers = Peers(family)
+    peers.limit = CAPACITY
+    while source:
+        envelope = source.take(NAME + CMSG_SPACE(info))
+        peer = peers[envelope]
+        assert peers[envelope] is peer
+        host, port = peer
+        text = inet_ntop(family, envelope[address])
+        assert host.partition("%")[0] == peer.name[0] == text
+        assert port == peer.name[1] == int.from_bytes(envelope[2:4], "big")
+        [(_, _, control)] = peer.control
+        assert control == envelope[PKTINFO : PKTINFO + info]
+        assert neverAsks(peer) in (None, "source port", "source address")
+        assert len(peers) <= CAPACITY
+
+
+class _Silent:
+    def write(self, datagram: bytes, addr: Any = None) -> None:
+        assert addr is None
+
+
+def _match(source: Bytes) -> None:
+    clock = Clock()
+    strays: list[bytes] = []
+    transform = (bytes.upper, UnicodeShout().transform)[source.number() % 2]
+    asking = Asking("peer", 1.0, 1, transform, strays.append, clock)
+    asking.makeConnection(_Silent())  # type: ignore[arg-type]
+    results: list[Sequence[Any]] = []
+    answers: list[Deferred[bytes]] = []
+    heard = 0
+    while source:
+        action = source.number()
+        if action < 80:
+            datagram = source.piece()
+            result: list[Any] = []
+            results.append((transform(datagram), result))
+            answers.append(asking.ask(datagram).addBoth(result.append))
+        elif action < 200:
+            # Now and then it is what was asked for, in time or not.
+            if action < 140 and results:
+                reply = results[source.number() % len(results)][0]
+            else:
+                reply = source.piece()
+            before = sum(len(result) for _, result in results) + len(strays)
+            asking.datagramReceived(reply, ("192.0.2.1", 9999))
+            heard += 1
+            # One reply settles at most one request.
+            after = sum(len(result) for _, result in results) + len(strays)
+            assert after - before in (0, 1)
+        elif action < 210:
+            asking.connectionRefused()
+        elif action < 230 and answers:
+            answers[source.number() % len(answers)].cancel()
+        else:
+            clock.advance(source.number() / 64)
+    clock.advance(1)
+    clock.advance(1)
+    assert not clock.getDelayedCalls() and not asking._inFlight
+    assert len(strays) <= heard and len(asking._settled) <= 4096
+    for expected, result in results:
+        [outcome] = result
+        if isinstance(outcome, Failure):
+            assert isinstance(outcome.value, (AskError, CancelledError))
+            assert str(outcome.value).isprintable()
+        else:
+            assert outcome == expected
+
+
+def _split(source: Bytes) -> None:
+    maxLength = source.number()
+    splitter = LineSplitter(maxLength)
+    fed = b""
+    lines = []
+    while source:
+        # Where lines end is what matters.
+        kind = source.number()
+        chunk = CHUNKS[kind] if kind < len(CHUNKS) else source.piece()
+        fed += chunk
+        lines += splitter.feed(chunk)
+        assert len(splitter._text) <= maxLength
+    lines += splitter.finish()
+    *ended, rest = fed.split(b"\n")
+    wanted = [line.removesuffix(b"\r") for line in ended] + [rest] * bool(rest)
+    assert [line.text for line in lines] == [line[:maxLength] for line in wanted]
+    assert [line.length for line in lines] == list(map(len, wanted))
+    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
