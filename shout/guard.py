@@ -76,8 +76,10 @@ class Allow:
         """
         Be a L{SourceRule}.
         """
+        if not isinstance(addr, tuple):
+            return None
         ip = _ip(addr)
-        if ip is None or any(ip in network for network in self._networks):
+        if ip is not None and any(ip in network for network in self._networks):
             return None
         return "not allowed"
 

@@ -61,25 +61,30 @@ class Shout(AnsweringProtocol):
         @return: for each of them the reply, or L{None} where the guard refuses
             one.
         """
-        replies: list[bytes | None] = list(map(self.transform, datagrams))
-        counters = self.counters
+        replies = list(map(self.transform, datagrams))
         if any(map(eq, replies, datagrams)) or not self._guard.known.issuperset(addrs):
-            replies = list(map(self._permit, datagrams, replies, addrs))
-            counters.answered -= replies.count(None)
-        counters.received += len(replies)
-        counters.answered += len(replies)
+            return self._permitted(replies, datagrams, addrs)
+        self.counters.received += len(replies)
+        self.counters.answered += len(replies)
         return replies
 
-    def _permit(self, datagram: bytes, reply: Any, addr: Any) -> bytes | None:
+    def _permitted(
+        self, replies: Sequence[bytes], datagrams: Sequence[bytes], addrs: Sequence[Any]
+    ) -> Sequence[bytes | None]:
+        reasons = list(map(self._reason, datagrams, replies, addrs))
+        self.counters.received += len(replies)
+        self.counters.answered += reasons.count(None)
+        for reason in reasons:
+            if reason is not None:
+                self.counters.drop(reason)
+        return [
+            reply if reason is None else None for reply, reason in zip(replies, reasons)
+        ]
+
+    def _reason(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
         if addr is None:
-            self.counters.drop("unnamed peer")
-            return None
-        reason = self._guard.refuse(datagram, reply, addr)
-        if reason is not None:
-            self.counters.drop(reason)
-            return None
-        answer: bytes = reply
-        return answer
+            return "unnamed peer"
+        return self._guard.refuse(datagram, reply, addr)
 
     def groupDatagramReceived(self, datagram: bytes, addr: Any) -> None:
         """

@@ -98,7 +98,14 @@ class AllowTests(SynchronousTestCase):
         allow = Allow(map(ip_network, ("192.0.2.0/24", "2001:db8::/32")))
         for host in ("192.0.2.1", "192.0.2.255", "2001:db8::1", "::ffff:192.0.2.1"):
             self.assertIsNone(allow((host, 40000)))
-        for host in ("192.0.3.1", "127.0.0.1", "2001:db9::1", "::1", "::ffff:10.0.0.1"):
+        for host in (
+            "192.0.3.1",
+            "127.0.0.1",
+            "2001:db9::1",
+            "::1",
+            "::ffff:10.0.0.1",
+            "no address at all",
+        ):
             self.assertEqual(allow((host, 40000)), "not allowed")
         self.assertIsNone(allow("/run/client"))
 

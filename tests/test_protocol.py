@@ -13,7 +13,7 @@ from twisted.internet.error import MessageLengthError
 from twisted.internet.testing import FakeDatagramTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout import Shout, UnicodeShout
+from shout import Guard, Shout, UnicodeShout
 
 PEER = ("192.0.2.1", 4000)
 
@@ -130,6 +130,21 @@ class ShoutTests(SynchronousTestCase):
         protocol.makeConnection(FailingTransport(MessageLengthError("too long")))
         protocol.datagramReceived(b"a", PEER)
         self.assertEqual(protocol.counters.dropped, {"EMSGSIZE": 1})
+
+    def test_ruleRaises(self) -> None:
+        """
+        When a rule raises, nothing is counted that would be counted again.
+        """
+
+        def rule(datagram: bytes, reply: bytes, addr: Any) -> None:
+            if datagram == b"bad":
+                raise ZeroDivisionError()
+
+        protocol = Shout(Guard(rules=[rule]))
+        peers = [("192.0.2.1", 7), PEER]
+        self.assertRaises(ZeroDivisionError, protocol.answer, [b"a", b"bad"], peers)
+        self.assertEqual(protocol.counters.received, 0)
+        self.assertEqual(protocol.counters.dropped, {})
 
     def test_sentLater(self) -> None:
         """
