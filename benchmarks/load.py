@@ -16,7 +16,7 @@ from benchmarks.flow import LIFE, Flow, connect
 # How many seconds without a reply mean that what is under way is lost.
 PATIENCE = 0.2
 
-NAP = 20e-6
+NAP = 50e-6
 
 
 @dataclass

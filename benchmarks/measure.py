@@ -9,6 +9,7 @@ import signal
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def measure(
     """
     Measure servers in turn, all of them in each round.  They run on the first of
     the cores, where those whose turn it is not sleep; the load runs on the last.
+    For each size they are started anew: what one leaves behind in the memory of a
+    server can change what the next costs.
 
     @param commands: the command lines of the servers, by name.
 
@@ -46,7 +49,7 @@ def measure(
     """
     cores = sorted(os.sched_getaffinity(0))
     with ProcessPoolExecutor(1, get_context("spawn"), _settle, (cores[-1],)) as pool:
-        for number in range(rounds):
+        for number, size in product(range(rounds), sizes):
             with ExitStack() as stack:
                 servers = [
                     stack.enter_context(Running(name, command, folder, cores[0]))
@@ -54,14 +57,12 @@ def measure(
                 ]
                 for server in servers:
                     server.waitUntilUp()
-                for size in sizes:
-                    for load, ask in loads.items():
-                        for server in servers:
-                            told = _ask(pool, ask, server, size, seconds)
-                            yield Measurement(number, server.name, load, size, *told)
+                for (load, ask), server in product(loads.items(), servers):
+                    told = _ask(pool, ask, server, size, seconds)
+                    yield Measurement(number, server.name, load, size, *told)
                 for server in servers:
                     figures = {"rss": server.memory()}
-                    yield Measurement(number, server.name, "memory", 0, figures)
+                    yield Measurement(number, server.name, "memory", size, figures)
 
 
 def _ask(

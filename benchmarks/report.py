@@ -24,7 +24,7 @@ TITLES = {
     "stream": "{size} bytes, one client: 128 under way over 4 sockets",
     "crowd": "{size} bytes, 256 clients in turn: one under way each",
     "ping": "{size} bytes, one under way: the round trip",
-    "memory": "resident memory after all that",
+    "memory": "{size} bytes: the resident memory after that",
 }
 
 FIGURES = {

@@ -14,6 +14,7 @@ from twisted.internet.testing import FakeDatagramTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Guard, Shout, UnicodeShout
+from tests.test_answering import FailingTransport
 
 PEER = ("192.0.2.1", 4000)
 
@@ -27,19 +28,6 @@ def replies(protocol: Shout, *datagrams: bytes, addr: Any = PEER) -> list[Any]:
     for datagram in datagrams:
         protocol.datagramReceived(datagram, addr)
     return list(transport.written)
-
-
-class FailingTransport(FakeDatagramTransport):
-    """
-    A transport that fails to send.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-    def write(self, packet: bytes, addr: Any = None) -> None:
-        raise self.error
 
 
 class ShoutTests(SynchronousTestCase):
