@@ -156,6 +156,7 @@ class Batch:
         self._arena = mmap(-1, SLOTS * _STRIDE)
         self._envelopes = bytearray(SLOTS * ENVELOPE)
         self._envelopesAddress = addressOf(self._envelopes)
+        self._firstEnvelope = memoryview(self._envelopes)[: self._envelopeLength]
         self._rooms = (iovec * SLOTS)()
         arena = addressOf(self._arena)
         for slot, room in enumerate(self._rooms):
@@ -234,6 +235,8 @@ class Batch:
         used = self._used * _HEADER
         self._received[:used] = self._empty[:used]
         self._used = count = recvmmsg(self._fd, self._incoming, SLOTS)
+        if count == 1 and self._controlLengths[0] == self._infoSpace:
+            return self._receiveOne()
         bursts = None
         if self._controlLengths[:count] != self._usualLengths[:count]:
             bursts = self._findBursts(count)
@@ -258,6 +261,18 @@ class Batch:
             self._slots = []
             return datagrams, self._peers
         return self._cut(datagrams, bursts)
+
+    def _receiveOne(self) -> tuple[Sequence[bytes], list[Peer]]:
+        # For a single slot, to touch its fields one by one is the quicker way.
+        self._interfaces[0] = 0
+        if self._isIPv4:
+            isToGroup = self._destinations[0] != self._locals[0]
+        else:
+            isToGroup = self._destinations[0] == 0xFF
+        self.toGroups = self._findGroups(1) if isToGroup else []
+        self._slots = []
+        self._peers = [self._cache[self._firstEnvelope.tobytes()]]
+        return [self._arena[: self._lengths[0]]], self._peers
 
     def _findBursts(self, count: int) -> dict[int, int]:
         """
