@@ -7,16 +7,20 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import NoReturn
 
 from twisted import copyright
 
 import shout
+from shout.pingarguments import addPingOptions, checkPingOptions
+from shout.usage import UsageError, number
+
+__all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "UsageError", "parse"]
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9999
+DEFAULT_RETRIES = 2
 
 DESCRIPTION = """\
 Send text to a shout server and print what it answers: the text in capitals.
@@ -27,20 +31,17 @@ piped, and each reply is printed as it comes.
   shout                           answers what you type; Ctrl-D ends it
   shout < lines.txt               asks about every line of a file
   shout -H example.com -p 4000 hi
+  shout --ping -H example.com     measures round trips and losses
   twistd -n shout                 starts a server to ask
 """
 
 EPILOG = """\
 The exit status is 0 when everything was answered correctly, 1 when something
 was not answered, refused, or answered wrongly, and 2 when the command line is
-wrong or the name of the host is unknown.
+wrong or the name of the host is unknown.  With --ping it is 0 when all is well, 1
+when nothing came back or --max-loss was exceeded, 2 as above, and 3 when
+something answered that is not shout.
 """
-
-
-class UsageError(Exception):
-    """
-    The command line is wrong.  The message is one line for the user.
-    """
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,12 +77,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     option(
         "-H",
         "--host",
+        dest="hosts",
+        metavar="HOST",
+        action="append",
+        default=[],
         help=f"a name, an IPv4 or an IPv6 address [{DEFAULT_HOST}]",
     )
     option(
         "-p",
         "--port",
-        type=_number("--port", "a number", int, 1, 65535),
+        type=number("--port", "a number", int, 1, 65535),
         help=f"the UDP port [{DEFAULT_PORT}]",
     )
     option(
@@ -103,7 +108,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "-t",
         "--timeout",
         metavar="SECONDS",
-        type=_number("--timeout", "a number of seconds", float, 0.001, 86400),
+        type=number("--timeout", "a number of seconds", float, 0.001, 86400),
         default=1.0,
         help="how long to wait for a reply before trying again [1]",
     )
@@ -111,9 +116,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "-r",
         "--retries",
         metavar="NUMBER",
-        type=_number("--retries", "a number", int, 0, 1000),
-        default=2,
-        help="how many times to try again [2]",
+        type=number("--retries", "a number", int, 0, 1000),
+        help=f"how many times to try again [{DEFAULT_RETRIES}]",
     )
     option(
         "--unicode",
@@ -127,6 +131,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="show the versions of shout and Twisted",
     )
     option("-h", "--help", action="help", help="show this")
+    addPingOptions(parser)
 
     words = list(arguments)
     rest = None
@@ -140,30 +145,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             "and text that starts with - goes after --"
         )
     if options.unix is not None:
-        if options.host or options.port or options.family:
+        if options.hosts or options.port or options.family:
             raise UsageError("--unix goes without --host, --port, -4 and -6")
         if not options.unix:
             raise UsageError("--unix takes a path")
-    options.host = DEFAULT_HOST if options.host is None else options.host
-    options.port = options.port or DEFAULT_PORT
     words = options.text + (rest or [])
     options.text = os.fsencode(" ".join(words)) if words else None
+    checkPingOptions(options)
+    if len(options.hosts) > 1 and not options.ping:
+        raise UsageError("several hosts go with --ping alone; give one")
+    options.hosts = options.hosts or [DEFAULT_HOST]
+    options.host = options.hosts[0]
+    options.port = options.port or DEFAULT_PORT
+    if options.retries is None:
+        options.retries = DEFAULT_RETRIES
     return options
-
-
-def _number(
-    name: str, kind: str, convert: Callable[[str], float], low: float, high: float
-) -> Callable[[str], float]:
-    """
-    Make what turns the value of an option into a number.
-    """
-
-    def number(text: str) -> float:
-        # What is not ASCII or has underscores is a number to Python alone.
-        with suppress(ValueError):
-            value = convert(text)
-            if low <= value <= high and text.isascii() and "_" not in text:
-                return value
-        raise UsageError(f"{name} takes {kind} from {low} to {high}, not {text!r}")
-
-    return number

@@ -20,6 +20,7 @@ from shout.arguments import DEFAULT_PORT, UsageError, parse
 from shout.client import AskError, Refused, UnknownHost, connect
 from shout.conversation import Conversation
 from shout.lines import Input, Output
+from shout.measure import measure
 from shout.protocol import Shout, UnicodeShout
 
 
@@ -121,9 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: list[int | Failure] = []
 
     def start() -> None:
-        conversing = Deferred.fromCoroutine(converse(options, reactor))
-        conversing.addBoth(results.append)
-        conversing.addBoth(lambda _: reactor.stop())
+        if options.ping:
+            work = measure(options, complain, reactor)
+        else:
+            work = converse(options, reactor)
+        working = Deferred.fromCoroutine(work)
+        working.addBoth(results.append)
+        working.addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(start)
     reactor.run(installSignalHandlers=False)

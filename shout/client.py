@@ -206,7 +206,7 @@ class Client:
         self._isAnswered = False
         error = self._openNext()
         if not self._ports:
-            raise _explain(peer, error)
+            raise explain(peer, error)
 
     def _openNext(self) -> OSError | None:
         """
@@ -227,7 +227,7 @@ class Client:
     def _open(self, opener: Callable[[], socket.socket]) -> None:
         sock = opener()
         self._opener = opener
-        _discard(sock)
+        discard(sock)
         self._asking = self._makeProtocol()
         self._ports[self._asking] = DatagramPort(sock, self._asking, self._reactor)
         self._ports[self._asking].startListening()  # type: ignore[no-untyped-call]
@@ -287,7 +287,7 @@ class Client:
         await gatherResults(list(self._closing))
 
 
-def _discard(sock: socket.socket) -> None:
+def discard(sock: socket.socket) -> None:
     """
     Throw away what came before the socket was connected: anyone can have sent
     it.
@@ -299,7 +299,7 @@ def _discard(sock: socket.socket) -> None:
             return
 
 
-def _explain(peer: str, error: OSError | None) -> AskError:
+def explain(peer: str, error: OSError | None) -> AskError:
     number = None if error is None else error.errno
     if number == errno.ENOENT:
         return Refused(f"{peer} refused: there is no such socket")

@@ -1,0 +1,88 @@
+"""
+Measurements as tables and bars of text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shout.ping import Result
+from shout.report import milliseconds, nameOf
+from shout.trips import Trips
+
+_ROWS = 12
+_BAR = 40
+
+_COLUMNS = "server sent answered lost late refused wrong duplicates min mean p99 max"
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """
+    Return the figures of several measurements side by side.
+    """
+    rows = [_COLUMNS.split()]
+    for result in results:
+        trips = result.roundTrips
+        times = ["-"] * 4
+        if trips is not None:
+            wanted = (trips.min, trips.mean, trips.p99, trips.max)
+            times = [milliseconds(each) for each in wanted]
+        counts = (result.sent, result.answered, result.lost, result.late)
+        others = (result.refused, result.wrong, result.duplicates)
+        rows.append([nameOf(result), *map(str, counts + others), *times])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for first, *others_ in rows:
+        cells = [each.rjust(width) for each, width in zip(others_, widths[1:])]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return [*lines, "round trips in ms"]
+
+
+def histogram(trips: Trips, lost: int, late: int) -> list[str]:
+    """
+    Return how round trips are distributed, with what never came.
+
+    @param lost: how many were lost.
+
+    @param late: how many came too late.
+    """
+    rows: list[tuple[str, int]] = []
+    if trips.count:
+        rows = _spread(trips)
+    rows += [(name, count) for name, count in (("late", late), ("lost", lost)) if count]
+    if not rows:
+        return []
+    widest = max(len(label) for label, _ in rows)
+    most = max(count for _, count in rows)
+    digits = len(str(most))
+    lines = []
+    for label, count in rows:
+        bar = "#" * -(-_BAR * count // most)
+        lines.append(f"{label:>{widest}}  {count:>{digits}}  {bar}".rstrip())
+    return lines
+
+
+def _spread(trips: Trips) -> list[tuple[str, int]]:
+    """
+    Return rows for round trips: of equal width when all are alike, and each
+    wider than the one before by the same factor when they are not.
+    """
+    least, most = max(1, trips.least), max(2, trips.most + 1)
+    buckets = list(trips.buckets())
+    count = min(_ROWS, len(buckets))
+    if most / least < 4:
+        bounds = [least + (most - least) * i / count for i in range(count + 1)]
+    else:
+        bounds = [least * (most / least) ** (i / count) for i in range(count + 1)]
+    counts = [0] * count
+    row = 0
+    for bucket in buckets:
+        while row < count - 1 and (bucket.low + bucket.high) / 2 >= bounds[row + 1]:
+            row += 1
+        counts[row] += bucket.trips
+    ends = [milliseconds(bound) for bound in bounds]
+    width = max(map(len, ends))
+    return [
+        (f"{ends[i]:>{width}} to {ends[i + 1]:>{width}} ms", counts[i])
+        for i in range(count)
+    ]

@@ -1,0 +1,120 @@
+"""
+Standard output, with a line at its end that changes.
+"""
+
+from __future__ import annotations
+
+import signal
+from errno import EPIPE
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from shout.lines import Output
+
+
+@implementer(IPushProducer)
+class Console:
+    """
+    Print lines without ever waiting for who reads them.  When they are read too
+    slowly, those that may be left out are.
+
+    @ivar isTerminal: whether a line can be printed over.
+    @type isTerminal: L{bool}
+
+    @ivar ended: fires when nothing more is to be or can be printed, with the
+        exit status that this makes: 0 when all was.
+    @type ended: L{Deferred} of L{int}
+    """
+
+    def __init__(self, fd: int, isTerminal: bool, reactor: Any) -> None:
+        """
+        @param fd: the descriptor to print to; it stays open.
+
+        @param isTerminal: whether a line can be printed over.
+
+        @param reactor: an L{IReactorFDSet
+            <twisted.internet.interfaces.IReactorFDSet>} provider.
+        """
+        self.isTerminal = isTerminal
+        self.ended: Deferred[int] = Deferred()
+        self._live = ""
+        self._isPaused = False
+        self._isOver = False
+        self._leftOut = 0
+        self._output = Output(fd, self._outputEnded, reactor)
+        self._output.registerProducer(self, True)
+
+    def say(self, text: str, canBeLeftOut: bool = False) -> None:
+        """
+        Print a line.
+
+        @param canBeLeftOut: whether it need not be printed when nobody reads.
+        """
+        if self._isOver:
+            return
+        if self._isPaused and canBeLeftOut:
+            self._leftOut += 1
+            return
+        left, self._leftOut = self._leftOut, 0
+        note = f"({left} lines left out)\n" if left else ""
+        live = self._live
+        self._write(self._erase() + note + text + "\n" + live)
+        self._live = live
+
+    def show(self, text: str) -> None:
+        """
+        Print the changing line anew, on a terminal; nothing takes it away.
+        """
+        isShown = self.isTerminal and not (self._isPaused or self._isOver)
+        if isShown and text != self._live:
+            self._write(self._erase() + text)
+            self._live = text
+
+    def finish(self) -> None:
+        """
+        Print what is left, and end.
+        """
+        if not self._isOver:
+            self._isOver = True
+            self._write(self._erase())
+            self._output.finish()
+
+    def _erase(self) -> str:
+        live, self._live = self._live, ""
+        return f"\r{' ' * len(live)}\r" if live else ""
+
+    def _write(self, text: str) -> None:
+        # What does not show in a locale's encoding must not end a measurement.
+        self._output.write(text.encode("utf-8", "surrogateescape"))
+
+    def pauseProducing(self) -> None:
+        """
+        Leave out lines until the user has read what was printed.
+        """
+        self._isPaused = True
+
+    def resumeProducing(self) -> None:
+        """
+        Go on printing.
+        """
+        self._isPaused = False
+
+    def stopProducing(self) -> None:
+        """
+        Do nothing: C{ended} fires too.
+        """
+
+    def _outputEnded(self, reason: Failure) -> None:
+        self._isOver = True
+        error: Any = reason.value
+        if isinstance(error, ConnectionDone):
+            self.ended.callback(0)
+        elif isinstance(error, ConnectionLost) or getattr(error, "errno", 0) == EPIPE:
+            self.ended.callback(128 + signal.SIGPIPE)
+        else:
+            self.ended.callback(1)

@@ -1,0 +1,120 @@
+"""
+Measurements as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shout.ping import Result
+from shout.rates import FoundRate
+from shout.sizes import FoundSizes
+from shout.tally import Event
+from shout.target import Target
+
+FORMAT = 1
+"""
+The version of the objects.  It changes when a field changes its meaning or goes
+away, and not when one is added.
+"""
+
+_TIMES = ("min", "mean", "p50", "p90", "p99", "max", "stddev")
+
+
+def document(results: Sequence[Result]) -> dict[str, Any]:
+    """
+    Return what is printed as JSON: with one result its object, with several
+    C{targets}, a list of theirs; and C{format}.
+    """
+    targets = [_object(result) for result in results]
+    if len(targets) == 1:
+        return {"format": FORMAT, **targets[0]}
+    return {"format": FORMAT, "targets": targets}
+
+
+def _object(result: Result) -> dict[str, Any]:
+    trips = result.roundTrips
+    return {
+        "host": result.host,
+        "port": result.port,
+        "sent": result.sent,
+        "answered": result.answered,
+        "lost": result.lost,
+        "duplicates": result.duplicates,
+        "late": result.late,
+        "out_of_order": result.outOfOrder,
+        "wrong": result.wrong,
+        "refused": result.refused,
+        "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
+    }
+
+
+def eventObject(event: Event, target: Target) -> dict[str, Any]:
+    """
+    Return what is printed as JSON for an event.
+    """
+    fields: dict[str, Any] = {
+        "event": event.kind,
+        "host": target.host,
+        "port": target.port,
+        "seq": event.number,
+    }
+    if event.length:
+        fields["bytes"] = event.length
+    if event.roundTrip is not None:
+        fields["rtt_ns"] = event.roundTrip
+    if event.isOutOfOrder:
+        fields["out_of_order"] = True
+    if event.detail:
+        fields["detail"] = event.detail
+    return fields
+
+
+def beginObject(target: Target, size: int, hasKernelTimes: bool) -> dict[str, Any]:
+    """
+    Return what is printed as JSON before the first event.
+    """
+    return {
+        "event": "begin",
+        "host": target.host,
+        "address": target.address,
+        "port": target.port,
+        "size": size,
+        "clock": "kernel" if hasKernelTimes else "monotonic",
+    }
+
+
+def rateObject(target: Target, found: FoundRate) -> dict[str, Any]:
+    """
+    Return what is printed as JSON for the highest rate without loss.
+    """
+    return {
+        "format": FORMAT,
+        "host": target.host,
+        "port": target.port,
+        "rate": found.best,
+        "limit": found.limit,
+        "steps": [
+            {
+                "rate": step.rate,
+                "sent": step.result.sent,
+                "answered": step.result.answered,
+            }
+            for step in found.steps
+        ],
+    }
+
+
+def sizesObject(target: Target, found: FoundSizes) -> dict[str, Any]:
+    """
+    Return what is printed as JSON for the largest datagrams.
+    """
+    return {
+        "format": FORMAT,
+        "host": target.host,
+        "port": target.port,
+        "whole": found.whole,
+        "unfragmented": found.unfragmented,
+        "path_mtu": found.pathMTU,
+    }

@@ -1,0 +1,160 @@
+"""
+The options with which C{shout} measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from shout.pinging import Plan
+from shout.probes import SMALLEST
+from shout.usage import UsageError, number
+
+_SIZE = 56
+_INTERVAL = 1.0
+
+# A UNIX socket carries more than UDP, but nobody is helped by a lot of it.
+_LARGEST = 65527
+
+
+def addPingOptions(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the options to a parser.
+    """
+    option = parser.add_argument_group("measuring").add_argument
+    option(
+        "--ping",
+        action="store_true",
+        help="send a datagram a second, measure the replies, and sum up at the end; "
+        "-H may be given several times",
+    )
+    option(
+        "-c",
+        "--count",
+        metavar="NUMBER",
+        type=number("--count", "a number", int, 1, 10**12),
+        help="stop after so many; without -c and -w, Ctrl-C does",
+    )
+    option(
+        "-i",
+        "--interval",
+        metavar="SECONDS",
+        type=number("--interval", "a number of seconds", float, 0.000001, 86400),
+        help="from one datagram to the next [1]",
+    )
+    option(
+        "-s",
+        "--size",
+        metavar="BYTES",
+        type=number("--size", "a number of bytes", int, SMALLEST, _LARGEST),
+        help=f"of a datagram, without headers [{_SIZE}]",
+    )
+    option(
+        "-w",
+        "--deadline",
+        metavar="SECONDS",
+        type=number("--deadline", "a number of seconds", float, 0.001, 10**9),
+        help="end after that time, with the last datagrams answered or given up",
+    )
+    option("-q", "--quiet", action="store_true", help="no line for each reply")
+    option("--json", action="store_true", help="print one JSON object at the end")
+    option(
+        "--json-lines",
+        action="store_true",
+        help="print one for every event as well, a line each",
+    )
+    option(
+        "--max-loss",
+        metavar="PERCENT",
+        type=number("--max-loss", "a percentage", float, 0, 100),
+        help="exit with 1 when more than that is not answered in time",
+    )
+    option(
+        "--rate",
+        metavar="NUMBER",
+        type=number("--rate", "a number per second", float, 0.001, 1_000_000),
+        help="send so many per second, evenly; says nothing of each from 100 on",
+    )
+    option(
+        "--flood",
+        action="store_true",
+        help="allow more than 1,000 per second to other hosts than this one",
+    )
+    option(
+        "--find-rate",
+        action="store_true",
+        help="look for the highest rate without loss",
+    )
+    option(
+        "--sizes",
+        action="store_true",
+        help="look for the largest datagrams that come back, whole and unfragmented",
+    )
+
+
+def checkPingOptions(options: argparse.Namespace) -> None:
+    """
+    Refuse what does not go together, and set what was not given.
+
+    @raise UsageError: when something does not go together.
+    """
+    modes = [mode for mode in ("find_rate", "sizes") if getattr(options, mode)]
+    if len(modes) > 1:
+        raise UsageError("--find-rate and --sizes go one at a time")
+    options.ping = options.ping or bool(modes)
+    given = [
+        name
+        for name in _NAMES
+        if getattr(options, name.replace("-", "_")) not in (None, False)
+    ]
+    if not options.ping:
+        if given:
+            raise UsageError(f"--{given[0]} goes with --ping")
+        return
+    if options.text:
+        raise UsageError("--ping takes no text; the host to measure goes after -H")
+    if options.unicode:
+        raise UsageError("--ping goes without --unicode; either server answers it")
+    if options.retries is not None:
+        raise UsageError("--ping goes without --retries; it sends nothing again")
+    if options.interval and options.rate:
+        raise UsageError("--interval and --rate say the same; give one of them")
+    allowed = {"find_rate": ("size", "flood"), "sizes": ()}
+    for mode in modes:
+        for name in given:
+            if name not in (*allowed[mode], "json"):
+                option = mode.replace("_", "-")
+                raise UsageError(f"--{option} goes without --{name}")
+        if len(options.hosts) > 1:
+            raise UsageError(f"--{mode.replace('_', '-')} takes one host at a time")
+    options.json = options.json or options.json_lines
+
+
+_NAMES = (
+    "count",
+    "interval",
+    "size",
+    "deadline",
+    "quiet",
+    "json",
+    "json-lines",
+    "max-loss",
+    "rate",
+    "flood",
+)
+
+
+def planOf(options: argparse.Namespace) -> Plan:
+    """
+    Return what the options ask to measure.
+    """
+    interval = options.interval or _INTERVAL
+    if options.rate:
+        interval = 1 / options.rate
+    return Plan(
+        count=options.count,
+        interval=interval,
+        size=options.size or _SIZE,
+        timeout=options.timeout,
+        deadline=options.deadline,
+    )

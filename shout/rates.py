@@ -1,0 +1,148 @@
+"""
+The highest rate without loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shout.ping import Result, resultOf
+from shout.pinging import Pinging, Plan
+from shout.target import Target
+
+HIGHEST = 1_000_000.0
+"""
+The highest rate that is tried, per second.
+"""
+
+LOSS = "loss"
+MACHINE = "this machine"
+CEILING = "the limit"
+
+_FIRST = 125.0
+_LOWEST = 1.0
+
+# How long one rate is tried, in seconds, and how close to come, as a factor.
+_DURATION = 0.5
+_CLOSE = 1.1
+
+
+@dataclass(frozen=True)
+class Step:
+    """
+    A rate that was tried.
+
+    @ivar rate: how many datagrams per second were wanted.
+
+    @ivar result: what came of it.
+    """
+
+    rate: float
+    result: Result
+
+    @property
+    def isSent(self) -> bool:
+        """
+        Whether this machine could send, and receive, that fast.
+        """
+        return self.result.skipped == 0 and self.result.kernelDrops == 0
+
+    @property
+    def isWhole(self) -> bool:
+        """
+        Whether every datagram was answered in time.
+        """
+        return self.result.answered == self.result.sent
+
+
+@dataclass(frozen=True)
+class FoundRate:
+    """
+    What was found out.
+
+    @ivar steps: the rates in the order in which they were tried.
+
+    @ivar best: the highest without loss, per second; 0 when there is none.
+
+    @ivar limit: what kept it from being higher: L{LOSS}, L{MACHINE} or
+        L{CEILING}.
+    """
+
+    steps: list[Step]
+    best: float
+    limit: str
+
+
+async def search(
+    attempt: Callable[[float], Awaitable[Step]], ceiling: float = HIGHEST
+) -> FoundRate:
+    """
+    Double the rate until something is lost, then halve the gap between what is
+    lost and what is not, until the two are within a tenth of each other.
+
+    What loses something is tried once more, so that a single accident does not
+    decide.
+
+    @param attempt: tries a rate.
+
+    @param ceiling: the highest rate to try, per second.
+    """
+    steps: list[Step] = []
+    good = bad = 0.0
+    limit = CEILING
+    rate = min(_FIRST, ceiling)
+    while True:
+        for _ in range(2):
+            step = await attempt(rate)
+            steps.append(step)
+            if step.isSent and step.isWhole:
+                break
+        if step.isSent and step.isWhole:
+            good = rate
+        else:
+            bad = rate
+            limit = LOSS if step.isSent else MACHINE
+        if not bad and good < ceiling:
+            rate = min(2 * rate, ceiling)
+        elif bad and not good and rate > _LOWEST:
+            rate = max(rate / 2, _LOWEST)
+        elif bad and good and bad / good > _CLOSE:
+            rate = (good + bad) / 2
+        else:
+            return FoundRate(steps, good, limit)
+
+
+async def findRate(
+    target: Target,
+    size: int,
+    timeout: float,
+    ceiling: float,
+    tried: Callable[[Step], object],
+    reactor: Any,
+) -> FoundRate:
+    """
+    Find the highest rate that a target answers without loss.
+
+    @param size: how many bytes a datagram has.
+
+    @param timeout: how long to wait for a reply, in seconds.
+
+    @param ceiling: the highest rate to try, per second.
+
+    @param tried: called with each step.
+
+    @param reactor: as for L{Pinging}.
+    """
+
+    async def attempt(rate: float) -> Step:
+        count = max(2, round(rate * _DURATION))
+        plan = Plan(count, 1 / rate, size, timeout)
+        pinging = Pinging(target.open(), plan, lambda event: None, reactor)
+        await pinging.start()
+        step = Step(rate, resultOf(target, pinging))
+        tried(step)
+        return step
+
+    return await search(attempt, ceiling)

@@ -1,0 +1,235 @@
+"""
+Measurements as people and programs read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shout.ping import Result, RoundTrips, mean
+from shout.rates import CEILING, LOSS, MACHINE, FoundRate, Step
+from shout.sizes import FoundSizes
+from shout.tally import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event, Tally
+from shout.target import Target
+
+_BAR = 40
+
+
+def milliseconds(nanoseconds: float) -> str:
+    """
+    Return a time in milliseconds, with as many digits as make sense.
+    """
+    value = nanoseconds / 1e6
+    digits = 3 if value < 10 else 2 if value < 100 else 1 if value < 1000 else 0
+    return f"{value:.{digits}f}"
+
+
+def percent(value: float) -> str:
+    """
+    Return a percentage, with as many digits as make sense: all is not said to
+    be well, or lost, when it is not.
+    """
+    if 0 < value < 0.01:
+        return "less than 0.01 %"
+    if 99.9 < value < 100:
+        return "more than 99.9 %"
+    return f"{value:.{2 if value < 1 else 1}f}".rstrip("0").rstrip(".") + " %"
+
+
+def opening(
+    target: Target, size: int, interval: float, timeout: float, hasKernelTimes: bool
+) -> str:
+    """
+    Return the line before the first reply.
+    """
+    pace = f"every {interval:g} s" if interval >= 0.01 else f"{1 / interval:,.0f} per s"
+    return (
+        f"SHOUT {target}: {size} bytes, {pace}, late after {timeout:g} s, "
+        f"times by {_clock(hasKernelTimes)}"
+    )
+
+
+def _clock(hasKernelTimes: bool) -> str:
+    return "the kernel" if hasKernelTimes else "this program's monotonic clock"
+
+
+def eventLine(event: Event, target: Target, timeout: float) -> str:
+    """
+    Return the line about an event.
+
+    @param target: where it happened.
+
+    @param timeout: how long replies are awaited, in seconds.
+    """
+    where = target.address
+    number = "" if event.number is None else f" seq={event.number}"
+    time = ""
+    if event.roundTrip is not None:
+        time = f" time={milliseconds(event.roundTrip)} ms"
+    reply = f"{event.length} bytes from {where}:{number}{time}"
+    if event.isOutOfOrder:
+        reply += " (out of order)"
+    if event.kind == REPLY:
+        return reply
+    if event.kind == DUPLICATE:
+        return f"{reply} (duplicate)"
+    if event.kind == LATE:
+        return f"{reply} (late)"
+    if event.kind == OLD:
+        return f"{reply} (late or duplicate)"
+    if event.kind == WRONG:
+        return f"{reply} wrong: {event.detail}"
+    if event.kind == REFUSED:
+        return f"refused by the way to {where}:{number} {event.detail}"
+    assert event.kind == LOST
+    return f"no answer from {where}:{number} in {timeout:g} s"
+
+
+def liveLine(tallies: Sequence[Tally]) -> str:
+    """
+    Return the figures so far, in a few words.
+    """
+    sent = sum(tally.sent for tally in tallies)
+    lost = sum(tally.lost for tally in tallies)
+    text = f"{sent} sent, {percent(100 * lost / sent if sent else 0)} lost"
+    if len(tallies) == 1 and tallies[0].trips.count:
+        trips = tallies[0].trips
+        text += f", last {milliseconds(trips.last)} ms"
+        text += f", mean {milliseconds(mean(trips) or 0)} ms"
+    return text
+
+
+def summary(result: Result) -> list[str]:
+    """
+    Return the lines at the end of a measurement.
+    """
+    refused, wrong = f"{result.refused} refused", f"{result.wrong} wrong"
+    if result.refusals:
+        refused += f" ({_list(result.refusals)})"
+    if result.kinds:
+        wrong += f" ({_list(result.kinds)})"
+    lines = [
+        f"--- {nameOf(result)} ---",
+        f"{result.sent} sent, {result.answered} answered, "
+        f"{result.lost} lost ({percent(result.loss)}), {result.late} late, "
+        f"{refused}, {wrong}",
+        f"{result.duplicates} duplicates, {result.outOfOrder} out of order"
+        + (f", {result.old} late or duplicate" if result.old else ""),
+    ]
+    trips = result.roundTrips
+    if trips is not None:
+        times = "/".join(map(milliseconds, _values(trips)))
+        lines.append(f"round trip min/mean/p50/p90/p99/max/stddev = {times} ms")
+        jitter = ""
+        if result.jitter is not None:
+            jitter = f"jitter {milliseconds(result.jitter)} ms, "
+        lines.append(f"{jitter}times by {_clock(result.hasKernelTimes)}")
+    if result.skipped:
+        lines.append(
+            f"sent {result.rate:,.0f} per s: {result.skipped} more were due, "
+            "which this machine, or the number in flight, did not allow"
+        )
+    if result.kernelDrops:
+        lines.append(
+            f"{result.kernelDrops} of the lost came back, but this machine had no "
+            "room for them: measure at a lower rate"
+        )
+    if result.withdrawn:
+        lines.append(f"{result.withdrawn} still on the way, not counted")
+    return lines
+
+
+def nameOf(result: Result) -> str:
+    """
+    Return what was measured.
+    """
+    return str(Target(result.host, result.address, result.port))
+
+
+def _list(counts: Any) -> str:
+    if len(counts) == 1:
+        return str(next(iter(counts)))
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _values(trips: RoundTrips) -> tuple[int, ...]:
+    return (
+        trips.min,
+        trips.mean,
+        trips.p50,
+        trips.p90,
+        trips.p99,
+        trips.max,
+        trips.stddev,
+    )
+
+
+def stepLine(step: Step) -> str:
+    """
+    Return the line about a rate that was tried.
+    """
+    result = step.result
+    text = f"{step.rate:>11,.0f} per s: {result.sent} sent, "
+    text += f"{percent(result.unanswered)} not answered"
+    if result.roundTrips is not None:
+        text += f", p50 {milliseconds(result.roundTrips.p50)} ms"
+    if not step.isSent:
+        text += f", this machine managed {result.rate:,.0f} per s"
+    return text
+
+
+def rateLines(found: FoundRate) -> list[str]:
+    """
+    Return the curve and what was found out.
+    """
+    lines = ["", "not answered, by rate:"]
+    for step in sorted(found.steps, key=lambda step: step.rate):
+        share = step.result.unanswered
+        bar = "#" * -(-_BAR * round(share * 100) // 10000)
+        lines.append(f"{step.rate:>11,.0f} per s {percent(share):>17} {bar}".rstrip())
+    why = {
+        LOSS: "above that, datagrams get lost",
+        MACHINE: "above that, this machine cannot send and receive evenly",
+        CEILING: "no higher rate was tried; off the loopback --flood allows more",
+    }
+    lines.append("")
+    if found.best:
+        lines.append(
+            f"highest rate without loss: {found.best:,.0f} per s ({why[found.limit]})"
+        )
+    else:
+        lines.append("no rate was without loss")
+    return lines
+
+
+def sizeLine(size: int, isAllowed: bool, isWhole: bool) -> str:
+    """
+    Return the line about a size that was tried.
+
+    @param isAllowed: whether it may be fragmented.
+
+    @param isWhole: whether it came back.
+    """
+    how = "" if isAllowed else " unfragmented"
+    return f"{size:>7} bytes{how}: {'came back' if isWhole else 'did not come back'}"
+
+
+def sizeLines(found: FoundSizes) -> list[str]:
+    """
+    Return what was found out.
+    """
+    if found.whole is None:
+        return ["", "nothing came back, of any size"]
+    most = ", the most there can be" if found.whole == found.largest else ""
+    lines = ["", f"largest that comes back whole: {found.whole} bytes{most}"]
+    if found.unfragmented is not None:
+        atLeast = "at least " if found.unfragmented == found.largest else ""
+        lines += [
+            f"largest that comes back unfragmented: {found.unfragmented} bytes",
+            f"path MTU: {atLeast}{found.pathMTU} bytes "
+            f"({found.headers} of them headers)",
+        ]
+    elif found.headers:
+        lines.append("nothing comes back unfragmented, or this system cannot tell")
+    return lines

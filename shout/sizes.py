@@ -1,0 +1,161 @@
+"""
+The largest datagrams that come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from socket import socket as Socket
+from typing import Any
+
+from shout.pinging import Pinging, Plan
+from shout.probes import SMALLEST
+from shout.tally import REFUSED, REPLY, Event
+from shout.target import Target
+from shout.timed import allowFragments
+
+# The length field of a UDP header (RFC 768), less the headers that it counts;
+# and what a UNIX socket's default buffer holds.
+_LARGEST_IPv4, _LARGEST_IPv6, _LARGEST_UNIX = 65507, 65527, 212960
+
+# The IP header without options and the UDP header (RFC 791, RFC 8200).
+_HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
+
+_TRIES = 3
+_APART = 0.02
+
+
+@dataclass(frozen=True)
+class FoundSizes:
+    """
+    What was found out, in bytes of payload.
+
+    @ivar whole: the largest datagram that came back, in however many fragments;
+        L{None} when none did.
+
+    @ivar unfragmented: the largest that came back in one piece, with
+        don't-fragment set; L{None} when none did, or this system, or a UNIX
+        socket, has no such thing.
+
+    @ivar headers: how many bytes of IP and UDP headers go with it.
+
+    @ivar largest: the largest that there can be.
+    """
+
+    whole: int | None
+    unfragmented: int | None
+    headers: int
+    largest: int
+
+    @property
+    def pathMTU(self) -> int | None:
+        """
+        The path MTU as UDP sees it, in bytes; L{None} when it is not known.
+        """
+        if self.unfragmented is None:
+            return None
+        return self.unfragmented + self.headers
+
+
+async def search(
+    attempt: Callable[[int], Awaitable[bool]], least: int, most: int
+) -> int | None:
+    """
+    Find the largest size that works, where all that are smaller work too.
+
+    @param attempt: tries a size.
+
+    @param least: the smallest size.
+
+    @param most: the largest size.
+
+    @return: L{None} when even the smallest does not.
+    """
+    if not await attempt(least):
+        return None
+    if await attempt(most):
+        return most
+    while most - least > 1:
+        middle = (least + most) // 2
+        if await attempt(middle):
+            least = middle
+        else:
+            most = middle
+    return least
+
+
+async def findSizes(
+    target: Target,
+    timeout: float,
+    tried: Callable[[int, bool, bool], object],
+    reactor: Any,
+) -> FoundSizes:
+    """
+    Find the largest datagrams that a target answers whole.
+
+    Each size is tried up to three times, so that a loss now and then does not
+    decide.
+
+    @param timeout: how long to wait for a reply, in seconds.
+
+    @param tried: called with each size, whether it may be fragmented, and
+        whether it came back.
+
+    @param reactor: as for L{Pinging}.
+    """
+    if target.port is None:
+        most, headers = _LARGEST_UNIX, 0
+    elif target.isIPv6:
+        most, headers = _LARGEST_IPv6, _HEADERS_IPv6
+    else:
+        most, headers = _LARGEST_IPv4, _HEADERS_IPv4
+
+    async def attempt(size: int, isAllowed: bool) -> bool:
+        sock = target.open()
+        try:
+            if target.port is not None:
+                allowFragments(sock, isAllowed)
+        except OSError:
+            if not isAllowed:
+                sock.close()
+                raise
+        isWhole = await comesBack(sock, size, timeout, isAllowed, reactor)
+        tried(size, isAllowed, isWhole)
+        return isWhole
+
+    whole = await search(lambda size: attempt(size, True), SMALLEST, most)
+    unfragmented = None
+    if whole is not None and target.port is not None:
+        try:
+            unfragmented = await search(
+                lambda size: attempt(size, False), SMALLEST, whole
+            )
+        except OSError:
+            # The system cannot set don't-fragment.
+            unfragmented = None
+    return FoundSizes(whole, unfragmented, headers, most)
+
+
+async def comesBack(
+    sock: Socket, size: int, timeout: float, isAllowed: bool, reactor: Any
+) -> bool:
+    """
+    Tell whether a datagram of a size comes back whole.
+
+    @param sock: a connected socket; it is closed.
+
+    @param isAllowed: whether it may come back in fragments.
+    """
+    found = False
+
+    def heard(event: Event) -> None:
+        nonlocal found
+        if event.kind == REPLY and (isAllowed or not event.isFragmented):
+            found = True
+        if event.kind in (REPLY, REFUSED):
+            pinging.stop()
+
+    pinging = Pinging(sock, Plan(_TRIES, _APART, size, timeout), heard, reactor)
+    await pinging.start()
+    return found

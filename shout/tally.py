@@ -1,0 +1,367 @@
+"""
+What became of each probe that was sent.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from typing import NamedTuple
+
+from shout.probes import OTHER_RUN, RIGHT, Probes
+from shout.trips import Trips
+
+REPLY = "reply"
+DUPLICATE = "duplicate"
+LATE = "late"
+OLD = "old"
+WRONG = "wrong"
+REFUSED = "refused"
+LOST = "lost"
+
+# The fate of a probe.  What waits is on its way and may still get any other; a
+# mistaken one has only got wrong replies so far.
+_WAITING, _MISTAKEN, _ANSWERED, _LATE, _LOST, _WRONG, _REFUSED = range(1, 8)
+
+
+class Event(NamedTuple):
+    """
+    Something that happened to a probe.
+
+    @ivar kind: one of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OLD}, L{WRONG},
+        L{REFUSED} and L{LOST}.
+
+    @ivar number: which probe, from 1; L{None} when that cannot be told.
+
+    @ivar length: how many bytes came back; 0 when none did.
+
+    @ivar roundTrip: how long it took, in nanoseconds; L{None} where there is no
+        such time.
+
+    @ivar isOutOfOrder: whether a later probe was answered before it.
+
+    @ivar isFragmented: whether the reply came in fragments; always false where
+        the system does not tell.
+
+    @ivar detail: what was wrong, or why it was refused; may be empty.
+    """
+
+    kind: str
+    number: int | None
+    length: int = 0
+    roundTrip: int | None = None
+    isOutOfOrder: bool = False
+    isFragmented: bool = False
+    detail: str = ""
+
+
+# Every probe has exactly one fate, so that at the end
+#
+#     sent = answered + late + lost + refused + those with wrong replies alone
+#
+# and every datagram that comes back is counted once: as answered, late,
+# duplicate, wrong or old.  A right reply decides, whatever came before it.
+#
+# A wrong reply, or a refusal, that does not say which probe it belongs to, is
+# held until a probe has waited in vain, which is then not lost but wrong or
+# refused: so the figures are right even where it is not known which is which.
+class Tally:
+    """
+    Count what comes back.  Pure bookkeeping: no I/O, and the times are handed
+    in, in nanoseconds of any clock that never goes back.
+
+    Fates and times are kept of the last L{window} probes, in memory that does
+    not grow.
+
+    @cvar window: how many probes are remembered.
+
+    @ivar sent: how many probes were sent.
+    @type sent: L{int}
+
+    @ivar answered: how many of them got the right reply in time.
+    @type answered: L{int}
+
+    @ivar late: how many got it after the timeout.
+    @type late: L{int}
+
+    @ivar lost: how many got no reply at all.
+    @type lost: L{int}
+
+    @ivar refused: how many came to an ICMP error, or were not let out by the
+        system.
+    @type refused: L{int}
+
+    @ivar mistaken: how many got wrong replies alone.
+    @type mistaken: L{int}
+
+    @ivar inFlight: how many wait for their fate.
+    @type inFlight: L{int}
+
+    @ivar duplicates: how many right replies came again.
+    @type duplicates: L{int}
+
+    @ivar old: how many right replies came to probes out of the window; whether
+        they are late or duplicates cannot be told any more.
+    @type old: L{int}
+
+    @ivar outOfOrder: how many replies, answered or late, came after that to a
+        later probe (RFC 4737).
+    @type outOfOrder: L{int}
+
+    @ivar wrong: how many wrong replies came, by kind; see
+        L{shout.probes.WRONG}.
+    @type wrong: L{Counter} of L{str}
+
+    @ivar refusals: how many refusals there were, by reason.
+    @type refusals: L{Counter} of L{str}
+
+    @ivar trips: the round trips of what was answered in time.
+    @type trips: L{Trips}
+
+    @ivar variation: the sum of how much the round trips of two successive
+        probes differ (RFC 3393), in nanoseconds.
+    @type variation: L{int}
+
+    @ivar variations: of how many pairs that is the sum.
+    @type variations: L{int}
+    """
+
+    window = 1 << 18
+
+    def __init__(self, probes: Probes, timeout: int) -> None:
+        """
+        @param probes: judges the replies.
+
+        @param timeout: how long a reply may take, in nanoseconds.
+        """
+        self.probes = probes
+        self.timeout = timeout
+        self.sent = self.answered = self.late = self.lost = self.refused = 0
+        self.mistaken = self.inFlight = self.duplicates = self.old = 0
+        self.outOfOrder = self.variation = self.variations = 0
+        self.wrong: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self.trips = Trips()
+        # When a probe was sent, or, once it is answered, how long that took.
+        self._times = array("q", bytes(8 * self.window))
+        self._fates = bytearray(self.window)
+        self._oldest = 0
+        self._highest = -1
+        self._unclaimedWrong = self._unclaimedRefused = 0
+
+    @property
+    def isFull(self) -> bool:
+        """
+        Whether the next probe would push one out of the window that still
+        waits.
+        """
+        if self.sent - self._oldest < self.window:
+            return False
+        self.oldestDue()
+        return self.sent - self._oldest >= self.window
+
+    def next(self) -> bytes:
+        """
+        Return the probe to send next.
+        """
+        return self.probes.make(self.sent + 1)
+
+    def hasSent(self, now: int) -> None:
+        """
+        Take note that the next probe is on its way.
+
+        @param now: when it was sent.
+        """
+        self.sent += 1
+        slot = self.sent % self.window
+        self._times[slot] = now
+        self._fates[slot] = _WAITING
+        self.inFlight += 1
+
+    def received(
+        self, reply: bytes, now: int, delay: int = 0, isFragmented: bool = False
+    ) -> Event:
+        """
+        Count a datagram that came back.
+
+        @param now: the time.
+
+        @param delay: how long ago the datagram arrived.
+        """
+        kind, number, detail = self.probes.judge(reply)
+        if number is not None and not 0 < number <= self.sent:
+            # It has our nonce, and answers what was never asked.
+            kind, number, detail = "garbage", None, f"answers probe {number}, not sent"
+        if kind != RIGHT:
+            self._wrong(kind, number)
+            return Event(WRONG, number, len(reply), None, False, isFragmented, detail)
+        assert number is not None
+        if number <= self.sent - self.window:
+            self.old += 1
+            return Event(OLD, number, len(reply))
+        slot = number % self.window
+        fate = self._fates[slot]
+        if fate in (_ANSWERED, _LATE):
+            self.duplicates += 1
+            return Event(DUPLICATE, number, len(reply), None, False, isFragmented)
+        elapsed = now - self._times[slot]
+        # The clock of the arrival can have been set in between.
+        roundTrip = elapsed - delay if 0 <= delay <= elapsed else elapsed
+        self._leave(fate)
+        if isOutOfOrder := number < self._highest:
+            self.outOfOrder += 1
+        else:
+            self._highest = number
+        if roundTrip <= self.timeout:
+            kind = REPLY
+            self._answered(slot, number, roundTrip)
+        else:
+            kind = LATE
+            self._fates[slot] = _LATE
+            self.late += 1
+        return Event(kind, number, len(reply), roundTrip, isOutOfOrder, isFragmented)
+
+    def _answered(self, slot: int, number: int, roundTrip: int) -> None:
+        self._fates[slot] = _ANSWERED
+        self._times[slot] = roundTrip
+        self.answered += 1
+        self.trips.add(roundTrip)
+        for other in (number - 1, number + 1):
+            place = other % self.window
+            if 0 < other <= self.sent and self._fates[place] == _ANSWERED:
+                self.variation += abs(roundTrip - self._times[place])
+                self.variations += 1
+
+    def _leave(self, fate: int) -> None:
+        """
+        Take a probe out of those that had a fate.
+        """
+        if fate in (_WAITING, _MISTAKEN):
+            self.inFlight -= 1
+        elif fate == _LOST:
+            self.lost -= 1
+        elif fate == _WRONG:
+            self.mistaken -= 1
+        elif fate == _REFUSED:
+            self.refused -= 1
+
+    def _wrong(self, kind: str, number: int | None) -> None:
+        self.wrong[kind] += 1
+        if number is not None:
+            if number > self.sent - self.window:
+                slot = number % self.window
+                fate = self._fates[slot]
+                if fate == _WAITING:
+                    self._fates[slot] = _MISTAKEN
+                elif fate == _LOST:
+                    self._leave(fate)
+                    self._fates[slot] = _WRONG
+                    self.mistaken += 1
+        elif kind != OTHER_RUN and self._unclaimedWrong < self.inFlight:
+            self._unclaimedWrong += 1
+
+    def refuse(self, probe: bytes | None, reason: str) -> Event:
+        """
+        Count a refusal.
+
+        @param probe: what was refused, as far as the refusal quotes it.
+
+        @param reason: why, in a few words.
+        """
+        self.refusals[reason] += 1
+        number = None if probe is None else self.probes.recognise(probe)
+        if number is None:
+            if self._unclaimedRefused < self.inFlight:
+                self._unclaimedRefused += 1
+        elif self.sent - self.window < number <= self.sent:
+            slot = number % self.window
+            fate = self._fates[slot]
+            if fate in (_WAITING, _MISTAKEN, _LOST):
+                self._leave(fate)
+                self._fates[slot] = _REFUSED
+                self.refused += 1
+        return Event(REFUSED, number, detail=reason)
+
+    def expire(self, now: int) -> list[Event]:
+        """
+        Give up on what has waited for longer than the timeout.
+
+        @param now: the time.
+
+        @return: what is lost.
+        """
+        return self._expire(now - self.timeout)
+
+    def _expire(self, before: int) -> list[Event]:
+        events = []
+        while self._oldest < self.sent:
+            number = self._oldest + 1
+            slot = number % self.window
+            fate = self._fates[slot]
+            if fate in (_WAITING, _MISTAKEN):
+                if self._times[slot] >= before:
+                    break
+                self.inFlight -= 1
+                if fate == _MISTAKEN:
+                    self._fates[slot] = _WRONG
+                    self.mistaken += 1
+                elif self._unclaimedWrong:
+                    self._unclaimedWrong -= 1
+                    self._fates[slot] = _WRONG
+                    self.mistaken += 1
+                elif self._unclaimedRefused:
+                    self._unclaimedRefused -= 1
+                    self._fates[slot] = _REFUSED
+                    self.refused += 1
+                else:
+                    self._fates[slot] = _LOST
+                    self.lost += 1
+                    events.append(Event(LOST, number))
+            self._oldest = number
+        return events
+
+    def oldestDue(self) -> int | None:
+        """
+        Return when the probe that waits longest will be given up, if one waits.
+        """
+        while self._oldest < self.sent:
+            slot = (self._oldest + 1) % self.window
+            if self._fates[slot] in (_WAITING, _MISTAKEN):
+                return self._times[slot] + self.timeout
+            self._oldest += 1
+        return None
+
+    def giveUp(self) -> list[Event]:
+        """
+        End: what still waits is lost.
+
+        @return: what is lost.
+        """
+        return self._expire(1 << 63)
+
+    def withdraw(self) -> int:
+        """
+        End: leave what still waits out of the figures, as if it had not been
+        sent.
+
+        @return: how many that are.
+        """
+        waiting = [
+            number
+            for number in range(self._oldest + 1, self.sent + 1)
+            if self._fates[number % self.window] in (_WAITING, _MISTAKEN)
+        ]
+        withdrawn = 0
+        for number in waiting:
+            slot = number % self.window
+            self.inFlight -= 1
+            if self._fates[slot] == _MISTAKEN:
+                self.mistaken += 1
+            elif self._unclaimedWrong:
+                self._unclaimedWrong -= 1
+                self.mistaken += 1
+            else:
+                withdrawn += 1
+        self.sent -= withdrawn
+        self._oldest = self.sent
+        return withdrawn

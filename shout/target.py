@@ -1,0 +1,109 @@
+"""
+Who is measured, and the way there.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from shout.client import discard, explain
+from shout.resolve import resolve
+from shout.sockets import connectUDP, connectUNIX
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    A server that is measured.
+
+    @ivar host: as the user named it: a name, an address, or the path of a UNIX
+        socket.
+
+    @ivar address: the IPv4 or IPv6 address; the path of a UNIX socket.
+
+    @ivar port: the UDP port; L{None} for a UNIX socket.
+    """
+
+    host: str
+    address: str
+    port: int | None
+
+    def open(self) -> socket.socket:
+        """
+        Return a new socket that sends to it, and hears from it alone.
+
+        @raise OSError: when there is no way to it.
+        """
+        if self.port is None:
+            sock = connectUNIX(self.address)
+        else:
+            sock = connectUDP(self.address, self.port)
+        discard(sock)
+        return sock
+
+    @property
+    def isLocal(self) -> bool:
+        """
+        Whether what is sent to it stays on the loopback.
+        """
+        return self.port is None or ip_address(self.address).is_loopback
+
+    @property
+    def isIPv6(self) -> bool:
+        """
+        Whether it has an IPv6 address.
+        """
+        return self.port is not None and ":" in self.address
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return self.host
+        where = f"[{self.address}]" if self.isIPv6 else self.address
+        if self.host == self.address:
+            return f"{where}:{self.port}"
+        return f"{self.host} ({where}:{self.port})"
+
+
+async def reach(
+    host: str, port: int, unix: str | None, family: int, reactor: Any
+) -> Target:
+    """
+    Find the first address of a server to which there is a way.
+
+    @param host: a name, an IPv4 address or an IPv6 address.
+
+    @param port: the UDP port, 1 to 65535.
+
+    @param unix: the path of a UNIX socket, or its abstract name with an C{@}
+        before it, instead of C{host} and C{port}.
+
+    @param family: L{socket.AF_INET} or L{socket.AF_INET6}, to use the addresses
+        of one family only; else L{socket.AF_UNSPEC}.
+
+    @param reactor: an L{IReactorPluggableNameResolver
+        <twisted.internet.interfaces.IReactorPluggableNameResolver>} provider.
+
+    @raise UnknownHost: when C{host} leads to no address.
+
+    @raise Unreachable: when there is no way to any of them, or to the UNIX
+        socket.
+
+    @raise Refused: when there is no UNIX socket at C{unix}.
+    """
+    if unix is not None:
+        targets = [Target(unix, unix, None)]
+    else:
+        addresses = await resolve(host, port, family, reactor)
+        targets = [Target(host, address, port) for address in addresses]
+    error: OSError | None = None
+    for target in targets:
+        try:
+            target.open().close()
+        except OSError as e:
+            error = e
+        else:
+            return target
+    raise explain(str(targets[0].host), error)

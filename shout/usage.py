@@ -1,0 +1,45 @@
+"""
+Reading the values of options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class UsageError(Exception):
+    """
+    The command line is wrong.  The message is one line for the user.
+    """
+
+
+def number(
+    name: str, kind: str, convert: Callable[[str], float], low: float, high: float
+) -> Callable[[str], float]:
+    """
+    Make what turns the value of an option into a number.
+
+    @param name: of the option, for messages.
+
+    @param kind: what it takes, for messages.
+
+    @param convert: C{int} or C{float}.
+
+    @param low: the least that is allowed.
+
+    @param high: the most.
+
+    @return: takes the text, and raises L{UsageError} when it is not such a
+        number.
+    """
+
+    def parse(text: str) -> float:
+        # What is not ASCII or has underscores is a number to Python alone.
+        with suppress(ValueError):
+            value = convert(text)
+            if low <= value <= high and text.isascii() and "_" not in text:
+                return value
+        raise UsageError(f"{name} takes {kind} from {low} to {high}, not {text!r}")
+
+    return parse
