@@ -300,6 +300,13 @@ def discard(sock: socket.socket) -> None:
 
 
 def explain(peer: str, error: OSError | None) -> AskError:
+    """
+    Return what it means that no socket could be connected to a peer.
+
+    @param peer: who was to be asked.
+
+    @param error: what the system said to the last attempt.
+    """
     number = None if error is None else error.errno
     if number == errno.ENOENT:
         return Refused(f"{peer} refused: there is no such socket")

@@ -155,7 +155,8 @@ class Pinging(DatagramProtocol):
         """
         Begin.
 
-        @return: fires with the tally when it is over.  Cancelling it stops.
+        @return: fires with the tally when it is over.  Cancelling it stops,
+            too.
         """
         self._done = Deferred(lambda _: self.stop())
         self._port.startListening()

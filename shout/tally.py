@@ -21,7 +21,7 @@ LOST = "lost"
 
 # The fate of a probe.  What waits is on its way and may still get any other; a
 # mistaken one has only got wrong replies so far.
-_WAITING, _MISTAKEN, _ANSWERED, _LATE, _LOST, _WRONG, _REFUSED = range(1, 8)
+_WAITING, _MISTAKEN, _ANSWERED, _LATE, _SILENT, _WRONG, _REFUSED = range(1, 8)
 
 
 class Event(NamedTuple):
@@ -63,8 +63,10 @@ class Event(NamedTuple):
 # duplicate, wrong or old.  A right reply decides, whatever came before it.
 #
 # A wrong reply, or a refusal, that does not say which probe it belongs to, is
-# held until a probe has waited in vain, which is then not lost but wrong or
-# refused: so the figures are right even where it is not known which is which.
+# held until a probe has waited in vain.  That one is then claimed to be the one:
+# it is counted as mistaken or refused, and not as lost.  So the figures are right
+# where it is not known which is which; that is also why the claims are kept as
+# numbers, and not as fates of probes.
 class Tally:
     """
     Count what comes back.  Pure bookkeeping: no I/O, and the times are handed
@@ -83,16 +85,6 @@ class Tally:
 
     @ivar late: how many got it after the timeout.
     @type late: L{int}
-
-    @ivar lost: how many got no reply at all.
-    @type lost: L{int}
-
-    @ivar refused: how many came to an ICMP error, or were not let out by the
-        system.
-    @type refused: L{int}
-
-    @ivar mistaken: how many got wrong replies alone.
-    @type mistaken: L{int}
 
     @ivar inFlight: how many wait for their fate.
     @type inFlight: L{int}
@@ -136,9 +128,9 @@ class Tally:
         """
         self.probes = probes
         self.timeout = timeout
-        self.sent = self.answered = self.late = self.lost = self.refused = 0
-        self.mistaken = self.inFlight = self.duplicates = self.old = 0
-        self.outOfOrder = self.variation = self.variations = 0
+        self.sent = self.answered = self.late = self.inFlight = 0
+        self.duplicates = self.old = self.outOfOrder = 0
+        self.variation = self.variations = 0
         self.wrong: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.trips = Trips()
@@ -147,7 +139,33 @@ class Tally:
         self._fates = bytearray(self.window)
         self._oldest = 0
         self._highest = -1
-        self._unclaimedWrong = self._unclaimedRefused = 0
+        # How many probes had which fate, and of the silent ones, how many are
+        # claimed; and what is held for a claim.
+        self._silent = self._wrong = self._refused = 0
+        self._claimedWrong = self._claimedRefused = 0
+        self._heldWrong = self._heldRefused = 0
+
+    @property
+    def lost(self) -> int:
+        """
+        How many probes got no reply at all.
+        """
+        return self._silent - self._claimedWrong - self._claimedRefused
+
+    @property
+    def mistaken(self) -> int:
+        """
+        How many probes got wrong replies alone.
+        """
+        return self._wrong + self._claimedWrong
+
+    @property
+    def refused(self) -> int:
+        """
+        How many probes came to an ICMP error, or were not let out by the
+        system.
+        """
+        return self._refused + self._claimedRefused
 
     @property
     def isFull(self) -> bool:
@@ -193,7 +211,7 @@ class Tally:
             # It has our nonce, and answers what was never asked.
             kind, number, detail = "garbage", None, f"answers probe {number}, not sent"
         if kind != RIGHT:
-            self._wrong(kind, number)
+            self._mistake(kind, number)
             return Event(WRONG, number, len(reply), None, False, isFragmented, detail)
         assert number is not None
         if number <= self.sent - self.window:
@@ -238,14 +256,20 @@ class Tally:
         """
         if fate in (_WAITING, _MISTAKEN):
             self.inFlight -= 1
-        elif fate == _LOST:
-            self.lost -= 1
+        elif fate == _SILENT:
+            self._silent -= 1
+            # It was not this one, then.
+            if self._silent < self._claimedWrong + self._claimedRefused:
+                if self._claimedWrong:
+                    self._claimedWrong -= 1
+                else:
+                    self._claimedRefused -= 1
         elif fate == _WRONG:
-            self.mistaken -= 1
+            self._wrong -= 1
         elif fate == _REFUSED:
-            self.refused -= 1
+            self._refused -= 1
 
-    def _wrong(self, kind: str, number: int | None) -> None:
+    def _mistake(self, kind: str, number: int | None) -> None:
         self.wrong[kind] += 1
         if number is not None:
             if number > self.sent - self.window:
@@ -253,12 +277,12 @@ class Tally:
                 fate = self._fates[slot]
                 if fate == _WAITING:
                     self._fates[slot] = _MISTAKEN
-                elif fate == _LOST:
+                elif fate == _SILENT:
                     self._leave(fate)
                     self._fates[slot] = _WRONG
-                    self.mistaken += 1
-        elif kind != OTHER_RUN and self._unclaimedWrong < self.inFlight:
-            self._unclaimedWrong += 1
+                    self._wrong += 1
+        elif kind != OTHER_RUN and self._heldWrong < self.inFlight:
+            self._heldWrong += 1
 
     def refuse(self, probe: bytes | None, reason: str) -> Event:
         """
@@ -271,15 +295,15 @@ class Tally:
         self.refusals[reason] += 1
         number = None if probe is None else self.probes.recognise(probe)
         if number is None:
-            if self._unclaimedRefused < self.inFlight:
-                self._unclaimedRefused += 1
+            if self._heldRefused < self.inFlight:
+                self._heldRefused += 1
         elif self.sent - self.window < number <= self.sent:
             slot = number % self.window
             fate = self._fates[slot]
-            if fate in (_WAITING, _MISTAKEN, _LOST):
+            if fate in (_WAITING, _MISTAKEN, _SILENT):
                 self._leave(fate)
                 self._fates[slot] = _REFUSED
-                self.refused += 1
+                self._refused += 1
         return Event(REFUSED, number, detail=reason)
 
     def expire(self, now: int) -> list[Event]:
@@ -304,21 +328,30 @@ class Tally:
                 self.inFlight -= 1
                 if fate == _MISTAKEN:
                     self._fates[slot] = _WRONG
-                    self.mistaken += 1
-                elif self._unclaimedWrong:
-                    self._unclaimedWrong -= 1
-                    self._fates[slot] = _WRONG
-                    self.mistaken += 1
-                elif self._unclaimedRefused:
-                    self._unclaimedRefused -= 1
-                    self._fates[slot] = _REFUSED
-                    self.refused += 1
+                    self._wrong += 1
                 else:
-                    self._fates[slot] = _LOST
-                    self.lost += 1
-                    events.append(Event(LOST, number))
+                    self._fates[slot] = _SILENT
+                    self._silent += 1
+                    if not self._claim():
+                        events.append(Event(LOST, number))
             self._oldest = number
         return events
+
+    def _claim(self) -> bool:
+        """
+        Hold a silent probe for one to which something came.
+
+        @return: whether there is something.
+        """
+        if self._heldWrong:
+            self._heldWrong -= 1
+            self._claimedWrong += 1
+        elif self._heldRefused:
+            self._heldRefused -= 1
+            self._claimedRefused += 1
+        else:
+            return False
+        return True
 
     def oldestDue(self) -> int | None:
         """
@@ -352,14 +385,12 @@ class Tally:
             if self._fates[number % self.window] in (_WAITING, _MISTAKEN)
         ]
         withdrawn = 0
+        self.inFlight -= len(waiting)
         for number in waiting:
-            slot = number % self.window
-            self.inFlight -= 1
-            if self._fates[slot] == _MISTAKEN:
-                self.mistaken += 1
-            elif self._unclaimedWrong:
-                self._unclaimedWrong -= 1
-                self.mistaken += 1
+            if self._fates[number % self.window] == _MISTAKEN:
+                self._wrong += 1
+            elif self._claim():
+                self._silent += 1
             else:
                 withdrawn += 1
         self.sent -= withdrawn

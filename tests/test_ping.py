@@ -1,0 +1,188 @@
+"""
+Tests for L{shout.ping}.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+import shout
+import shout.ping
+from shout.asking import Refused, UnknownHost
+from shout.ping import RoundTrips, deviation, mean, percentile, ping, summarize
+from shout.sockets import bindUNIX
+from shout.trips import Trips
+from tests.folder import shortFolder
+from tests.peers import PeerCase
+
+TIMES = st.lists(st.integers(0, 2**40), min_size=1)
+
+
+def tripsOf(times: list[int]) -> Trips:
+    trips = Trips()
+    for each in times:
+        trips.add(each)
+    return trips
+
+
+class StatisticsTests(SynchronousTestCase):
+    """
+    Tests for the statistics.
+    """
+
+    @given(TIMES)
+    def test_mean(self, times: list[int]) -> None:
+        """
+        The mean is that of the standard library, to the nearest nanosecond.
+        """
+        value = mean(tripsOf(times))
+        assert value is not None
+        expected = statistics.mean(map(Fraction, times))
+        self.assertLessEqual(abs(value - expected), Fraction(1, 2))
+
+    @given(TIMES)
+    def test_deviation(self, times: list[int]) -> None:
+        """
+        The deviation is that of the standard library, rounded down.
+        """
+        value = deviation(tripsOf(times))
+        assert value is not None
+        expected = statistics.pstdev(times)
+        self.assertTrue(math.isclose(value, expected, rel_tol=1e-9, abs_tol=1))
+
+    @given(TIMES, st.integers(1, 100))
+    def test_percentile(self, times: list[int], percent: int) -> None:
+        """
+        A percentile is that of nearest rank, to within 0.4 %.
+        """
+        rank = math.ceil(len(times) * percent / 100)
+        expected = sorted(times)[rank - 1]
+        value = percentile(tripsOf(times), percent)
+        assert value is not None
+        self.assertLessEqual(abs(value - expected), max(0.5, 0.004 * expected))
+
+    @given(TIMES)
+    def test_median(self, times: list[int]) -> None:
+        """
+        The 50th percentile is the standard library's lower median.
+        """
+        value = percentile(tripsOf(times), 50)
+        expected = statistics.median_low(times)
+        assert value is not None
+        self.assertLessEqual(abs(value - expected), max(0.5, 0.004 * expected))
+
+    def test_one(self) -> None:
+        """
+        All figures of one round trip are that one, and it does not deviate.
+        """
+        time = 123_456_789
+        self.assertEqual(
+            summarize(tripsOf([time])),
+            RoundTrips(time, time, time, time, time, time, 0),
+        )
+
+    def test_none(self) -> None:
+        """
+        There are no figures of no round trip.
+        """
+        trips = Trips()
+        self.assertIsNone(summarize(trips))
+        self.assertIsNone(mean(trips))
+        self.assertIsNone(deviation(trips))
+        self.assertIsNone(percentile(trips, 50))
+
+
+class PingTests(PeerCase):
+    """
+    Tests for L{ping}, on the loopback.
+    """
+
+    async def test_answered(self) -> None:
+        """
+        Every datagram that a server answers is counted, with its events.
+        """
+        events: list[Any] = []
+        port = self.serveUDP()
+        result = await ping(port=port, count=20, interval=0.001, heard=events.append)
+        self.assertEqual((result.sent, result.answered, result.lost), (20, 20, 0))
+        self.assertEqual((result.host, result.port), ("127.0.0.1", port))
+        self.assertEqual([event.number for event in events], list(range(1, 21)))
+        trips = result.roundTrips
+        assert trips is not None
+        self.assertLess(0, trips.min)
+        self.assertTrue(trips.min <= trips.mean <= trips.max)
+
+    async def test_ipv6(self) -> None:
+        """
+        The host may be an IPv6 address.
+        """
+        port = self.serveUDP("::1")
+        result = await ping("::1", port, count=2, interval=0.001, size=1000)
+        self.assertEqual(result.answered, 2)
+
+    async def test_unix(self) -> None:
+        """
+        A UNIX socket is measured at its path, faster than its queue is long.
+        """
+        path = shortFolder(self) + "/shout"
+        self.serve(bindUNIX(path))
+        result = await ping(unix=path, count=100, interval=0.00001)
+        self.assertEqual((result.answered, result.port), (100, None))
+        self.assertFalse(result.hasKernelTimes)
+
+    async def test_refused(self) -> None:
+        """
+        Where nothing listens every datagram is refused, and the run goes on.
+        """
+        result = await ping(port=self.freePort(), count=5, interval=0.001)
+        self.assertEqual((result.sent, result.refused, result.lost), (5, 5, 0))
+        self.assertEqual(result.refusals, {"port unreachable": 5})
+        self.assertIsNone(result.roundTrips)
+
+    async def test_unixGone(self) -> None:
+        """
+        A UNIX socket that does not exist is refused at once.
+        """
+        path = shortFolder(self) + "/shout"
+        await self.assertFailure(Deferred.fromCoroutine(ping(unix=path)), Refused)
+
+    async def test_unknown(self) -> None:
+        """
+        A host without an address cannot be measured.
+        """
+        pinging = Deferred.fromCoroutine(ping("a" * 64))
+        await self.assertFailure(pinging, UnknownHost)
+
+    async def test_ranges(self) -> None:
+        """
+        Numbers that are out of range are refused.
+        """
+        wrong: list[dict[str, Any]] = [
+            {"count": None},
+            {"count": 0},
+            {"port": 0},
+            {"interval": 0},
+            {"timeout": 0},
+            {"deadline": 0},
+            {"size": 31},
+        ]
+        for options in wrong:
+            pinging = Deferred.fromCoroutine(ping(**options))
+            await self.assertFailure(pinging, ValueError)
+
+    def test_module(self) -> None:
+        """
+        C{shout.ping} is the module, however it is imported.
+        """
+        from shout import ping as imported
+
+        self.assertIs(imported, shout.ping)
+        self.assertIs(shout.ping.ping, ping)

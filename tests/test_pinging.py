@@ -1,0 +1,476 @@
+"""
+Tests for L{shout.pinging}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.ping import Result, resultOf
+from shout.pinging import SECOND, Pinging, Plan
+from shout.tally import LOST, REFUSED, REPLY, Event
+from shout.target import Target
+from tests.relay import (
+    ANSWER,
+    CORRUPT,
+    DELAY,
+    DROP,
+    DUPLICATE,
+    ECHO,
+    GARBAGE,
+    REORDER,
+    Relay,
+)
+
+
+class FakeSocket:
+    """
+    A socket of a family.
+    """
+
+    def __init__(self, family: int = socket.AF_INET) -> None:
+        self.family = family
+
+
+class FakePort:
+    """
+    A port that keeps what is sent, or fails as a test wants it to.
+
+    @ivar waiting: replies that have arrived and have not been read.
+    """
+
+    delay = 0
+    isFragmented = False
+    hasKernelTimes = True
+    kernelDrops = 0
+
+    def __init__(self, sock: Any, protocol: Any, reactor: Any) -> None:
+        self.protocol = protocol
+        self.sent: list[bytes] = []
+        self.error: int | None = None
+        self.waiting: list[bytes] = []
+        self.isListening = False
+        self.taken: Callable[[bytes], object] = lambda datagram: None
+
+    def startListening(self) -> None:
+        self.isListening = True
+
+    def stopListening(self) -> Any:
+        self.isListening = False
+        return succeed(None)
+
+    def drain(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for datagram in waiting:
+            self.protocol.datagramReceived(datagram, None)
+
+    def send(self, datagram: bytes) -> None:
+        assert self.isListening
+        if self.error is not None:
+            raise OSError(self.error, os.strerror(self.error))
+        self.sent.append(datagram)
+        self.taken(datagram)
+
+
+class Measured:
+    """
+    A measurement on a clock, with its port and what it did.
+    """
+
+    def __init__(self, family: int = socket.AF_INET, **plan: Any) -> None:
+        self.clock = Clock()
+        self.events: list[Event] = []
+        sock: Any = FakeSocket(family)
+        self.pinging = Pinging(
+            sock,
+            Plan(**plan),
+            self.events.append,
+            self.clock,
+            lambda: round(self.clock.seconds() * SECOND),
+            FakePort,
+        )
+        self.tally = self.pinging.tally
+        self.port: FakePort = self.pinging._port
+        self.done: list[object] = []
+
+    def start(self) -> None:
+        self.pinging.start().addBoth(self.done.append)
+
+    def advance(self, seconds: float) -> None:
+        """
+        Let time pass, from one call that is due to the next.
+        """
+        end = self.clock.seconds() + seconds
+        while calls := self.clock.getDelayedCalls():
+            soonest = max(min(call.getTime() for call in calls), self.clock.seconds())
+            if soonest > end:
+                break
+            self.clock.advance(soonest - self.clock.seconds() + 1e-9)
+        self.clock.advance(max(0, end - self.clock.seconds()))
+
+    def answer(self) -> None:
+        """
+        Have every probe answered, a little later.
+        """
+
+        def taken(probe: bytes) -> None:
+            self.clock.callLater(1e-6, self.hear, probe.upper())
+
+        self.port.taken = taken
+
+    def hear(self, *replies: bytes) -> None:
+        for reply in replies:
+            self.pinging.datagramReceived(reply, None)
+
+    def result(self) -> Result:
+        return resultOf(Target("h", "192.0.2.1", 9999), self.pinging)
+
+
+def _stop(pinging: Pinging, event: Event) -> None:
+    pinging.stop()
+
+
+class PingingTests(SynchronousTestCase):
+    """
+    Tests for L{Pinging}.
+    """
+
+    def test_interval(self) -> None:
+        """
+        The first probe leaves at once, and each of the others an interval after
+        the one before.
+        """
+        measured = Measured(interval=2.0)
+        measured.start()
+        self.assertEqual(len(measured.port.sent), 1)
+        measured.advance(1.99)
+        self.assertEqual(len(measured.port.sent), 1)
+        measured.advance(0.02)
+        self.assertEqual(len(measured.port.sent), 2)
+        measured.advance(2)
+        self.assertEqual(len(measured.port.sent), 3)
+        self.assertEqual(len(set(measured.port.sent)), 3)
+
+    def test_size(self) -> None:
+        """
+        Each probe has the size wanted.
+        """
+        measured = Measured(count=3, interval=0.1, size=1400)
+        measured.start()
+        measured.advance(1)
+        self.assertEqual([len(probe) for probe in measured.port.sent], [1400] * 3)
+
+    def test_count(self) -> None:
+        """
+        After as many as were wanted it ends, once all are answered.
+        """
+        measured = Measured(count=2)
+        measured.answer()
+        measured.start()
+        measured.advance(5)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.sent, measured.tally.answered), (2, 2))
+        self.assertFalse(measured.port.isListening)
+        self.assertEqual(measured.clock.getDelayedCalls(), [])
+
+    def test_unanswered(self) -> None:
+        """
+        Without answers it ends a timeout after the last probe.
+        """
+        measured = Measured(count=2, timeout=3.0)
+        measured.start()
+        measured.advance(3.99)
+        self.assertEqual(measured.done, [])
+        measured.advance(0.02)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual(
+            [event[:2] for event in measured.events], [(LOST, 1), (LOST, 2)]
+        )
+
+    def test_linger(self) -> None:
+        """
+        After the last answer it waits for duplicates, three times as long as the
+        longest round trip was.
+        """
+        measured = Measured(count=1)
+        measured.start()
+        measured.advance(0.1)
+        reply = measured.port.sent[0].upper()
+        measured.hear(reply)
+        measured.advance(0.25)
+        self.assertEqual(measured.done, [])
+        measured.hear(reply)
+        measured.advance(0.1)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual(measured.tally.duplicates, 1)
+
+    def test_deadline(self) -> None:
+        """
+        It ends at the deadline; the last probe leaves a timeout before, so that
+        none is lost for want of time.
+        """
+        measured = Measured(deadline=5.0, timeout=2.0)
+        measured.start()
+        measured.advance(4.9)
+        self.assertEqual(len(measured.port.sent), 4)
+        self.assertEqual(measured.done, [])
+        measured.advance(0.2)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.sent, measured.tally.lost), (4, 4))
+
+    def test_shortDeadline(self) -> None:
+        """
+        Under a deadline shorter than the timeout one probe leaves, and has until
+        then.
+        """
+        measured = Measured(deadline=0.5, interval=0.1)
+        measured.start()
+        measured.advance(0.51)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.sent, measured.tally.lost), (1, 1))
+
+    def test_stop(self) -> None:
+        """
+        Stopped, it counts what has arrived and leaves out what is on its way.
+        """
+        measured = Measured(interval=0.1)
+        measured.start()
+        measured.advance(0.25)
+        measured.port.waiting = [measured.port.sent[0].upper()]
+        measured.pinging.stop()
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.sent, measured.tally.answered), (1, 1))
+        self.assertEqual(measured.pinging.withdrawn, 2)
+        self.assertEqual(measured.clock.getDelayedCalls(), [])
+        measured.pinging.stop()
+
+    def test_stopFromEvent(self) -> None:
+        """
+        It can be stopped by whoever is told of an event.
+        """
+        for error in (None, errno.EPERM):
+            measured = Measured(interval=0.1)
+            measured.port.error = error
+            measured.answer()
+            measured.pinging._heard = partial(_stop, measured.pinging)
+            measured.start()
+            measured.advance(1)
+            self.assertEqual(measured.done, [measured.tally])
+            self.assertEqual(measured.tally.sent, 1)
+            self.assertEqual(measured.clock.getDelayedCalls(), [])
+
+    def test_cancel(self) -> None:
+        """
+        Cancelling what it returns stops it, too.
+        """
+        measured = Measured()
+        running = measured.pinging.start()
+        running.cancel()
+        self.assertFalse(measured.port.isListening)
+        self.assertEqual(measured.clock.getDelayedCalls(), [])
+
+    def test_rate(self) -> None:
+        """
+        A rate above a thousand per second is kept by sending several at a time,
+        never more than a millisecond's worth too late.
+        """
+        measured = Measured(count=20_000, interval=0.0001)
+        leaving: list[float] = []
+        measured.port.taken = lambda probe: leaving.append(measured.clock.seconds())
+        measured.start()
+        measured.advance(1)
+        self.assertLess(abs(len(leaving) - 10_000), 20)
+        for number, time in enumerate(leaving):
+            self.assertTrue(-1e-6 < time - number * 0.0001 < 0.0011, (number, time))
+        self.assertEqual(measured.pinging.skipped, 0)
+
+    def test_behind(self) -> None:
+        """
+        What has become overdue by much is skipped, and the rest is sent without
+        a burst of everything.
+        """
+        measured = Measured(interval=0.01)
+        measured.start()
+        measured.clock.advance(1)
+        measured.advance(0.001)
+        sent = len(measured.port.sent)
+        self.assertEqual(sent + measured.pinging.skipped, 101)
+        self.assertLess(sent, 10)
+
+    def test_inFlight(self) -> None:
+        """
+        No more than a bounded number of probes wait at a time.
+        """
+        measured = Measured(interval=0.001, timeout=10.0)
+        measured.pinging._most = 5
+        measured.start()
+        measured.advance(1)
+        self.assertEqual(len(measured.port.sent), 5)
+        measured.hear(measured.port.sent[2].upper())
+        measured.advance(0.01)
+        self.assertEqual(len(measured.port.sent), 6)
+
+    def test_inFlightUNIX(self) -> None:
+        """
+        At a UNIX socket fewer wait than its queue has room for.
+        """
+        measured = Measured(socket.AF_UNIX, interval=0.001, timeout=10.0)
+        measured.start()
+        measured.advance(1)
+        self.assertEqual(len(measured.port.sent), 8)
+
+    def test_noRoom(self) -> None:
+        """
+        What the system has no room for is sent a little later.
+        """
+        measured = Measured(count=1)
+        measured.port.error = errno.EAGAIN
+        measured.start()
+        measured.advance(0.1)
+        self.assertEqual((measured.tally.sent, measured.events), (0, []))
+        measured.port.error = None
+        measured.advance(0.01)
+        self.assertEqual(len(measured.port.sent), 1)
+
+    def test_neverRoom(self) -> None:
+        """
+        What the system has no room for until the timeout is refused, so that a
+        run ends.
+        """
+        measured = Measured(count=2, interval=0.1, timeout=0.5)
+        measured.port.error = errno.ENOBUFS
+        measured.start()
+        measured.advance(3)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.sent, measured.tally.refused), (2, 2))
+
+    def test_notLetOut(self) -> None:
+        """
+        What the system does not let out is refused, and the run goes on.
+        """
+        for number, reason in (
+            (errno.EPERM, "operation not permitted"),
+            (errno.EMSGSIZE, "too long to send"),
+        ):
+            measured = Measured(count=2, interval=0.1)
+            measured.port.error = number
+            measured.start()
+            measured.port.error = None
+            measured.answer()
+            measured.advance(1)
+            self.assertEqual(measured.done, [measured.tally])
+            (first, second) = measured.events
+            self.assertEqual((first.kind, first.number), (REFUSED, 1))
+            self.assertEqual(first.detail, reason)
+            self.assertEqual((second.kind, second.number), (REPLY, 2))
+
+    def test_refused(self) -> None:
+        """
+        A refusal ends the waiting for its probe.
+        """
+        measured = Measured(count=1)
+        measured.start()
+        measured.pinging.refused(measured.port.sent[0], "port unreachable")
+        measured.advance(0.002)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual(measured.tally.refused, 1)
+
+    def test_afterTheEnd(self) -> None:
+        """
+        What comes after the end is not counted.
+        """
+        measured = Measured()
+        measured.start()
+        measured.pinging.stop()
+        measured.hear(measured.port.sent[0].upper())
+        measured.pinging.refused(None, "port unreachable")
+        self.assertEqual(measured.events, [])
+
+
+class RelayTests(SynchronousTestCase):
+    """
+    Tests for L{Pinging} against a lossy relay.
+    """
+
+    def measure(self, seed: int, weights: dict[str, int]) -> tuple[Result, Relay]:
+        measured = Measured(count=1000, interval=0.1, size=64)
+        relay = Relay(seed, weights, measured.hear, measured.clock, 980)
+        measured.port.taken = relay.take
+        measured.start()
+        measured.advance(110)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual(sum(relay.done.values()), 1000)
+        return measured.result(), relay
+
+    @settings(max_examples=8, deadline=None)
+    @given(st.integers(0, 2**32))
+    def test_figures(self, seed: int) -> None:
+        """
+        Each figure is what the relay has done.
+        """
+        result, relay = self.measure(
+            seed,
+            {
+                ANSWER: 60,
+                DROP: 10,
+                DUPLICATE: 5,
+                DELAY: 5,
+                REORDER: 10,
+                CORRUPT: 4,
+                ECHO: 3,
+                GARBAGE: 3,
+            },
+        )
+        done = relay.done
+        wrong = done[CORRUPT] + done[ECHO] + done[GARBAGE]
+        self.assertEqual(result.sent, 1000)
+        self.assertEqual(
+            result.answered, done[ANSWER] + done[DUPLICATE] + done[REORDER]
+        )
+        self.assertEqual(result.lost, done[DROP])
+        self.assertEqual(result.duplicates, done[DUPLICATE])
+        self.assertEqual(result.late, done[DELAY])
+        self.assertEqual(result.outOfOrder, relay.overtaken)
+        self.assertEqual((result.wrong, result.mistaken), (wrong, wrong))
+        kinds = {"corrupted": CORRUPT, "echoed": ECHO, "garbage": GARBAGE}
+        self.assertEqual(
+            result.kinds,
+            {kind: done[action] for kind, action in kinds.items() if done[action]},
+        )
+        self.assertEqual(result.refused, 0)
+
+        times = list(relay.roundTrips.values())
+        trips = result.roundTrips
+        assert trips is not None
+        # The clock of the test adds floats.
+        self.assertLess(abs(trips.min - min(times)), 1000)
+        self.assertLess(abs(trips.max - max(times)), 1000)
+        self.assertLess(abs(trips.mean - statistics.mean(times)), 1000)
+        self.assertLess(abs(trips.stddev - statistics.pstdev(times)), 1000)
+        pairs = [
+            abs(time - relay.roundTrips[number + 1])
+            for number, time in relay.roundTrips.items()
+            if number + 1 in relay.roundTrips
+        ]
+        assert result.jitter is not None
+        self.assertLess(abs(result.jitter - statistics.mean(pairs)), 2000)
+
+    def test_clean(self) -> None:
+        """
+        Where nothing goes wrong, nothing is reported.
+        """
+        result, _ = self.measure(1, {ANSWER: 1})
+        self.assertEqual((result.answered, result.lost, result.wrong), (1000, 0, 0))
+        self.assertEqual((result.duplicates, result.late), (0, 0))

@@ -1,0 +1,394 @@
+"""
+Tests for L{shout.tally}.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.probes import CORRUPTED, ECHOED, GARBAGE, OTHER_RUN, Probes
+from shout.tally import (
+    DUPLICATE,
+    LATE,
+    LOST,
+    OLD,
+    REFUSED,
+    REPLY,
+    WRONG,
+    Tally,
+)
+
+
+class SmallTally(Tally):
+    """
+    A tally that remembers little.
+    """
+
+    window = 16
+
+
+class TallyTests(SynchronousTestCase):
+    """
+    Tests for L{Tally}, whose timeout is 100 here.
+    """
+
+    kind: ClassVar[type[Tally]] = Tally
+
+    def setUp(self) -> None:
+        self.probes = Probes(56, b"abcdefghij")
+        self.tally = self.kind(self.probes, 100)
+
+    def send(self, *times: int) -> list[bytes]:
+        """
+        Send a probe at each of the times, and return the right replies.
+        """
+        replies = []
+        for time in times:
+            replies.append(self.tally.next().upper())
+            self.tally.hasSent(time)
+        return replies
+
+    def check(self, **expected: int) -> None:
+        """
+        Check the fates, of which those not named are 0.
+        """
+        fates = ["answered", "late", "lost", "refused", "mistaken", "inFlight"]
+        names = ["sent", "duplicates", "outOfOrder", "old", *fates]
+        counts = {name: getattr(self.tally, name) for name in names}
+        self.assertEqual(counts, dict.fromkeys(names, 0) | expected)
+        self.assertEqual(counts["sent"], sum(counts[name] for name in fates))
+
+    def test_answered(self) -> None:
+        """
+        A right reply in time is an answer, with its round trip.
+        """
+        (reply,) = self.send(10)
+        self.check(sent=1, inFlight=1)
+        event = self.tally.received(reply, 25)
+        self.assertEqual(event[:4], (REPLY, 1, 56, 15))
+        self.check(sent=1, answered=1)
+        self.assertEqual(self.tally.trips.total, 15)
+
+    def test_delay(self) -> None:
+        """
+        How long a reply has lain waiting is not part of its round trip, unless
+        that cannot be: then the clock was set meanwhile.
+        """
+        replies = self.send(0, 0, 0)
+        times = [
+            self.tally.received(reply, 90, delay).roundTrip
+            for reply, delay in zip(replies, (30, 91, -1))
+        ]
+        self.assertEqual(times, [60, 90, 90])
+
+    def test_lateByDelay(self) -> None:
+        """
+        A reply that arrived in time, but was read after its probe was given up,
+        is an answer.
+        """
+        (reply,) = self.send(0)
+        self.tally.expire(150)
+        self.check(sent=1, lost=1)
+        self.assertEqual(self.tally.received(reply, 150, 60).kind, REPLY)
+        self.check(sent=1, answered=1)
+
+    def test_lost(self) -> None:
+        """
+        What has waited for longer than the timeout is lost, the oldest first.
+        """
+        self.send(0, 10, 50)
+        self.assertEqual(self.tally.oldestDue(), 100)
+        self.assertEqual(self.tally.expire(100), [])
+        events = self.tally.expire(111)
+        self.assertEqual([event[:2] for event in events], [(LOST, 1), (LOST, 2)])
+        self.check(sent=3, lost=2, inFlight=1)
+        self.assertEqual(self.tally.oldestDue(), 150)
+
+    def test_late(self) -> None:
+        """
+        A right reply after the timeout is late, and its probe not lost.
+        """
+        (reply,) = self.send(0)
+        self.tally.expire(101)
+        self.assertEqual(self.tally.received(reply, 120)[:4], (LATE, 1, 56, 120))
+        self.check(sent=1, late=1)
+        self.assertEqual(self.tally.trips.count, 0)
+        self.assertIsNone(self.tally.oldestDue())
+
+    def test_lateUnexpired(self) -> None:
+        """
+        A reply after the timeout is late also when its probe was not yet given
+        up.
+        """
+        (reply,) = self.send(0)
+        self.assertEqual(self.tally.received(reply, 101).kind, LATE)
+        self.check(sent=1, late=1)
+        self.assertEqual(self.tally.expire(300), [])
+
+    def test_duplicate(self) -> None:
+        """
+        A right reply that comes again is a duplicate, also of a late one, and
+        changes no round trip.
+        """
+        first, second = self.send(0, 0)
+        self.tally.received(first, 10)
+        self.assertEqual(self.tally.received(first, 90).kind, DUPLICATE)
+        self.tally.received(second, 150)
+        self.assertEqual(self.tally.received(second, 151).kind, DUPLICATE)
+        self.check(sent=2, answered=1, late=1, duplicates=2)
+        self.assertEqual(self.tally.trips.total, 10)
+
+    def test_outOfOrder(self) -> None:
+        """
+        A right reply after that to a later probe is out of order; its duplicate
+        does not count again.
+        """
+        first, second, third = self.send(0, 1, 2)
+        order = [third, first, first, second]
+        events = [self.tally.received(reply, 50) for reply in order]
+        self.assertEqual(
+            [event.isOutOfOrder for event in events], [False, True, False, True]
+        )
+        self.check(sent=3, answered=3, outOfOrder=2, duplicates=1)
+
+    def test_jitter(self) -> None:
+        """
+        The variation is that between successive probes that were both answered,
+        in whatever order the replies come.
+        """
+        replies = self.send(0, 0, 0, 0)
+        for number, time in ((1, 30), (0, 10), (3, 99)):
+            self.tally.received(replies[number], time)
+        self.assertEqual((self.tally.variation, self.tally.variations), (20, 1))
+        self.tally.received(replies[2], 40)
+        self.assertEqual(self.tally.variation, 20 + 10 + 59)
+        self.assertEqual(self.tally.variations, 3)
+
+    def test_echoed(self) -> None:
+        """
+        A probe that comes back as it was is a wrong reply, and its probe is not
+        lost.
+        """
+        self.send(0)
+        event = self.tally.received(self.probes.make(1), 5)
+        self.assertEqual((event.kind, event.detail), (WRONG, "echoed unchanged"))
+        self.check(sent=1, inFlight=1)
+        self.assertEqual(self.tally.expire(101), [])
+        self.check(sent=1, mistaken=1)
+        self.assertEqual(self.tally.wrong, {ECHOED: 1})
+
+    def test_wrongThenRight(self) -> None:
+        """
+        A probe that gets a wrong and a right reply is answered.
+        """
+        (reply,) = self.send(0)
+        self.tally.received(self.probes.make(1), 5)
+        self.tally.received(reply, 6)
+        self.tally.expire(200)
+        self.check(sent=1, answered=1)
+
+    def test_wrongTooLate(self) -> None:
+        """
+        A probe whose wrong reply comes after the timeout is not lost either.
+        """
+        self.send(0)
+        self.tally.expire(101)
+        self.tally.received(self.probes.make(1), 150)
+        self.check(sent=1, mistaken=1)
+
+    def test_unclaimed(self) -> None:
+        """
+        A wrong reply that does not tell its probe is that to one that waits in
+        vain, which is not lost.
+        """
+        replies = self.send(0, 0, 0)
+        self.tally.received(b"go away", 5)
+        self.tally.received(replies[0], 6)
+        events = self.tally.expire(101)
+        self.assertEqual([event[:2] for event in events], [(LOST, 3)])
+        self.check(sent=3, answered=1, mistaken=1, lost=1)
+        self.assertEqual(self.tally.wrong, {GARBAGE: 1})
+
+    def test_unclaimedMany(self) -> None:
+        """
+        More wrong replies than there are probes take the blame from none that
+        is sent later.
+        """
+        self.send(0)
+        for _ in range(5):
+            self.tally.received(b"go away", 5)
+        self.tally.expire(101)
+        self.send(200)
+        self.tally.expire(301)
+        self.check(sent=2, mistaken=1, lost=1)
+        self.assertEqual(self.tally.wrong, {GARBAGE: 5})
+
+    def test_unclaimedLate(self) -> None:
+        """
+        When the probe that waited in vain is answered late after all, another
+        one was that with the wrong reply.
+        """
+        replies = self.send(0, 1, 2)
+        self.tally.received(b"go away", 5)
+        self.tally.expire(103)
+        self.check(sent=3, mistaken=1, lost=2)
+        self.tally.received(replies[0], 150)
+        self.check(sent=3, mistaken=1, lost=1, late=1)
+        self.tally.received(replies[1], 150)
+        self.tally.received(replies[2], 150)
+        self.check(sent=3, late=3)
+
+    def test_refusedUnclaimedLate(self) -> None:
+        """
+        The same holds for refusals.
+        """
+        replies = self.send(0, 1)
+        self.tally.refuse(None, "port unreachable")
+        self.tally.expire(103)
+        self.tally.received(replies[0], 150)
+        self.check(sent=2, refused=1, late=1)
+        self.tally.received(replies[1], 150)
+        self.check(sent=2, late=2)
+
+    def test_otherRun(self) -> None:
+        """
+        A reply to another run is counted, and leaves our probes as they are.
+        """
+        self.send(0)
+        other = Probes(56, b"zzzzzzzzzz").make(1).upper()
+        self.assertEqual(self.tally.received(other, 5).kind, WRONG)
+        self.tally.expire(101)
+        self.check(sent=1, lost=1)
+        self.assertEqual(self.tally.wrong, {OTHER_RUN: 1})
+
+    def test_future(self) -> None:
+        """
+        A reply to a probe that was not sent yet is garbage.
+        """
+        self.send(0)
+        for number in (0, 2):
+            self.tally.received(self.probes.make(number).upper(), 5)
+        self.assertEqual(self.tally.wrong, {GARBAGE: 2})
+
+    def test_corrupted(self) -> None:
+        """
+        A corrupted reply is wrong.
+        """
+        (reply,) = self.send(0)
+        event = self.tally.received(reply[:-1] + b"?", 5)
+        self.assertEqual(event[:2], (WRONG, 1))
+        self.assertEqual(self.tally.wrong, {CORRUPTED: 1})
+
+    def test_refused(self) -> None:
+        """
+        A refusal that quotes its probe is the fate of that probe.
+        """
+        self.send(0, 0)
+        event = self.tally.refuse(self.probes.make(2), "port unreachable")
+        self.assertEqual(event[:2], (REFUSED, 2))
+        self.check(sent=2, refused=1, inFlight=1)
+        self.tally.expire(101)
+        self.check(sent=2, refused=1, lost=1)
+        self.assertEqual(self.tally.refusals, {"port unreachable": 1})
+
+    def test_refusedUnclaimed(self) -> None:
+        """
+        A refusal that quotes nothing is the fate of a probe that waits in vain.
+        """
+        first, _ = self.send(0, 0)
+        self.assertIsNone(self.tally.refuse(None, "port unreachable").number)
+        self.tally.received(first, 10)
+        self.assertEqual(self.tally.expire(101), [])
+        self.check(sent=2, answered=1, refused=1)
+
+    def test_refusedTwice(self) -> None:
+        """
+        A second refusal of the same probe does not make two of it, and one of
+        what was answered makes none.
+        """
+        first, _ = self.send(0, 0)
+        self.tally.received(first, 5)
+        for number in (1, 2, 2):
+            self.tally.refuse(self.probes.make(number), "port unreachable")
+        self.check(sent=2, answered=1, refused=1)
+        self.assertEqual(self.tally.refusals, {"port unreachable": 3})
+
+    def test_giveUp(self) -> None:
+        """
+        At the end of its time, what waits is lost.
+        """
+        self.send(0, 99)
+        self.assertEqual(len(self.tally.giveUp()), 2)
+        self.check(sent=2, lost=2)
+
+    def test_withdraw(self) -> None:
+        """
+        When it is stopped, what waits is left out; what has a wrong reply is
+        not.
+        """
+        replies = self.send(0, 1, 2, 3, 4)
+        self.tally.received(replies[0], 5)
+        self.tally.received(self.probes.make(2), 5)
+        self.tally.received(b"go away", 5)
+        self.assertEqual(self.tally.withdraw(), 2)
+        self.check(sent=3, answered=1, mistaken=2)
+
+
+class SmallTallyTests(TallyTests):
+    """
+    Tests for L{Tally} with a window of 16.
+    """
+
+    kind = SmallTally
+
+    def test_old(self) -> None:
+        """
+        A reply to a probe that is out of the window is old, whatever became of
+        the probe.
+        """
+        replies = self.send(*[0] * 16)
+        self.tally.received(replies[0], 5)
+        self.tally.expire(101)
+        self.send(200)
+        self.assertEqual(self.tally.received(replies[0], 210).kind, OLD)
+        self.assertEqual(self.tally.received(replies[1], 210).kind, LATE)
+        self.check(sent=17, answered=1, late=1, lost=14, old=1, inFlight=1)
+
+    def test_full(self) -> None:
+        """
+        The tally is full when one more probe would push out one that waits.
+        """
+        replies = self.send(*[0] * 15)
+        for reply in replies[1:]:
+            self.tally.received(reply, 5)
+        self.assertFalse(self.tally.isFull)
+        self.send(0)
+        self.assertTrue(self.tally.isFull)
+        self.tally.received(replies[0], 5)
+        self.assertFalse(self.tally.isFull)
+
+    def test_longRun(self) -> None:
+        """
+        Over a hundred thousand probes the counters are exact and the memory
+        stays what it was.
+        """
+
+        def size() -> int:
+            return sum(map(sys.getsizeof, vars(self.tally).values()))
+
+        before = size()
+        for number in range(100_000):
+            now = 10 * number
+            (reply,) = self.send(now)
+            if number % 10:
+                self.tally.received(reply, now + number % 7)
+            self.tally.expire(now)
+        self.tally.giveUp()
+        self.check(sent=100_000, answered=90_000, lost=10_000)
+        answered = [number % 7 for number in range(100_000) if number % 10]
+        self.assertEqual(self.tally.trips.total, sum(answered))
+        # Integers grow by some bytes with what they count.
+        self.assertLess(size(), before + 500)
