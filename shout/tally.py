@@ -258,12 +258,14 @@ class Tally:
             self.inFlight -= 1
         elif fate == _SILENT:
             self._silent -= 1
-            # It was not this one, then.
+            # It was not this one, then; perhaps one that still waits.
             if self._silent < self._claimedWrong + self._claimedRefused:
                 if self._claimedWrong:
                     self._claimedWrong -= 1
+                    self._heldWrong = min(self._heldWrong + 1, self.inFlight)
                 else:
                     self._claimedRefused -= 1
+                    self._heldRefused = min(self._heldRefused + 1, self.inFlight)
         elif fate == _WRONG:
             self._wrong -= 1
         elif fate == _REFUSED:

@@ -414,7 +414,7 @@ class RelayTests(SynchronousTestCase):
         self.assertEqual(sum(relay.done.values()), 1000)
         return measured.result(), relay
 
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(st.integers(0, 2**32))
     def test_figures(self, seed: int) -> None:
         """

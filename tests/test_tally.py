@@ -241,6 +241,19 @@ class TallyTests(SynchronousTestCase):
         self.tally.received(replies[2], 150)
         self.check(sent=3, late=3)
 
+    def test_unclaimedGivenBack(self) -> None:
+        """
+        That other one may still be waiting then.
+        """
+        replies = self.send(0, 90)
+        self.tally.received(b"go away", 95)
+        self.tally.expire(101)
+        self.check(sent=2, mistaken=1, inFlight=1)
+        self.tally.received(replies[0], 150)
+        self.check(sent=2, late=1, inFlight=1)
+        self.assertEqual(self.tally.expire(191), [])
+        self.check(sent=2, late=1, mistaken=1)
+
     def test_refusedUnclaimedLate(self) -> None:
         """
         The same holds for refusals.
