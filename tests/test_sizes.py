@@ -1,0 +1,166 @@
+"""
+Tests for L{shout.sizes}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+from shout.probes import SMALLEST
+from shout.sizes import FoundSizes, findSizes, search
+from shout.sockets import bindUDP, bindUNIX
+from shout.target import Target
+from tests.folder import shortFolder
+from tests.hosts import Hosts, whyNot
+from tests.peers import PeerCase
+
+
+class SearchTests(PeerCase):
+    """
+    Tests for L{search}.
+    """
+
+    def search(self, least: int, most: int, largest: int) -> tuple[int | None, int]:
+        """
+        Return what is found where C{largest} is, and after how many attempts.
+        """
+        tried = []
+
+        async def attempt(size: int) -> bool:
+            self.assertTrue(least <= size <= most)
+            tried.append(size)
+            return size <= largest
+
+        searching = Deferred.fromCoroutine(search(attempt, least, most))
+        return self.successResultOf(searching), len(tried)
+
+    @given(st.integers(32, 65507))
+    def test_found(self, largest: int) -> None:
+        """
+        The largest size that works is found, with few attempts.
+        """
+        found, attempts = self.search(32, 65507, largest)
+        self.assertEqual(found, largest)
+        self.assertLessEqual(attempts, 18)
+
+    def test_none(self) -> None:
+        """
+        When the smallest does not work, no other is tried.
+        """
+        self.assertEqual(self.search(32, 65507, 31), (None, 1))
+
+    def test_most(self) -> None:
+        """
+        When the largest works, two attempts are enough.
+        """
+        self.assertEqual(self.search(32, 65507, 65507), (65507, 2))
+
+
+class FindSizesTests(PeerCase):
+    """
+    Tests for L{findSizes}.
+    """
+
+    def find(
+        self, address: str, port: int | None, timeout: float = 1.0
+    ) -> Deferred[FoundSizes]:
+        self.tried: list[Any] = []
+        target = Target(address, address, port)
+
+        def tried(*what: Any) -> None:
+            self.tried.append(what)
+
+        return Deferred.fromCoroutine(findSizes(target, timeout, tried, self.reactor))
+
+    async def test_unix(self) -> None:
+        """
+        Through a UNIX socket comes what its buffers hold, and there is no path
+        MTU.
+        """
+        path = shortFolder(self) + "/shout"
+        self.serve(bindUNIX(path))
+        found = await self.find(path, None)
+        assert found.whole is not None
+        self.assertLess(65507, found.whole)
+        self.assertIsNone(found.unfragmented)
+        self.assertIsNone(found.pathMTU)
+
+    async def test_small(self) -> None:
+        """
+        The largest datagram that a server answers whole is found, where it cuts
+        what is longer.
+        """
+        _, port = self.misbehave(lambda datagram: [datagram.upper()[:1000]])
+        found = await self.find("127.0.0.1", port, 0.05)
+        self.assertEqual(found.whole, 1000)
+
+    async def test_nothing(self) -> None:
+        """
+        Where nothing comes back there is no size.
+        """
+        _, port = self.misbehave(lambda datagram: [])
+        found = await self.find("127.0.0.1", port, 0.05)
+        self.assertEqual(found.whole, None)
+        self.assertEqual(self.tried, [(SMALLEST, True, False)])
+
+
+class PathMTUTests(PeerCase):
+    """
+    Tests for L{findSizes} between two hosts.
+    """
+
+    if whyNot:
+        skip = whyNot
+
+    async def check(
+        self, address: str, expected: FoundSizes, backwards: str = ""
+    ) -> None:
+        hosts = Hosts(self, mtu=1400)
+        if backwards:
+            hosts.ip("b", backwards)
+        with hosts.on("b"):
+            sockets = bindUDP(22950, [address])
+        self.serve(*sockets)
+        target = Target(address, address, 22950)
+        opened = target.open
+
+        def open() -> Any:
+            with hosts.on("a"):
+                return opened()
+
+        object.__setattr__(target, "open", open)
+        finding = findSizes(target, 0.3, lambda *what: None, self.reactor)
+        found = await Deferred.fromCoroutine(finding)
+        self.assertEqual(found, expected)
+
+    async def test_ipv4(self) -> None:
+        """
+        Over a network with an MTU of 1,400 that is the path MTU for IPv4, and
+        larger datagrams come in fragments.
+        """
+        expected = FoundSizes(65507, 1372, 28, 65507)
+        await self.check("192.0.2.2", expected)
+        self.assertEqual(expected.pathMTU, 1400)
+
+    async def test_ipv6(self) -> None:
+        """
+        The same holds for IPv6.
+        """
+        expected = FoundSizes(65527, 1352, 48, 65527)
+        await self.check("2001:db8::2", expected)
+        self.assertEqual(expected.pathMTU, 1400)
+
+    async def test_backwards(self) -> None:
+        """
+        The way back counts too: what comes back in fragments is whole, but not
+        unfragmented.
+        """
+        await self.check(
+            "192.0.2.2",
+            FoundSizes(65507, 1172, 28, 65507),
+            "route change 192.0.2.0/24 dev vb mtu 1200",
+        )

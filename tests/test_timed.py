@@ -1,0 +1,217 @@
+"""
+Tests for L{shout.timed}.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import DatagramProtocol
+
+from shout.sockets import bindUDP, bindUNIX, connectUDP, connectUNIX
+from shout.timed import TimedPort, allowFragments
+from tests.folder import shortFolder
+from tests.hosts import Hosts, whyNot
+from tests.peers import PeerCase
+
+notLinux = "" if sys.platform == "linux" else "only Linux keeps ICMP errors"
+
+
+class Timed(DatagramProtocol):
+    """
+    Keeps what it is told.
+    """
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.heard: Deferred[None] = Deferred()
+        self.received: list[tuple[bytes, int, bool]] = []
+        self.refusals: list[tuple[bytes | None, str]] = []
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        port: Any = self.transport
+        self.received.append((datagram, port.delay, port.isFragmented))
+        self._tell()
+
+    def refused(self, datagram: bytes | None, reason: str) -> None:
+        self.refusals.append((datagram, reason))
+        self._tell()
+
+    def _tell(self) -> None:
+        heard, self.heard = self.heard, Deferred()
+        heard.callback(None)
+
+
+class TimedCase(PeerCase):
+    """
+    Makes timed ports.
+    """
+
+    def listen(self, sock: socket.socket) -> tuple[TimedPort, Timed]:
+        protocol = Timed()
+        port = TimedPort(sock, protocol, self.reactor)
+        port.startListening()
+        self.addCleanup(port.stopListening)
+        return port, protocol
+
+
+class TimedPortTests(TimedCase):
+    """
+    Tests for L{TimedPort}.
+    """
+
+    async def test_delay(self) -> None:
+        """
+        The time that a datagram has waited since it arrived is known.
+        """
+        for address in ("127.0.0.1", "::1"):
+            server = self.serveUDP(address)
+            port, protocol = self.listen(connectUDP(address, server))
+            now = 0
+
+            def wallClock(real: Any = port._wallClock) -> int:
+                nonlocal now
+                now = real() + 10**9
+                return now
+
+            port._wallClock = wallClock  # type: ignore[method-assign]
+            port.send(b"hello")
+            await protocol.heard
+            ((datagram, delay, isFragmented),) = protocol.received
+            self.assertEqual((datagram, isFragmented), (b"HELLO", False))
+            self.assertTrue(port.hasKernelTimes)
+            # By a clock that is a second ahead.
+            self.assertLess(10**9, delay)
+
+    if notLinux:
+        test_delay.skip = notLinux  # type: ignore[attr-defined]
+
+    async def test_long(self) -> None:
+        """
+        Datagrams of any size arrive whole.
+        """
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        for length in (0, 1, 65507):
+            port.send(b"x" * length)
+            await protocol.heard
+            self.assertEqual(protocol.received[-1][0], b"X" * length)
+
+    async def test_unix(self) -> None:
+        """
+        A UNIX socket has no times of arrival, and carries long datagrams.
+        """
+        path = shortFolder(self) + "/shout"
+        self.serve(bindUNIX(path))
+        port, protocol = self.listen(connectUNIX(path))
+        port.send(b"x" * 100_000)
+        await protocol.heard
+        self.assertEqual(protocol.received, [(b"X" * 100_000, 0, False)])
+        self.assertFalse(port.hasKernelTimes)
+
+    async def test_refused(self) -> None:
+        """
+        Each refusal quotes what was refused, and the port goes on.
+        """
+        for address in ("127.0.0.1", "::1"):
+            (sock,) = bindUDP(0, [address])
+            number = sock.getsockname()[1]
+            sock.close()
+            port, protocol = self.listen(connectUDP(address, number))
+            sent = [b"one", b"two", b"three"]
+            # The refusal of one shows in the attempt to send the next.
+            for datagram in sent:
+                port.send(datagram)
+            while len(protocol.refusals) < 3:
+                await protocol.heard
+            self.assertEqual(
+                protocol.refusals, [(each, "port unreachable") for each in sent]
+            )
+            self.serve(*bindUDP(number, [address]))
+            port.send(b"hello")
+            await protocol.heard
+            self.assertEqual(protocol.received[0][0], b"HELLO")
+
+    if notLinux:
+        test_refused.skip = notLinux  # type: ignore[attr-defined]
+
+    async def test_tooLong(self) -> None:
+        """
+        What is longer than a datagram can be is the sender's mistake, and not a
+        refusal by the network.
+        """
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        error = self.assertRaises(OSError, port.send, b"x" * 65508)
+        self.assertEqual(error.errno, errno.EMSGSIZE)
+        port.send(b"hello")
+        await protocol.heard
+        self.assertEqual((len(protocol.received), protocol.refusals), (1, []))
+
+
+class BetweenHostsTests(TimedCase):
+    """
+    Tests for L{TimedPort} between two hosts.
+    """
+
+    if whyNot:
+        skip = whyNot
+
+    async def refusal(self, hosts: Hosts, address: str = "192.0.2.2") -> str:
+        with hosts.on("a"):
+            sock = connectUDP(address, 22951)
+        port, protocol = self.listen(sock)
+        port.send(b"hello")
+        await protocol.heard
+        ((datagram, reason),) = protocol.refusals
+        self.assertEqual(datagram, b"hello")
+        return reason
+
+    async def test_prohibited(self) -> None:
+        """
+        A route that prohibits is told from a port where nothing listens.
+        """
+        hosts = Hosts(self)
+        hosts.ip("a", "route add 198.51.100.0/24 via 192.0.2.2")
+        hosts.ip("b", "route add prohibit 198.51.100.0/24")
+        with hosts.on("b"), open("/proc/sys/net/ipv4/ip_forward", "w") as file:
+            file.write("1")
+        self.assertEqual(
+            await self.refusal(hosts, "198.51.100.1"), "administratively prohibited"
+        )
+        self.assertEqual(await self.refusal(hosts), "port unreachable")
+
+    async def test_fragments(self) -> None:
+        """
+        A datagram that came in fragments is told from one that did not.
+        """
+        hosts = Hosts(self, mtu=1400)
+        for address in ("192.0.2.2", "2001:db8::2"):
+            with hosts.on("b"):
+                sockets = bindUDP(22952, [address])
+            self.serve(*sockets)
+            with hosts.on("a"):
+                sock = connectUDP(address, 22952)
+            allowFragments(sock, True)
+            port, protocol = self.listen(sock)
+            for length, isFragmented in ((100, False), (3000, True)):
+                port.send(b"x" * length)
+                await protocol.heard
+                self.assertEqual(protocol.received[-1][2], isFragmented)
+
+    async def test_dontFragment(self) -> None:
+        """
+        With don't-fragment set, what is too long for the network is not sent.
+        """
+        hosts = Hosts(self, mtu=1400)
+        for address, largest in (("192.0.2.2", 1372), ("2001:db8::2", 1352)):
+            with hosts.on("a"):
+                sock = connectUDP(address, 22953)
+            allowFragments(sock, False)
+            port, _ = self.listen(sock)
+            port.send(b"x" * largest)
+            error = self.assertRaises(OSError, port.send, b"x" * (largest + 1))
+            self.assertEqual(error.errno, errno.EMSGSIZE)
