@@ -5,6 +5,7 @@ Standard output, with a line at its end that changes.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from errno import EPIPE
 from typing import Any
 
@@ -31,17 +32,26 @@ class Console:
     @type ended: L{Deferred} of L{int}
     """
 
-    def __init__(self, fd: int, isTerminal: bool, reactor: Any) -> None:
+    def __init__(
+        self,
+        fd: int,
+        isTerminal: bool,
+        complain: Callable[[str], object],
+        reactor: Any,
+    ) -> None:
         """
         @param fd: the descriptor to print to; it stays open.
 
         @param isTerminal: whether a line can be printed over.
+
+        @param complain: called with one line when nothing can be printed.
 
         @param reactor: an L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} provider.
         """
         self.isTerminal = isTerminal
         self.ended: Deferred[int] = Deferred()
+        self._complain = complain
         self._live = ""
         self._isPaused = False
         self._isOver = False
@@ -117,4 +127,5 @@ class Console:
         elif isinstance(error, ConnectionLost) or getattr(error, "errno", 0) == EPIPE:
             self.ended.callback(128 + signal.SIGPIPE)
         else:
+            self._complain(f"cannot write to standard output: {error.strerror}")
             self.ended.callback(1)

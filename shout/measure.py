@@ -72,7 +72,7 @@ async def measure(
         return 2
     if not targets:
         return status
-    console = Console(1, not options.json and os.isatty(1), reactor)
+    console = Console(1, not options.json and os.isatty(1), complain, reactor)
     if options.find_rate:
         return await _findRate(targets[0], plan, options, console, reactor)
     if options.sizes:
@@ -99,7 +99,9 @@ async def _findRate(
         for line in report.rateLines(found):
             console.say(line)
     console.finish()
-    return await console.ended or _status([step.result for step in found.steps], None)
+    if any(map(_isMistaken, (step.result for step in found.steps))):
+        return await console.ended or 3
+    return await console.ended or (0 if found.best else 1)
 
 
 async def _findSizes(
@@ -252,15 +254,24 @@ class _Measuring:
 def _status(results: Sequence[Result], maxLoss: float | None) -> int:
     """
     Return the exit status that results make.
+
+    @param maxLoss: how many percent may stay without an answer in time; L{None}
+        for any number but all.
     """
     status = 0
     for result in results:
-        if sum(result.kinds.values()) > result.kinds.get(OTHER_RUN, 0):
+        if _isMistaken(result):
             return 3
-        tooMuch = maxLoss is not None and result.unanswered > maxLoss
-        if tooMuch or not result.answered:
+        if not result.answered or (maxLoss is not None and result.unanswered > maxLoss):
             status = 1
     return status
+
+
+def _isMistaken(result: Result) -> bool:
+    """
+    Whether something answered that is not shout.
+    """
+    return result.wrong > result.kinds.get(OTHER_RUN, 0)
 
 
 @contextmanager

@@ -102,10 +102,11 @@ def checkPingOptions(options: argparse.Namespace) -> None:
     if len(modes) > 1:
         raise UsageError("--find-rate and --sizes go one at a time")
     options.ping = options.ping or bool(modes)
+    values = {name: getattr(options, name.replace("-", "_")) for name in _NAMES}
     given = [
         name
-        for name in _NAMES
-        if getattr(options, name.replace("-", "_")) not in (None, False)
+        for name, value in values.items()
+        if value is not None and value is not False
     ]
     if not options.ping:
         if given:

@@ -22,7 +22,7 @@ MACHINE = "this machine"
 CEILING = "the limit"
 
 _FIRST = 125.0
-_LOWEST = 1.0
+_LOWEST = 10.0
 
 # How long one rate is tried, in seconds, and how close to come, as a factor.
 _DURATION = 0.5

@@ -81,7 +81,7 @@ def eventLine(event: Event, target: Target, timeout: float) -> str:
     if event.kind == WRONG:
         return f"{reply} wrong: {event.detail}"
     if event.kind == REFUSED:
-        return f"refused by the way to {where}:{number} {event.detail}"
+        return f"refused on the way to {where}:{number} {event.detail}"
     assert event.kind == LOST
     return f"no answer from {where}:{number} in {timeout:g} s"
 

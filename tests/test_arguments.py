@@ -13,11 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout import __version__
 from shout.arguments import UsageError, parse
+from shout.pingarguments import planOf
+from shout.pinging import Plan
 
 
-class ParseTests(SynchronousTestCase):
+class ParseCase(SynchronousTestCase):
     """
-    Tests for L{parse}.
+    Parses wrong command lines.
     """
 
     def refuse(self, *arguments: str) -> str:
@@ -27,6 +29,12 @@ class ParseTests(SynchronousTestCase):
         message = str(self.assertRaises(UsageError, parse, arguments))
         self.assertNotIn("\n", message)
         return message
+
+
+class ParseTests(ParseCase):
+    """
+    Tests for L{parse}.
+    """
 
     def printed(self, *arguments: str) -> str:
         """
@@ -177,3 +185,89 @@ class ParseTests(SynchronousTestCase):
         The version is that of the package.
         """
         self.assertTrue(self.printed("--version").startswith(f"shout {__version__} ("))
+
+
+class PingTests(ParseCase):
+    """
+    Tests for the options that measure.
+    """
+
+    def test_defaults(self) -> None:
+        """
+        C{--ping} alone measures this host, once per second, without end.
+        """
+        options = parse(["--ping"])
+        self.assertEqual(options.hosts, ["127.0.0.1"])
+        self.assertEqual(planOf(options), Plan(None, 1.0, 56, 1.0, None))
+        self.assertFalse(options.json or options.quiet)
+
+    def test_short(self) -> None:
+        """
+        The options have the letters that those of ping have.
+        """
+        words = "--ping -c 5 -i 0.2 -s 100 -w 10 -t 3 -q -H a -H b"
+        options = parse(words.split())
+        self.assertEqual(planOf(options), Plan(5, 0.2, 100, 3.0, 10.0))
+        self.assertEqual((options.hosts, options.quiet), (["a", "b"], True))
+
+    def test_long(self) -> None:
+        """
+        They have long names, too.
+        """
+        words = "--ping --count 5 --interval 0.2 --size 100 --deadline 10 --quiet"
+        self.assertEqual(planOf(parse(words.split())), Plan(5, 0.2, 100, 1.0, 10.0))
+
+    def test_rate(self) -> None:
+        """
+        A rate is another way to give the interval.
+        """
+        self.assertEqual(planOf(parse(["--ping", "--rate", "4"])).interval, 0.25)
+
+    def test_jsonLines(self) -> None:
+        """
+        C{--json-lines} is C{--json} with more.
+        """
+        self.assertTrue(parse(["--ping", "--json-lines"]).json)
+
+    def test_modes(self) -> None:
+        """
+        C{--sizes} and C{--find-rate} are kinds of C{--ping}.
+        """
+        self.assertTrue(parse(["--sizes"]).ping)
+        self.assertTrue(parse(["--find-rate", "--flood", "-s", "100"]).ping)
+
+    def test_smallest(self) -> None:
+        """
+        A size that cannot hold the nonce and the number is refused, and the
+        least that can is named.
+        """
+        self.assertEqual(parse(["--ping", "-s", "32"]).size, 32)
+        self.assertIn("from 32 to", self.refuse("--ping", "-s", "31"))
+
+    def test_refused(self) -> None:
+        """
+        What does not go together is refused, in a line that says what does not.
+        """
+        for words, expected in (
+            ("--ping hello", "-H"),
+            ("-c 3", "--count goes with --ping"),
+            ("-q hello", "--quiet goes with --ping"),
+            ("--json-lines hello", "--json-lines goes with --ping"),
+            ("--max-loss 0 hello", "--max-loss goes with --ping"),
+            ("-H a -H b hello", "several hosts"),
+            ("--ping --unicode", "--unicode"),
+            ("--ping -r 3", "--retries"),
+            ("--ping -i 1 --rate 5", "--rate"),
+            ("--sizes --find-rate", "one at a time"),
+            ("--sizes -c 3", "--sizes goes without --count"),
+            ("--sizes -H a -H b", "one host"),
+            ("--find-rate -i 1", "--find-rate goes without --interval"),
+            ("--ping -c 0", "--count takes a number from 1"),
+            ("--ping -c x", "--count"),
+            ("--ping -i 0", "--interval"),
+            ("--ping -i nan", "--interval"),
+            ("--ping -w 0", "--deadline"),
+            ("--ping --max-loss 101", "--max-loss"),
+            ("--ping --rate 0", "--rate"),
+        ):
+            self.assertIn(expected, self.refuse(*words.split()))

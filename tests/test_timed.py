@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -72,14 +73,7 @@ class TimedPortTests(TimedCase):
         for address in ("127.0.0.1", "::1"):
             server = self.serveUDP(address)
             port, protocol = self.listen(connectUDP(address, server))
-            now = 0
-
-            def wallClock(real: Any = port._wallClock) -> int:
-                nonlocal now
-                now = real() + 10**9
-                return now
-
-            port._wallClock = wallClock  # type: ignore[method-assign]
+            port._wallClock = lambda: time.time_ns() + 10**9
             port.send(b"hello")
             await protocol.heard
             ((datagram, delay, isFragmented),) = protocol.received

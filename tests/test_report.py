@@ -1,0 +1,246 @@
+"""
+Tests for L{shout.report}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.probes import Probes
+from shout.rates import CEILING, LOSS, FoundRate, Step
+from shout.report import (
+    eventLine,
+    liveLine,
+    milliseconds,
+    opening,
+    percent,
+    rateLines,
+    sizeLines,
+    stepLine,
+    summary,
+)
+from shout.sizes import FoundSizes
+from shout.tally import (
+    DUPLICATE,
+    LATE,
+    LOST,
+    OLD,
+    REFUSED,
+    REPLY,
+    WRONG,
+    Event,
+    Tally,
+)
+from shout.target import Target
+from shout.trips import Trips
+from tests.test_rates import LOSSY, NOTHING, SLOW
+
+TARGET = Target("example.com", "192.0.2.1", 9999)
+
+
+class FigureTests(SynchronousTestCase):
+    """
+    Tests for L{milliseconds} and L{percent}.
+    """
+
+    def test_milliseconds(self) -> None:
+        """
+        A time has no more digits than make sense.
+        """
+        times = [0, 123, 123_456, 9_876_543, 98_765_432, 987_654_321, 9_876_543_210]
+        self.assertEqual(
+            [milliseconds(time) for time in times],
+            ["0.000", "0.000", "0.123", "9.877", "98.77", "987.7", "9877"],
+        )
+
+    def test_percent(self) -> None:
+        """
+        Something is never rounded to nothing or to everything.
+        """
+        for value, expected in (
+            (0, "0 %"),
+            (0.001, "less than 0.01 %"),
+            (0.25, "0.25 %"),
+            (10, "10 %"),
+            (33.333, "33.3 %"),
+            (99.99, "more than 99.9 %"),
+            (100, "100 %"),
+        ):
+            self.assertEqual(percent(value), expected)
+
+
+class LineTests(SynchronousTestCase):
+    """
+    Tests for the lines while it runs.
+    """
+
+    def test_opening(self) -> None:
+        """
+        The first line says what is sent where, how fast, and whose times are
+        printed.
+        """
+        self.assertEqual(
+            opening(TARGET, 56, 1.0, 2.0, True),
+            "SHOUT example.com (192.0.2.1:9999): 56 bytes, every 1 s, "
+            "late after 2 s, times by the kernel",
+        )
+        self.assertIn("20,000 per s", opening(TARGET, 56, 0.00005, 1.0, True))
+        self.assertIn("monotonic", opening(TARGET, 56, 1.0, 1.0, False))
+
+    def test_target(self) -> None:
+        """
+        An IPv6 address stands in brackets, and a UNIX socket has no port.
+        """
+        self.assertIn(
+            "SHOUT [::1]:1:", opening(Target("::1", "::1", 1), 56, 1, 1, True)
+        )
+        self.assertIn(
+            "SHOUT /run/s:", opening(Target("/run/s", "/run/s", None), 56, 1, 1, True)
+        )
+
+    def test_events(self) -> None:
+        """
+        Every kind of event has its line.
+        """
+        reply = "56 bytes from 192.0.2.1: seq=7"
+        for event, expected in (
+            (Event(REPLY, 7, 56, 1_234_567), f"{reply} time=1.235 ms"),
+            (
+                Event(REPLY, 7, 56, 1_234_567, True),
+                f"{reply} time=1.235 ms (out of order)",
+            ),
+            (Event(DUPLICATE, 7, 56), f"{reply} (duplicate)"),
+            (Event(LATE, 7, 56, 1_500_000_000), f"{reply} time=1500 ms (late)"),
+            (Event(OLD, 7, 56), f"{reply} (late or duplicate)"),
+            (Event(WRONG, 7, 56, detail="echoed"), f"{reply} wrong: echoed"),
+            (
+                Event(WRONG, None, 3, detail="garbage"),
+                "3 bytes from 192.0.2.1: wrong: garbage",
+            ),
+            (
+                Event(REFUSED, 7, detail="port unreachable"),
+                "refused on the way to 192.0.2.1: seq=7 port unreachable",
+            ),
+            (Event(LOST, 7), "no answer from 192.0.2.1: seq=7 in 1 s"),
+        ):
+            self.assertEqual(eventLine(event, TARGET, 1.0), expected)
+
+    def test_live(self) -> None:
+        """
+        The line that changes has the losses, and the last and the mean round
+        trip.
+        """
+        tally = Tally(Probes(56), 100)
+        self.assertEqual(liveLine([tally]), "0 sent, 0 % lost")
+        for time in (1_000_000, 3_000_000):
+            tally.hasSent(0)
+            tally.trips.add(time)
+        self.assertEqual(
+            liveLine([tally]), "2 sent, 0 % lost, last 3.000 ms, mean 2.000 ms"
+        )
+        self.assertEqual(liveLine([tally, tally]), "4 sent, 0 % lost")
+
+
+class SummaryTests(SynchronousTestCase):
+    """
+    Tests for what stands at the end.
+    """
+
+    def test_nothing(self) -> None:
+        """
+        Without round trips there are no times.
+        """
+        lines = summary(replace(NOTHING, sent=0, answered=0))
+        self.assertEqual(
+            lines,
+            [
+                "--- h (192.0.2.1:9999) ---",
+                "0 sent, 0 answered, 0 lost (0 %), 0 late, 0 refused, 0 wrong",
+                "0 duplicates, 0 out of order",
+            ],
+        )
+
+    def test_everything(self) -> None:
+        """
+        What is special is said in words.
+        """
+        trips = Trips()
+        trips.add(1_000_000)
+        result = replace(
+            NOTHING,
+            sent=10,
+            answered=1,
+            lost=2,
+            wrong=4,
+            kinds={"echoed": 3, "garbage": 1},
+            refused=3,
+            refusals={"port unreachable": 3},
+            old=5,
+            trips=trips,
+            jitter=2_000,
+            skipped=7,
+            kernelDrops=2,
+            withdrawn=1,
+        )
+        lines = summary(result)
+        self.assertEqual(
+            lines[1:5],
+            [
+                "10 sent, 1 answered, 2 lost (20 %), 0 late, "
+                "3 refused (port unreachable), 4 wrong (3 echoed, 1 garbage)",
+                "0 duplicates, 0 out of order, 5 late or duplicate",
+                "round trip min/mean/p50/p90/p99/max/stddev = "
+                "1.000/1.000/1.000/1.000/1.000/1.000/0.000 ms",
+                "jitter 0.002 ms, times by the kernel",
+            ],
+        )
+        self.assertIn("7 more were due", lines[5])
+        self.assertIn("2 of the lost came back", lines[6])
+        self.assertEqual(lines[7], "1 still on the way, not counted")
+
+    def test_sizes(self) -> None:
+        """
+        The largest sizes and the path MTU have a line each.
+        """
+        self.assertEqual(
+            sizeLines(FoundSizes(65507, 1372, 28, 65507)),
+            [
+                "",
+                "largest that comes back whole: 65507 bytes, the most there can be",
+                "largest that comes back unfragmented: 1372 bytes",
+                "path MTU: 1400 bytes (28 of them headers)",
+            ],
+        )
+        self.assertIn("at least", sizeLines(FoundSizes(65507, 65507, 28, 65507))[-1])
+        self.assertIn("nothing", sizeLines(FoundSizes(None, None, 28, 65507))[-1])
+        self.assertIn("nothing", sizeLines(FoundSizes(9, None, 28, 65507))[-1])
+        self.assertEqual(len(sizeLines(FoundSizes(9, None, 0, 9))), 2)
+
+    def test_rates(self) -> None:
+        """
+        The curve goes from the lowest rate to the highest, with a bar for what
+        was not answered.
+        """
+        half = replace(NOTHING, answered=50, lost=50)
+        steps = [Step(125, NOTHING), Step(250, half), Step(187, LOSSY)]
+        lines = rateLines(FoundRate(steps, 125, LOSS))
+        self.assertEqual(
+            [line.split()[0] for line in lines[2:5]], ["125", "187", "250"]
+        )
+        self.assertEqual([line.count("#") for line in lines[2:5]], [0, 1, 20])
+        self.assertIn("highest rate without loss: 125 per s", lines[-1])
+        self.assertIn("--flood", rateLines(FoundRate(steps, 125, CEILING))[-1])
+        self.assertIn("no rate", rateLines(FoundRate(steps, 0, LOSS))[-1])
+
+    def test_step(self) -> None:
+        """
+        A rate that was tried says what was not answered, and whether this
+        machine could not send as fast.
+        """
+        self.assertEqual(
+            stepLine(Step(125, LOSSY)).strip(),
+            "125 per s: 100 sent, 1 % not answered",
+        )
+        self.assertIn("managed 99 per s", stepLine(Step(125, SLOW)))
