@@ -102,12 +102,7 @@ def checkPingOptions(options: argparse.Namespace) -> None:
     if len(modes) > 1:
         raise UsageError("--find-rate and --sizes go one at a time")
     options.ping = options.ping or bool(modes)
-    values = {name: getattr(options, name.replace("-", "_")) for name in _NAMES}
-    given = [
-        name
-        for name, value in values.items()
-        if value is not None and value is not False
-    ]
+    given = [name for name in _NAMES if _isGiven(options, name)]
     if not options.ping:
         if given:
             raise UsageError(f"--{given[0]} goes with --ping")
@@ -143,6 +138,12 @@ _NAMES = (
     "rate",
     "flood",
 )
+
+
+def _isGiven(options: argparse.Namespace, name: str) -> bool:
+    # A value of 0 is given, too.
+    value = getattr(options, name.replace("-", "_"))
+    return value is not None and value is not False
 
 
 def planOf(options: argparse.Namespace) -> Plan:

@@ -127,8 +127,8 @@ def summary(result: Result) -> list[str]:
         lines.append(f"{jitter}times by {_clock(result.hasKernelTimes)}")
     if result.skipped:
         lines.append(
-            f"sent {result.rate:,.0f} per s: {result.skipped} more were due, "
-            "which this machine, or the number in flight, did not allow"
+            f"sent {_pace(result.rate)} per s; {result.skipped} times this machine, "
+            "or the number in flight, did not allow to keep the pace"
         )
     if result.kernelDrops:
         lines.append(
@@ -138,6 +138,10 @@ def summary(result: Result) -> list[str]:
     if result.withdrawn:
         lines.append(f"{result.withdrawn} still on the way, not counted")
     return lines
+
+
+def _pace(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def nameOf(result: Result) -> str:

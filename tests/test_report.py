@@ -196,7 +196,7 @@ class SummaryTests(SynchronousTestCase):
                 "jitter 0.002 ms, times by the kernel",
             ],
         )
-        self.assertIn("7 more were due", lines[5])
+        self.assertIn("7 times this machine", lines[5])
         self.assertIn("2 of the lost came back", lines[6])
         self.assertEqual(lines[7], "1 still on the way, not counted")
 
