@@ -87,7 +87,7 @@ async def _findRate(
     ceiling = HIGHEST if options.flood or target.isLocal else _FLOOD
 
     def tried(step: Step) -> None:
-        if not options.json:
+        if not (options.json or options.quiet):
             console.say(report.stepLine(step))
 
     if not options.json:
@@ -181,9 +181,10 @@ class _Measuring:
         showing = LoopingCall(self._show)
         showing.clock = self._reactor
         with _signals(self._reactor, self._stop, self._showSoFar):
-            running = [pinging.start() for pinging in self._pingings]
             for target, pinging in zip(self._targets, self._pingings):
+                pinging.listen()
                 self._open(target, pinging)
+            running = [pinging.start() for pinging in self._pingings]
             if console.isTerminal:
                 showing.start(0.1, now=False)
             await gatherResults(running)

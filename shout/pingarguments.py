@@ -118,7 +118,7 @@ def checkPingOptions(options: argparse.Namespace) -> None:
     allowed = {"find_rate": ("size", "flood"), "sizes": ()}
     for mode in modes:
         for name in given:
-            if name not in (*allowed[mode], "json"):
+            if name not in (*allowed[mode], "json", "quiet"):
                 option = mode.replace("_", "-")
                 raise UsageError(f"--{option} goes without --{name}")
         if len(options.hosts) > 1:

@@ -139,8 +139,7 @@ class Pinging(DatagramProtocol):
         self._stopSending: int | None = None
         self._stop: int | None = None
         self._blockedSince: int | None = None
-        self._isLingering = False
-        self._isOver = False
+        self._isListening = self._isLingering = self._isOver = False
         self._timer: IDelayedCall | None = None
         self._done: Deferred[Tally] = Deferred()
 
@@ -151,6 +150,14 @@ class Pinging(DatagramProtocol):
         """
         return bool(self._port.hasKernelTimes)
 
+    def listen(self) -> None:
+        """
+        Open the port, without sending yet.  L{start} does it too.
+        """
+        if not self._isListening:
+            self._isListening = True
+            self._port.startListening()
+
     def start(self) -> Deferred[Tally]:
         """
         Begin.
@@ -159,7 +166,7 @@ class Pinging(DatagramProtocol):
             too.
         """
         self._done = Deferred(lambda _: self.stop())
-        self._port.startListening()
+        self.listen()
         now = self._clock()
         self.began = self.ended = self._due = now
         if self._plan.deadline is not None:

@@ -28,6 +28,9 @@ _LOWEST = 10.0
 _DURATION = 0.5
 _CLOSE = 1.1
 
+# How much of a rate has to leave for it to be that rate.
+_EVEN = 0.95
+
 
 @dataclass(frozen=True)
 class Step:
@@ -47,7 +50,8 @@ class Step:
         """
         Whether this machine could send, and receive, that fast.
         """
-        return self.result.skipped == 0 and self.result.kernelDrops == 0
+        result = self.result
+        return result.rate >= _EVEN * self.rate and not result.kernelDrops
 
     @property
     def isWhole(self) -> bool:

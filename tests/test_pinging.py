@@ -163,6 +163,17 @@ class PingingTests(SynchronousTestCase):
         self.assertEqual(len(measured.port.sent), 3)
         self.assertEqual(len(set(measured.port.sent)), 3)
 
+    def test_listen(self) -> None:
+        """
+        The port can be opened before anything is sent.
+        """
+        measured = Measured()
+        measured.pinging.listen()
+        self.assertTrue(measured.port.isListening)
+        self.assertEqual(measured.port.sent, [])
+        measured.start()
+        self.assertEqual(len(measured.port.sent), 1)
+
     def test_size(self) -> None:
         """
         Each probe has the size wanted.

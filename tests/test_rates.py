@@ -33,14 +33,14 @@ NOTHING = Result(
     old=0,
     trips=Trips(),
     jitter=None,
-    duration=10**9,
+    duration=1,
     hasKernelTimes=True,
     skipped=0,
     kernelDrops=0,
     withdrawn=0,
 )
 LOSSY = replace(NOTHING, answered=99, lost=1)
-SLOW = replace(NOTHING, skipped=1)
+SLOW = replace(NOTHING, duration=10**9, skipped=1)
 
 
 class SearchTests(SynchronousTestCase):
