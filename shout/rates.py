@@ -87,7 +87,7 @@ async def search(
     lost and what is not, until the two are within a tenth of each other.
 
     What loses something is tried once more, so that a single accident does not
-    decide.
+    decide.  When nothing at all comes back, that is the end.
 
     @param attempt: tries a rate.
 
@@ -108,6 +108,8 @@ async def search(
         else:
             bad = rate
             limit = LOSS if step.isSent else MACHINE
+        if not step.result.answered and not good:
+            return FoundRate(steps, 0, LOSS)
         if not bad and good < ceiling:
             rate = min(2 * rate, ceiling)
         elif bad and not good and rate > _LOWEST:

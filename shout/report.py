@@ -202,8 +202,12 @@ def rateLines(found: FoundRate) -> list[str]:
         lines.append(
             f"highest rate without loss: {found.best:,.0f} per s ({why[found.limit]})"
         )
-    else:
+    elif any(step.result.answered for step in found.steps):
         lines.append("no rate was without loss")
+    else:
+        refusals = found.steps[-1].result.refusals
+        reason = f": {_list(refusals)}" if refusals else ""
+        lines.append(f"nothing came back{reason}")
     return lines
 
 

@@ -112,6 +112,13 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual((found.best, found.limit), (0, LOSS))
         self.assertEqual(found.steps[-1].rate, 10)
 
+    def test_nothing(self) -> None:
+        """
+        Where nothing comes back at all, no other rate is tried.
+        """
+        found = self.search(1, replace(NOTHING, answered=0, lost=100))
+        self.assertEqual((found.best, len(found.steps)), (0, 2))
+
     def test_accident(self) -> None:
         """
         A single loss that does not happen again decides nothing.

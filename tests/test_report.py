@@ -233,6 +233,11 @@ class SummaryTests(SynchronousTestCase):
         self.assertIn("highest rate without loss: 125 per s", lines[-1])
         self.assertIn("--flood", rateLines(FoundRate(steps, 125, CEILING))[-1])
         self.assertIn("no rate", rateLines(FoundRate(steps, 0, LOSS))[-1])
+        refused = replace(NOTHING, answered=0, refusals={"port unreachable": 2})
+        self.assertEqual(
+            rateLines(FoundRate([Step(125, refused)], 0, LOSS))[-1],
+            "nothing came back: port unreachable",
+        )
 
     def test_step(self) -> None:
         """
