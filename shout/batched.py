@@ -242,4 +242,7 @@ class BatchedPort(DatagramPort):
         Send what has been written, and close the socket.
         """
         self._flush()
+        # Whatever is written from now on must not reach the descriptor, which
+        # may soon be somebody else's.
+        self._replies, self._peers = None, []
         super().connectionLost(reason)

@@ -474,13 +474,15 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
 
     def test_closedAmidstABatch(self) -> None:
         """
-        What was written before the port is closed from within a batch is sent.
+        What was written before the port is closed from within a batch is sent,
+        and what is written later is not.
         """
         port = self.echo()
 
         def react(datagram: bytes, addr: Any) -> None:
             port.write(b"bye", addr)
             self.stop(port)
+            port.write(b"too late", addr)
 
         self.protocol.react = react
         client = self.client(port)
