@@ -37,7 +37,7 @@ from contextlib import suppress
 from errno import EINVAL, EIO, EMSGSIZE
 from functools import lru_cache
 from itertools import accumulate, islice
-from mmap import mmap
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from operator import is_
 
 from shout._mmsg import (
@@ -62,6 +62,9 @@ How many datagrams one system call takes at most; more gains nothing.
 # slots from all falling into the same lines of the processor's cache.
 _ROOM = 65536
 _STRIDE = _ROOM + 64
+
+# Processes that fork must not share what they receive and send.
+_PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 
 _HEADER = ctypes.sizeof(mmsghdr)
 _VECTOR = ctypes.sizeof(iovec)
@@ -153,7 +156,7 @@ class Batch:
         self._layOutOutgoing()
 
     def _layOutIncoming(self) -> None:
-        self._arena = mmap(-1, SLOTS * _STRIDE)
+        self._arena = mmap(-1, SLOTS * _STRIDE, flags=_PRIVATE)
         self._envelopes = bytearray(SLOTS * ENVELOPE)
         self._envelopesAddress = addressOf(self._envelopes)
         self._firstEnvelope = memoryview(self._envelopes)[: self._envelopeLength]
@@ -182,7 +185,7 @@ class Batch:
             self._destinations = column(self._envelopes, "B", PKTINFO, ENVELOPE)
 
     def _layOutOutgoing(self) -> None:
-        self._outbox = mmap(-1, SLOTS * _ROOM)
+        self._outbox = mmap(-1, SLOTS * _ROOM, flags=_PRIVATE)
         self._outboxAddress = addressOf(self._outbox)
         # The control messages of grouped replies: as in the envelope, and how
         # long a segment is.
@@ -317,7 +320,8 @@ class Batch:
             locals = self._locals[:count]
             if destinations == locals:
                 return []
-            return [slot for slot in range(count) if destinations[slot] != locals[slot]]
+            # What came before the kernel was told to say has neither.
+            return [i for i in range(count) if destinations[i] != locals[i] != 0]
         if 0xFF not in destinations.tobytes():
             return []
         groups = [slot for slot in range(count) if destinations[slot] == 0xFF]

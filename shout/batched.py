@@ -130,6 +130,8 @@ class BatchedPort(DatagramPort):
         indices: Sequence[int] = range(len(datagrams))
         try:
             replies = self.protocol.answer(datagrams, self._peers)
+            if len(replies) != len(datagrams):
+                raise ValueError("there must be one answer for each datagram")
             if None in replies:
                 indices = [i for i in indices if replies[i] is not None]
                 replies = [replies[i] for i in indices]
@@ -235,7 +237,10 @@ class BatchedPort(DatagramPort):
             self.sendErrors[number] += count
             tell = getattr(self.protocol, "sendFailed", None)
             if tell is not None:
-                tell(number, count)
+                try:
+                    tell(number, count)
+                except BaseException:
+                    self._log.failure("sendFailed raised")
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """

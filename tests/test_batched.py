@@ -272,6 +272,18 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         self.assertEqual(self.protocol.received, [(b"x", ("127.0.0.1", 0))] * 4)
         self.assertEqual(port.sendErrors, {errno.EINVAL: 4})
 
+    def test_beforeListening(self) -> None:
+        """
+        What has arrived before the port listens is delivered as any other.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        with connectUDP("127.0.0.1", sock.getsockname()[1]) as client:
+            client.send(b"early")
+            port = self.listen(sock, Shout())
+            client.send(b"late")
+            port.doRead()
+            self.assertEqual(list(self.pending(client)), [b"EARLY", b"LATE"])
+
     def test_manyReplies(self) -> None:
         """
         A protocol can write more replies than a batch has slots.
