@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from errno import EMSGSIZE
+from operator import is_
 from socket import AF_INET, AF_UNIX
 from socket import socket as Socket
 from typing import Any
@@ -218,7 +219,10 @@ class BatchedPort(DatagramPort):
             return
         replies, self._replies = self._replies, []
         addressees, self._addressees = self._addressees, []
-        if addressees == self._peers:
+        # Equal peers can have asked different addresses.
+        if len(addressees) == len(self._peers) and all(
+            map(is_, addressees, self._peers)
+        ):
             self._sendFailed(self._batch.send(replies, range(len(replies))))
             return
         indexOf = {id(peer): index for index, peer in enumerate(self._peers)}

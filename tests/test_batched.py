@@ -384,6 +384,30 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
                 reply, (host, _) = client.recvfrom(100)
                 self.assertEqual(reply.decode(), host)
 
+    def test_otherOrder(self) -> None:
+        """
+        One peer that asks two addresses hears from the right ones also when it
+        is answered in another order.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock)
+        number = sock.getsockname()[1]
+
+        def react(datagram: bytes, addr: Any) -> None:
+            if len(self.protocol.received) == 2:
+                for each in reversed(self.protocol.received):
+                    port.write(*each)
+
+        self.protocol.react = react
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            for address in ("127.0.0.2", "127.0.0.3"):
+                client.sendto(address.encode(), (address, number))
+            port.doRead()
+            for _ in range(2):
+                reply, (host, _) = client.recvfrom(100)
+                self.assertEqual(reply.decode(), host)
+
     def test_broadcast(self) -> None:
         """
         A datagram that was sent to a broadcast address goes to the protocol's
