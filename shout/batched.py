@@ -147,7 +147,7 @@ class BatchedPort(DatagramPort):
 
     def _deliver(self, datagrams: Sequence[bytes]) -> None:
         received = groupReceived = self.protocol.datagramReceived
-        toGroups = self._batch.toGroups
+        toGroups = set(self._batch.toGroups)
         if toGroups:
             groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
         for index, (datagram, peer) in enumerate(zip(datagrams, self._peers)):
