@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shout.ping import Result
+from shout.events import Event
 from shout.rates import FoundRate
+from shout.result import Result
 from shout.sizes import FoundSizes
-from shout.tally import Event
 from shout.target import Target
 
 FORMAT = 1

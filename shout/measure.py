@@ -19,13 +19,15 @@ from twisted.internet.task import LoopingCall
 from shout import charts, document, report
 from shout.asking import AskError, UnknownHost
 from shout.console import Console
-from shout.ping import Result, resultOf
+from shout.events import Event
+from shout.ping import resultOf
 from shout.pingarguments import planOf
-from shout.pinging import Pinging, Plan
+from shout.pinging import Pinging
+from shout.plan import Plan
 from shout.probes import OTHER_RUN
 from shout.rates import HIGHEST, Step, findRate
+from shout.result import Result
 from shout.sizes import findSizes
-from shout.tally import Event
 from shout.target import Target, reach
 from shout.usage import UsageError
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 
-from shout.pinging import Plan
+from shout.plan import Plan
 from shout.probes import SMALLEST
 from shout.usage import UsageError, number
 

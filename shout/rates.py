@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from shout.ping import Result, resultOf
-from shout.pinging import Pinging, Plan
+from shout.ping import resultOf
+from shout.pinging import Pinging
+from shout.plan import Plan
+from shout.result import Result
 from shout.target import Target
 
 HIGHEST = 1_000_000.0

@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shout.ping import Result, RoundTrips, mean
+from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event
+from shout.ping import mean
 from shout.rates import CEILING, LOSS, MACHINE, FoundRate, Step
+from shout.result import Result, RoundTrips
 from shout.sizes import FoundSizes
-from shout.tally import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event, Tally
+from shout.tally import Tally
 from shout.target import Target
 
 _BAR = 40

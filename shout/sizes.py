@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from socket import socket as Socket
 from typing import Any
 
-from shout.pinging import Pinging, Plan
+from shout.events import REFUSED, REPLY, Event
+from shout.pinging import Pinging
+from shout.plan import Plan
 from shout.probes import SMALLEST
-from shout.tally import REFUSED, REPLY, Event
 from shout.target import Target
 from shout.timed import allowFragments
 

@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 import shout
 import shout.ping
 from shout.asking import Refused, UnknownHost
-from shout.ping import RoundTrips, deviation, mean, percentile, ping, summarize
+from shout.ping import deviation, mean, percentile, ping, summarize
+from shout.result import RoundTrips
 from shout.sockets import bindUNIX
 from shout.trips import Trips
 from tests.folder import shortFolder

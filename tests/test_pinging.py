@@ -18,9 +18,11 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.ping import Result, resultOf
-from shout.pinging import SECOND, Pinging, Plan
-from shout.tally import LOST, REFUSED, REPLY, Event
+from shout.events import LOST, REFUSED, REPLY, Event
+from shout.ping import resultOf
+from shout.pinging import Pinging
+from shout.plan import SECOND, Plan
+from shout.result import Result
 from shout.target import Target
 from tests.relay import (
     ANSWER,
@@ -51,13 +53,13 @@ class FakePort:
     @ivar waiting: replies that have arrived and have not been read.
     """
 
-    delay = 0
-    isFragmented = False
+    maxAtOnce = 8
     hasKernelTimes = True
     kernelDrops = 0
 
-    def __init__(self, sock: Any, protocol: Any, reactor: Any) -> None:
+    def __init__(self, sock: Any, protocol: Any, reactor: Any, clock: Any) -> None:
         self.protocol = protocol
+        self.clock = clock
         self.sent: list[bytes] = []
         self.error: int | None = None
         self.waiting: list[bytes] = []
@@ -74,14 +76,17 @@ class FakePort:
     def drain(self) -> None:
         waiting, self.waiting = self.waiting, []
         for datagram in waiting:
-            self.protocol.datagramReceived(datagram, None)
+            self.protocol.arrived(datagram, self.clock(), 0, False)
 
-    def send(self, datagram: bytes) -> None:
+    def send(self, datagrams: list[bytes]) -> int:
         assert self.isListening
+        assert 1 <= len(datagrams) <= self.maxAtOnce
         if self.error is not None:
             raise OSError(self.error, os.strerror(self.error))
-        self.sent.append(datagram)
-        self.taken(datagram)
+        for datagram in datagrams:
+            self.sent.append(datagram)
+            self.taken(datagram)
+        return len(datagrams)
 
 
 class Measured:
@@ -132,7 +137,7 @@ class Measured:
 
     def hear(self, *replies: bytes) -> None:
         for reply in replies:
-            self.pinging.datagramReceived(reply, None)
+            self.pinging.arrived(reply, self.port.clock(), 0, False)
 
     def result(self) -> Result:
         return resultOf(Target("h", "192.0.2.1", 9999), self.pinging)
@@ -325,7 +330,7 @@ class PingingTests(SynchronousTestCase):
         No more than a bounded number of probes wait at a time.
         """
         measured = Measured(interval=0.001, timeout=10.0)
-        measured.pinging._most = 5
+        measured.pinging._maxInFlight = 5
         measured.start()
         measured.advance(1)
         self.assertEqual(len(measured.port.sent), 5)

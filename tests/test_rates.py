@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.ping import Result
 from shout.rates import CEILING, HIGHEST, LOSS, MACHINE, FoundRate, Step, search
+from shout.result import Result
 from shout.trips import Trips
 
 NOTHING = Result(
@@ -32,6 +32,7 @@ NOTHING = Result(
     refusals={},
     old=0,
     trips=Trips(),
+    roundTrips=None,
     jitter=None,
     duration=1,
     hasKernelTimes=True,

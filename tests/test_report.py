@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event
 from shout.probes import Probes
 from shout.rates import CEILING, LOSS, FoundRate, Step
 from shout.report import (
@@ -22,17 +23,7 @@ from shout.report import (
     summary,
 )
 from shout.sizes import FoundSizes
-from shout.tally import (
-    DUPLICATE,
-    LATE,
-    LOST,
-    OLD,
-    REFUSED,
-    REPLY,
-    WRONG,
-    Event,
-    Tally,
-)
+from shout.tally import Tally
 from shout.target import Target
 from shout.trips import Trips
 from tests.test_rates import LOSSY, NOTHING, SLOW

@@ -9,17 +9,9 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG
 from shout.probes import CORRUPTED, ECHOED, GARBAGE, OTHER_RUN, Probes
-from shout.tally import (
-    DUPLICATE,
-    LATE,
-    LOST,
-    OLD,
-    REFUSED,
-    REPLY,
-    WRONG,
-    Tally,
-)
+from shout.tally import Tally
 
 
 class SmallTally(Tally):
@@ -47,7 +39,8 @@ class TallyTests(SynchronousTestCase):
         """
         replies = []
         for time in times:
-            replies.append(self.tally.next().upper())
+            (probe,) = self.tally.next()
+            replies.append(probe.upper())
             self.tally.hasSent(time)
         return replies
 
@@ -334,7 +327,7 @@ class TallyTests(SynchronousTestCase):
         At the end of its time, what waits is lost.
         """
         self.send(0, 99)
-        self.assertEqual(len(self.tally.giveUp()), 2)
+        self.assertEqual(len(self.tally.giveUp(1 << 62)), 2)
         self.check(sent=2, lost=2)
 
     def test_withdraw(self) -> None:
@@ -399,7 +392,7 @@ class SmallTallyTests(TallyTests):
             if number % 10:
                 self.tally.received(reply, now + number % 7)
             self.tally.expire(now)
-        self.tally.giveUp()
+        self.tally.giveUp(1 << 62)
         self.check(sent=100_000, answered=90_000, lost=10_000)
         answered = [number % 7 for number in range(100_000) if number % 10]
         self.assertEqual(self.tally.trips.total, sum(answered))
