@@ -13,11 +13,13 @@ from io import FileIO
 from itertools import cycle
 from typing import Any
 
+from twisted.internet.task import deferLater
+
 from shout import UnicodeShout, bindUDP
 from shout.sockets import bindUNIX
 from tests.folder import shortFolder
 from tests.relay import ANSWER, CORRUPT, DROP, DUPLICATE, ECHO, GARBAGE, Relay
-from tests.test_cli import CommandCase
+from tests.test_cli import Command, CommandCase
 
 FIELDS = [
     "host",
@@ -31,6 +33,7 @@ FIELDS = [
     "wrong",
     "refused",
     "rtt_ns",
+    "clock",
 ]
 
 
@@ -161,7 +164,7 @@ class TextTests(MeasureCase):
             status, out, _ = await self.ping(*options.split())
             self.assertEqual(status, expected)
             self.assertIn("2 lost (50 %)", out)
-            self.assertIn("no answer from 127.0.0.1: seq=2 in 0.5 s", out)
+            self.assertIn("no answer from 127.0.0.1: seq=2", out)
 
     async def test_deadline(self) -> None:
         """
@@ -171,26 +174,6 @@ class TextTests(MeasureCase):
         status, out, _ = await self.ping("-p", str(port), "-w", "0.2")
         self.assertEqual(status, 1)
         self.assertIn("1 sent, 0 answered, 1 lost (100 %)", out)
-
-    async def test_sizes(self) -> None:
-        """
-        C{--sizes} finds the largest datagram that comes back.
-        """
-        port = str(self.serveUDP())
-        status, out, err = await self.run_("--sizes", "-p", port)
-        self.assertEqual((status, err), (0, []))
-        self.assertIn(b"largest that comes back whole: 65507 bytes", out)
-
-    async def test_findRate(self) -> None:
-        """
-        C{--find-rate} prints the rates that it tries, its curve and what it
-        finds, here where every second datagram is lost.
-        """
-        port = self.answerHalf()
-        status, out, err = await self.run_("--find-rate", "-p", str(port), "-t", "0.05")
-        self.assertEqual((status, err), (1, []))
-        self.assertIn(b"50 % not answered", out)
-        self.assertIn(b"no rate was without loss", out)
 
 
 class JSONTests(MeasureCase):
@@ -207,6 +190,8 @@ class JSONTests(MeasureCase):
         self.assertEqual(status, 0)
         self.assertEqual(list(result), ["format", *FIELDS])
         rtt = result.pop("rtt_ns")
+        isKernel = sys.platform == "linux"
+        self.assertEqual(result.pop("clock"), "kernel" if isKernel else "monotonic")
         self.assertEqual(
             result,
             {
@@ -298,15 +283,6 @@ class JSONTests(MeasureCase):
         for name in ("late", "out_of_order", "refused"):
             self.assertEqual(result[name], 0)
 
-    async def test_sizes(self) -> None:
-        """
-        The largest sizes have an object too.
-        """
-        port = self.serveUDP()
-        _, out, _ = await self.run_("--sizes", "--json", "-p", str(port))
-        result = json.loads(out)
-        self.assertEqual((result["format"], result["whole"]), (1, 65507))
-
 
 class UsageTests(MeasureCase):
     """
@@ -349,26 +325,38 @@ class TerminalTests(MeasureCase):
     Tests for what a terminal and a keyboard do.
     """
 
-    async def test_terminal(self) -> None:
+    def onTerminal(self, *arguments: str) -> Command:
         """
-        On a terminal the last line changes, and there is a histogram at the end
-        that shows what was lost.
+        Start the command with a terminal as its standard output.
         """
-        port = self.answerHalf()
-        ours, theirs = pty.openpty()
-        options = f"--ping -p {port} -c 3 -i 0.2 -t 0.3".split()
-        command = self.start(*options, fds={0: "w", 1: theirs, 2: "r"})
+        self.terminal, theirs = pty.openpty()
+        command = self.start(*arguments, fds={0: "w", 1: theirs, 2: "r"})
         os.close(theirs)
-        status = await command.ended
-        with FileIO(ours) as terminal:
-            out = b""
+        return command
+
+    def printed(self) -> bytes:
+        """
+        Return what was printed on the terminal, after the end.
+        """
+        out = b""
+        with FileIO(self.terminal) as terminal:
             # Linux says EIO at the end of a terminal.
             try:
                 while chunk := terminal.read(4096):
                     out += chunk
             except OSError:
                 pass
-        self.assertEqual(status, 0)
+        return out
+
+    async def test_terminal(self) -> None:
+        """
+        On a terminal the last line changes, and there is a histogram at the end
+        that shows what was lost.
+        """
+        port = self.answerHalf()
+        command = self.onTerminal("--ping", *f"-p {port} -c 3 -i 0.2 -t 0.3".split())
+        self.assertEqual(await command.ended, 0)
+        out = self.printed()
         self.assertIn(b"sent, ", out)
         self.assertIn(b"\r", out.replace(b"\r\n", b""))
         self.assertRegex(out.decode(), r"\n +lost +1 +#+\r\n")
@@ -389,6 +377,24 @@ class TerminalTests(MeasureCase):
         self.assertIn(b"answered, 0 lost (0 %)", command.out)
         self.assertIn(b"answered, 0 lost (0 %)", command.err)
         self.assertGreaterEqual(len(peer.received), 2)
+
+    async def test_quit(self) -> None:
+        """
+        On a terminal Ctrl-\\ shows the figures above the line that changes.
+        """
+        peer, port = self.misbehave(lambda datagram: [datagram.upper()])
+        command = self.onTerminal("--ping", "-p", str(port), "-i", "0.2", "-q")
+        assert command.transport is not None
+        while len(peer.received) < 2:
+            await deferLater(self.reactor, 0.05)
+        command.transport.signalProcess(signal.SIGQUIT)
+        while len(peer.received) < 4:
+            await deferLater(self.reactor, 0.05)
+        command.transport.signalProcess(signal.SIGINT)
+        self.assertEqual((await command.ended, command.err), (0, b""))
+        out = self.printed().replace(b"\r\n", b"\n")
+        self.assertEqual(out.count(b"--- 127.0.0.1:"), 2)
+        self.assertRegex(out, rb"\r +\r--- 127\.0\.0\.1:")
 
     async def test_pipe(self) -> None:
         """

@@ -248,14 +248,99 @@ class PingingTests(SynchronousTestCase):
 
     def test_shortDeadline(self) -> None:
         """
-        Under a deadline shorter than the timeout one probe leaves, and has until
-        then.
+        Under a deadline shorter than twice the timeout probes leave until half
+        of the time is over, and have until the end.
         """
         measured = Measured(deadline=0.5, interval=0.1)
         measured.start()
         measured.advance(0.51)
         self.assertEqual(measured.done, [measured.tally])
-        self.assertEqual((measured.tally.sent, measured.tally.lost), (1, 1))
+        self.assertEqual((measured.tally.sent, measured.tally.lost), (3, 3))
+
+    def test_answeredDeadline(self) -> None:
+        """
+        Once something was answered, probes leave until the rest of the time is
+        three times the longest round trip.
+        """
+        measured = Measured(deadline=1.0, interval=0.1)
+        measured.start()
+        measured.advance(0.75)
+        self.assertEqual(len(measured.port.sent), 6)
+        measured.hear(*(probe.upper() for probe in measured.port.sent))
+        self.assertEqual(measured.done, [])
+        # These round trips are so long that there is no time for another.
+        measured.advance(0.3)
+        self.assertEqual((measured.tally.sent, measured.tally.answered), (6, 6))
+
+        measured = Measured(deadline=1.0, interval=0.1)
+        measured.answer()
+        measured.start()
+        measured.advance(1.01)
+        self.assertEqual((measured.tally.sent, measured.tally.answered), (10, 10))
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual(measured.pinging.skipped, 0)
+
+    def test_answeredLate(self) -> None:
+        """
+        What left when less time seemed enough than there is need of is left out
+        at the deadline, and what had its time is lost.
+        """
+        measured = Measured(deadline=2.0, interval=0.1)
+
+        def taken(probe: bytes) -> None:
+            if len(measured.port.sent) % 5:
+                delay = 1e-6 if measured.clock.seconds() < 1.45 else 0.45
+                measured.clock.callLater(delay, measured.hear, probe.upper())
+
+        measured.port.taken = taken
+        measured.start()
+        measured.advance(2.01)
+        self.assertEqual(len(measured.port.sent), 20)
+        tally = measured.tally
+        self.assertEqual((tally.sent, tally.answered, tally.lost), (15, 13, 2))
+        self.assertEqual(measured.pinging.withdrawn, 5)
+
+    def test_heldBack(self) -> None:
+        """
+        An answer that comes when nothing more was to be sent before the deadline
+        shows that there is time for more.
+        """
+        measured = Measured(deadline=1.0, interval=0.1, timeout=1.0)
+        measured.start()
+        measured.advance(0.55)
+        self.assertEqual(len(measured.port.sent), 6)
+        measured.hear(measured.port.sent[5].upper())
+        measured.advance(0.2)
+        self.assertEqual(len(measured.port.sent), 8)
+
+    def test_nothingSkipped(self) -> None:
+        """
+        After the last probe none is said not to have been sent, however long the
+        end takes.
+        """
+        measured = Measured(count=3, interval=0.05, timeout=1.0)
+        measured.start()
+        measured.advance(3)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual(measured.pinging.skipped, 0)
+
+    def test_atOnce(self) -> None:
+        """
+        Several leave with one call, and no more than a millisecond's worth
+        before the replies are read again.
+        """
+        measured = Measured(count=200, interval=0.0001)
+        waiting: list[int] = []
+
+        def taken(probe: bytes) -> None:
+            waiting.append(measured.tally.inFlight)
+            measured.clock.callLater(0, measured.hear, probe.upper())
+
+        measured.port.taken = taken
+        measured.start()
+        measured.clock.advance(0.01)
+        self.assertEqual(len(measured.port.sent), 101)
+        self.assertEqual((max(waiting), measured.pinging.skipped), (8, 0))
 
     def test_stop(self) -> None:
         """
