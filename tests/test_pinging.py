@@ -340,6 +340,7 @@ class PingingTests(SynchronousTestCase):
         measured.start()
         measured.clock.advance(0.01)
         self.assertEqual(len(measured.port.sent), 101)
+        # Of the eleven of a millisecond eight leave first, and three after them.
         self.assertEqual((max(waiting), measured.pinging.skipped), (8, 0))
 
     def test_stop(self) -> None:

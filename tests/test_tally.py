@@ -4,6 +4,7 @@ Tests for L{shout.tally}.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import ClassVar
 
@@ -22,9 +23,9 @@ class SmallTally(Tally):
     window = 16
 
 
-class TallyTests(SynchronousTestCase):
+class TallyCase(SynchronousTestCase):
     """
-    Tests for L{Tally}, whose timeout is 100 here.
+    Makes a L{Tally} whose timeout is 100.
     """
 
     kind: ClassVar[type[Tally]] = Tally
@@ -53,6 +54,12 @@ class TallyTests(SynchronousTestCase):
         counts = {name: getattr(self.tally, name) for name in names}
         self.assertEqual(counts, dict.fromkeys(names, 0) | expected)
         self.assertEqual(counts["sent"], sum(counts[name] for name in fates))
+
+
+class TallyTests(TallyCase):
+    """
+    Tests for L{Tally}.
+    """
 
     def test_answered(self) -> None:
         """
@@ -376,25 +383,56 @@ class SmallTallyTests(TallyTests):
         self.tally.received(replies[0], 5)
         self.assertFalse(self.tally.isFull)
 
-    def test_longRun(self) -> None:
+
+class LongTests(TallyCase):
+    """
+    Tests for L{Tally} in runs much longer than it remembers.
+    """
+
+    def run_(self, count: int) -> None:
         """
-        Over a hundred thousand probes the counters are exact and the memory
-        stays what it was.
+        Check a run in which every tenth probe is lost, and every hundredth
+        answered twice.
         """
 
         def size() -> int:
             return sum(map(sys.getsizeof, vars(self.tally).values()))
 
         before = size()
-        for number in range(100_000):
+        for number in range(count):
             now = 10 * number
             (reply,) = self.send(now)
             if number % 10:
                 self.tally.received(reply, now + number % 7)
+            if number % 100 == 1:
+                self.tally.received(reply, now + 9)
             self.tally.expire(now)
         self.tally.giveUp(1 << 62)
-        self.check(sent=100_000, answered=90_000, lost=10_000)
-        answered = [number % 7 for number in range(100_000) if number % 10]
-        self.assertEqual(self.tally.trips.total, sum(answered))
+        tenth, hundredth = count // 10, count // 100
+        self.check(sent=count, answered=9 * tenth, lost=tenth, duplicates=hundredth)
+        answered = [number % 7 for number in range(count) if number % 10]
+        trips = self.tally.trips
+        self.assertEqual((trips.count, trips.total), (9 * tenth, sum(answered)))
+        self.assertEqual(trips.squares, sum(each * each for each in answered))
         # Integers grow by some bytes with what they count.
         self.assertLess(size(), before + 500)
+
+    def test_small(self) -> None:
+        """
+        The counters are exact and the memory stays what it was, however little
+        is remembered.
+        """
+        self.tally = SmallTally(self.probes, 100)
+        self.run_(100_000)
+
+    def test_tenMillion(self) -> None:
+        """
+        So they are over ten million probes.
+        """
+        self.run_(10_000_000)
+
+    test_tenMillion.timeout = 600  # type: ignore[attr-defined]
+    if "SHOUT_TEN_MILLION" not in os.environ:
+        test_tenMillion.skip = (  # type: ignore[attr-defined]
+            "it takes a minute or two; SHOUT_TEN_MILLION=1 runs it"
+        )
