@@ -119,7 +119,9 @@ class TimedPort(DatagramPort):
             datagram, _ = self._receive()
             return [(datagram, self._clock(), 0, False)]
         datagrams, times, fragmented = self._batch.receive()
-        now, wall = self._clock(), self._wallClock()
+        # In this order, so that a pause between the two makes no round trip
+        # shorter than it was.
+        wall, now = self._wallClock(), self._clock()
         return [
             (datagram, now, wall - time, bool(fragmented) and i in fragmented)
             for i, (datagram, time) in enumerate(zip(datagrams, times))
