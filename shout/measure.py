@@ -64,11 +64,16 @@ async def measure(
     isTerminal = not options.json and os.isatty(1)
     note = document.leftOutLine if options.json else report.leftOutLine
     console = Console(1, isTerminal, note, complain, reactor)
-    if options.find_rate or options.sizes:
-        finding = Finding(targets[0], plan, options, console, complain, reactor)
-        return await finding.run()
-    measuring = Measuring(targets, plan, options, console, complain, reactor)
-    return max(status, await measuring.run())
+    try:
+        if options.find_rate or options.sizes:
+            finding = Finding(targets[0], plan, options, console, complain, reactor)
+            return await finding.run()
+        measuring = Measuring(targets, plan, options, console, complain, reactor)
+        return max(status, await measuring.run())
+    except OSError as e:
+        # A UNIX socket can go away meanwhile, and descriptors can run out.
+        complain(f"cannot open a socket to measure with: {e.strerror}")
+        return 1
 
 
 def _check(targets: Sequence[Target], plan: Plan, options: Namespace) -> None:

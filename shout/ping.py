@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from math import isqrt
+from math import inf, isqrt
 from typing import Any
 
 from shout.events import Event
@@ -98,10 +98,11 @@ async def ping(
         raise ValueError("without a count or a deadline it would never end")
     if not 1 <= port <= 65535:
         raise ValueError(f"the port must be from 1 to 65535, not {port}")
-    if (count is not None and count < 1) or (deadline is not None and deadline <= 0):
-        raise ValueError("the count and the deadline must be above 0")
-    if not (interval > 0 and timeout > 0):
-        raise ValueError("the interval and the timeout must be above 0")
+    if count is not None and count < 1:
+        raise ValueError(f"the count must be above 0, not {count}")
+    for seconds in (interval, timeout, 1 if deadline is None else deadline):
+        if not 0 < seconds < inf:
+            raise ValueError(f"a time must be above 0 and end, not {seconds}")
     if size < SMALLEST:
         raise ValueError(f"the size must be at least {SMALLEST}, not {size}")
     if reactor is None:

@@ -102,7 +102,8 @@ class Pinging(DatagramProtocol):
         self._port = makePort(sock, self, reactor, clock)
         isUNIX = sock.family == AF_UNIX
         self._maxInFlight = self.maxInFlightUNIX if isUNIX else self.maxInFlight
-        self._maxAtOnce = min(self.maxAtOnce, round(0.001 / plan.interval) + 1)
+        perPause = self.pause / SECOND / plan.interval
+        self._maxAtOnce = min(self.maxAtOnce, 1 + int(perPause))
         self._blockedSince: int | None = None
         self._isListening = self._isHolding = False
         self._isLingering = self._isOver = False

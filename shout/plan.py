@@ -68,7 +68,7 @@ class Schedule:
         if plan.deadline is not None:
             self.stop = now + round(plan.deadline * SECOND)
         self.skipped = 0
-        self._interval = round(plan.interval * SECOND)
+        self._interval = max(1, round(plan.interval * SECOND))
         self._left = plan.count
 
     def isOver(self, patience: int) -> bool:

@@ -312,6 +312,17 @@ class UsageTests(MeasureCase):
         line = await self.refuse("--ping", "-H", "a" * 64)
         self.assertIn("no address is known", line)
 
+    async def test_descriptors(self) -> None:
+        """
+        Without descriptors for all of the hosts none is measured.
+        """
+        hosts = [f"-H127.0.0.{number}" for number in range(1, 31)]
+        status, out, (line,) = await self.run_(
+            "--ping", "-c", "1", *hosts, shell='ulimit -n 24; "$@"'
+        )
+        self.assertEqual((status, out), (1, b""))
+        self.assertIn("cannot open a socket", line)
+
     async def test_size(self) -> None:
         """
         What does not fit in a datagram over IPv4 is refused.

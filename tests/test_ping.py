@@ -173,6 +173,9 @@ class PingTests(PeerCase):
             {"interval": 0},
             {"timeout": 0},
             {"deadline": 0},
+            {"deadline": math.nan},
+            {"interval": math.inf},
+            {"timeout": math.inf},
             {"size": 31},
         ]
         for options in wrong:

@@ -51,6 +51,13 @@ class ScheduleTests(SynchronousTestCase):
             self.assertEqual(sent, round(now * SECOND) // 3_000_000 + 1)
         self.assertEqual(schedule.skipped, 0)
 
+    def test_tiny(self) -> None:
+        """
+        An interval is not shorter than a nanosecond.
+        """
+        schedule = Schedule(Plan(interval=1e-12), 0)
+        self.assertEqual(self.send(schedule, 5e-9), 6)
+
     def test_behind(self) -> None:
         """
         What is more than 50 ms overdue is left out, and what is not is sent.
