@@ -80,6 +80,13 @@ def eventObject(event: Event, target: Target) -> dict[str, Any]:
     return fields
 
 
+def eventLine(event: Event, target: Target) -> str:
+    """
+    Return the line about an event.
+    """
+    return json.dumps(eventObject(event, target))
+
+
 def beginObject(target: Target, size: int, hasKernelTimes: bool) -> dict[str, Any]:
     """
     Return what is printed as JSON before the first event.

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import gatherResults
@@ -45,9 +44,8 @@ class Measuring:
         self._console = console
         self._complain = complain
         self._reactor = reactor
-        self._isQuiet = options.quiet or plan.interval <= 0.01
         self._pingings = [
-            Pinging(target.open(), plan, partial(self._heard, target), reactor)
+            Pinging(target.open(), plan, self._listener(target), reactor)
             for target in targets
         ]
 
@@ -91,12 +89,17 @@ class Measuring:
                 )
             )
 
-    def _heard(self, target: Target, event: Event) -> None:
+    def _listener(self, target: Target) -> Callable[[Event], object]:
+        """
+        Return what is to be called with each event.
+        """
+        isFast = self._plan.interval <= 0.01
+        line: Callable[[Event, Target], str] = report.eventLine
         if self._options.json_lines:
-            self._console.say(json.dumps(document.eventObject(event, target)), True)
-        elif not (self._isQuiet or self._options.json):
-            line = report.eventLine(event, target)
-            self._console.say(line, True)
+            line = document.eventLine
+        elif self._options.quiet or self._options.json or isFast:
+            return lambda event: None
+        return lambda event: self._console.say(line(event, target), True)
 
     def _show(self) -> None:
         self._console.show(report.liveLine([each.tally for each in self._pingings]))
