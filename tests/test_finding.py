@@ -9,7 +9,7 @@ import signal
 
 from twisted.internet.task import deferLater
 
-from tests.test_measure import MeasureCase
+from tests.test_measuring import MeasureCase
 
 
 class FindRateTests(MeasureCase):
