@@ -4,10 +4,8 @@ A measurement while it runs.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from errno import EAGAIN, EMSGSIZE, ENOBUFS
 from socket import AF_UNIX
 from socket import socket as Socket
 from typing import Any
@@ -19,26 +17,14 @@ from twisted.internet.protocol import DatagramProtocol
 from shout.events import Event
 from shout.plan import SECOND, Plan, Schedule
 from shout.probes import Probes
+from shout.sending import PAUSE, Sending
 from shout.tally import Tally
 from shout.timed import TimedPort
 
 
-# No timer is set to less than a millisecond, so at more than a thousand per
-# second several probes leave at a time: those of that millisecond, and however
-# late it is no more, so that they leave evenly.
 class Pinging(DatagramProtocol):
     """
     Send probes to one peer, and tally what comes back.
-
-    @cvar maxInFlight: how many probes may wait for a reply at a time.
-
-    @cvar maxInFlightUNIX: the same for a UNIX socket, which queues no more than
-        C{net.unix.max_dgram_qlen}, usually 10.
-
-    @cvar maxAtOnce: how many probes are sent before the replies are read again.
-
-    @cvar pause: how long to wait at least before probes are sent again, in
-        nanoseconds.
 
     @ivar tally: the figures so far.
     @type tally: L{Tally}
@@ -50,20 +36,12 @@ class Pinging(DatagramProtocol):
     @ivar began: when the first probe was sent, by C{clock}.
     @type began: L{int}
 
-    @ivar ended: when the last one was, by C{clock}.
-    @type ended: L{int}
-
     @ivar kernelDrops: how many datagrams this machine has lost because they
         came faster than they were read.
     @type kernelDrops: L{int}
     """
 
     noisy = False
-
-    maxInFlight = 1 << 16
-    maxInFlightUNIX = 8
-    maxAtOnce = 64
-    pause = SECOND // 1000
 
     def __init__(
         self,
@@ -93,18 +71,16 @@ class Pinging(DatagramProtocol):
         """
         self.tally = Tally(Probes(plan.size), round(plan.timeout * SECOND))
         self.withdrawn = self.kernelDrops = 0
-        self.began = self.ended = 0
+        self.began = 0
         self._plan = plan
         self._schedule = Schedule(plan, 0)
         self._heard = heard
         self._reactor = reactor
         self._clock = clock
         self._port = makePort(sock, self, reactor, clock)
-        isUNIX = sock.family == AF_UNIX
-        self._maxInFlight = self.maxInFlightUNIX if isUNIX else self.maxInFlight
-        perPause = self.pause / SECOND / plan.interval
-        self._maxAtOnce = min(self.maxAtOnce, 1 + int(perPause))
-        self._blockedSince: int | None = None
+        self._sending = Sending(
+            self._port, self.tally, plan, sock.family == AF_UNIX, heard, clock
+        )
         self._isListening = self._isHolding = False
         self._isLingering = self._isOver = False
         self._timer: IDelayedCall | None = None
@@ -116,6 +92,13 @@ class Pinging(DatagramProtocol):
         Whether the system takes the times of arrival.
         """
         return bool(self._port.hasKernelTimes)
+
+    @property
+    def ended(self) -> int:
+        """
+        When the last probe was sent, by C{clock}.
+        """
+        return self._sending.last or self.began
 
     @property
     def skipped(self) -> int:
@@ -154,7 +137,7 @@ class Pinging(DatagramProtocol):
         """
         self._done = Deferred(lambda _: self.stop())
         self.listen()
-        self.began = self.ended = self._clock()
+        self.began = self._clock()
         self._schedule = Schedule(self._plan, self.began)
         self._proceed()
         return self._done
@@ -176,7 +159,7 @@ class Pinging(DatagramProtocol):
             # As late as that some of those that were due in time have left.
             self._end(stop - self._patience + self._schedule.maxBehind)
             return
-        isBehind = self._send(now)
+        isBehind = self._sending.send(self._schedule, now, self._patience)
         # The callback for an event may have stopped it.
         if self._isOver:
             return
@@ -188,55 +171,8 @@ class Pinging(DatagramProtocol):
         next = None if self._isHolding else self._schedule.next
         candidates = [next, self.tally.oldestDue(), stop]
         soonest = min(each for each in candidates if each is not None)
-        delay = max(soonest - self._clock(), 0 if isBehind else self.pause)
+        delay = max(soonest - self._clock(), 0 if isBehind else PAUSE)
         self._timer = self._reactor.callLater(delay / SECOND, self._proceed)
-
-    def _send(self, now: int) -> bool:
-        """
-        Send what is due.
-
-        @return: whether more is due, and there is room for it.
-        """
-        due = self._schedule.due(now, self._patience)
-        left = min(due, self._maxAtOnce)
-        while left and not self._isOver:
-            room = self._maxInFlight - self.tally.inFlight
-            if room <= 0 or self.tally.isFull:
-                return False
-            sent = self._sendSome(min(left, room, self._port.maxAtOnce))
-            if not sent:
-                return False
-            self._schedule.took(sent)
-            left -= sent
-        return due > self._maxAtOnce
-
-    def _sendSome(self, count: int) -> int:
-        """
-        Send probes at once.
-
-        @return: how many; 0 when there is no room for any.
-        """
-        probes = self.tally.next(count)
-        now = self._clock()
-        try:
-            sent: int = self._port.send(probes)
-        except OSError as e:
-            if e.errno in (EAGAIN, ENOBUFS):
-                if self._blockedSince is None:
-                    self._blockedSince = now
-                if now - self._blockedSince < self.tally.timeout:
-                    return 0
-            reason = os.strerror(e.errno or 0).lower()
-            if e.errno == EMSGSIZE:
-                reason = "too long to send"
-            sent = 1
-            self.tally.hasSent(now)
-            self._heard(self.tally.refuse(probes[0], reason))
-        else:
-            self.tally.hasSent(now, sent)
-        self._blockedSince = None
-        self.ended = now
-        return sent
 
     def _linger(self) -> None:
         """
@@ -267,7 +203,7 @@ class Pinging(DatagramProtocol):
             self._heard(event)
         if self._isOver:
             return
-        self._isOver = True
+        self._isOver = self._sending.isOver = True
         self.withdrawn = self.tally.withdraw()
         self.kernelDrops = self._port.kernelDrops
         closing = maybeDeferred(self._port.stopListening)
