@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from twisted.internet.defer import gatherResults
@@ -38,15 +39,33 @@ class Measuring:
         complain: Callable[[str], None],
         reactor: Any,
     ) -> None:
+        """
+        @param targets: what to measure, side by side.
+
+        @param plan: how to.
+
+        @param options: what the user wants printed.
+
+        @param console: prints it.
+
+        @param complain: prints a line to standard error.
+
+        @param reactor: as for L{Pinging}.
+
+        @raise OSError: when not all of them can be opened; then none is.
+        """
         self._targets = targets
         self._plan = plan
         self._options = options
         self._console = console
         self._complain = complain
         self._reactor = reactor
+        with ExitStack() as undo:
+            sockets = [undo.enter_context(target.open()) for target in targets]
+            undo.pop_all()
         self._pingings = [
-            Pinging(target.open(), plan, self._listener(target), reactor)
-            for target in targets
+            Pinging(sock, plan, self._listener(target), reactor)
+            for target, sock in zip(targets, sockets)
         ]
 
     async def run(self) -> int:
