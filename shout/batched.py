@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from errno import EMSGSIZE
 from itertools import compress
 from operator import attrgetter
@@ -95,14 +94,16 @@ class BatchedPort(DatagramPort):
         Deliver what has arrived, as far as one visit goes.
         """
         count = size = 0
-        with suppress(BlockingIOError):
-            while count < self.maxDatagrams and size < self.maxBytes:
+        while count < self.maxDatagrams and size < self.maxBytes:
+            try:
                 datagrams = self._readBatch()
-                # A batch that is far from full says that nothing more waits.
-                if len(datagrams) <= SLOTS // 2 or not self.connected:
-                    return
-                count += len(datagrams)
-                size += sum(map(len, datagrams))
+            except BlockingIOError:
+                return
+            # A batch that is far from full says that nothing more waits.
+            if len(datagrams) <= SLOTS // 2 or not self.connected:
+                return
+            count += len(datagrams)
+            size += sum(map(len, datagrams))
         self._readRestLater()
 
     def _read(self, maxDatagrams: int) -> int:
@@ -126,7 +127,8 @@ class BatchedPort(DatagramPort):
         except OSError as e:
             self._peerFailed(e)
             return ()
-        if not self._answer(datagrams, peers):
+        # What is alone does not gain from being prepared like a batch.
+        if len(datagrams) == 1 or not self._answer(datagrams, peers):
             outer, self._delivery = self._delivery, _Delivery(peers)
             try:
                 self._deliver(datagrams, self._delivery)
@@ -222,9 +224,14 @@ class BatchedPort(DatagramPort):
         delivery = self._delivery
         if delivery is not None and type(addr) is not Peer:
             addr = delivery.find(addr)
-        if delivery is None or type(addr) is not Peer or not self.connected:
+        if delivery is None or delivery.isAlone:
+            self._writeNow(datagram, addr)
+            return
+        if type(addr) is not Peer:
             self._flush()
             self._writeNow(datagram, addr)
+            return
+        if not self.connected:
             return
         delivery.replies.append(datagram)
         delivery.addressees.append(addr)
@@ -242,11 +249,11 @@ class BatchedPort(DatagramPort):
             self._send(replies, addressees)
 
     def _writeNow(self, datagram: bytes, addr: Any) -> None:
-        if type(addr) is Peer and self.connected:
-            self._send([datagram], [addr])
-            return
         try:
-            super().write(datagram, addr)
+            if type(addr) is Peer:
+                self.socket.sendmsg([datagram], addr.control, 0, addr.name)
+            else:
+                super().write(datagram, addr)
         except MessageLengthError:
             self._sendFailed([EMSGSIZE])
         except OSError as e:
@@ -288,11 +295,14 @@ class _Delivery:
     @ivar peers: for each datagram its peer.
 
     @ivar peer: the peer whose datagram is being delivered.
+
+    @ivar isAlone: whether there is just one.
     """
 
     def __init__(self, peers: Sequence[Peer]) -> None:
         self.peers = peers
         self.peer = peers[0]
+        self.isAlone = len(peers) == 1
         self.replies: list[bytes] = []
         self.addressees: list[Peer] = []
         self._named: dict[Any, Peer] = {}

@@ -28,7 +28,7 @@ from itertools import islice, repeat
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 from shout._mmsg import addressOf, column, iovec, mmsghdr, msghdr, pieces, recvmmsg
-from shout.peer import IP_PKTINFO, NAME, Peer, Peers, messages
+from shout.peer import IP_PKTINFO, NAME, Peer, Peers, message, messages
 
 SLOTS = 64
 """
@@ -129,6 +129,10 @@ class Inbox:
         self._headers[:used] = self._template[:used]
         self._used = 0
         self._used = count = recvmmsg(self._fd, self._address, SLOTS)
+        if count == 1 and (usual := self._controlLengths[0]) in self._usual:
+            # To touch the fields one by one is the quicker way for one slot.
+            peer = self._peers[bytes(self._envelopes[: NAME + usual])]
+            return [self._arena[: self._lengths[0]]], [peer]
         for usual, usualLengths in zip(self._usual, self._usualLengths):
             if self._controlLengths[:count] == usualLengths[:count]:
                 return self._receive(count, NAME + usual)
@@ -143,10 +147,6 @@ class Inbox:
 
         @param envelope: how long the envelopes are.
         """
-        if count == 1:
-            # To touch the fields one by one is the quicker way for one slot.
-            peer = self._peers[bytes(self._envelopes[:envelope])]
-            return [self._arena[: self._lengths[0]]], [peer]
         envelopes = pieces(envelope, _ENVELOPE, count).unpack_from(self._envelopes)
         peers = list(map(self._peers.__getitem__, envelopes))
         lengths = self._lengths[:count].tolist()
@@ -206,5 +206,5 @@ def _segmentLength(control: bytes) -> tuple[int, bytes]:
     shorter, or 0 where there is just one; and the other control messages.
     """
     found = dict(messages(control))
-    coalesced = found.pop(_COALESCED, b"")[socket.CMSG_LEN(0) :]
-    return int.from_bytes(coalesced[:4], sys.byteorder), b"".join(found.values())
+    length = int.from_bytes(found.pop(_COALESCED, b""), sys.byteorder)
+    return length, b"".join(message(*kind, data) for kind, data in found.items())

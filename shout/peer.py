@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from struct import Struct
 
 NAME = 32
@@ -50,6 +51,24 @@ class Peer(tuple[str, int]):
     isToGroup: bool
     longestSegment = 65000
 
+    @cached_property
+    def name(self) -> tuple[str, int] | tuple[str, int, int, int]:
+        """
+        Its address, as L{socket.socket.sendmsg} takes it.
+        """
+        host, port = self
+        host, _, scope = host.partition("%")
+        if not scope:
+            return host, port
+        return host, port, 0, int.from_bytes(self.envelope[24:28], sys.byteorder)
+
+    @cached_property
+    def control(self) -> list[tuple[int, int, bytes]]:
+        """
+        The control messages of the envelope, as C{sendmsg} takes them.
+        """
+        return [(*kind, data) for kind, data in messages(self.envelope[NAME:])]
+
 
 class Peers(dict[bytes, Peer]):
     """
@@ -76,15 +95,15 @@ def messages(control: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
     """
     Take control messages apart; see cmsg(3).
 
-    @return: for each its level and type, and all of it: header, data, padding.
+    @return: for each its level and type, and its data.
     """
     while len(control) >= _CMSGHDR.size:
         length, level, type = _CMSGHDR.unpack_from(control)
         if not _CMSGHDR.size <= length <= len(control):
             return
-        size = socket.CMSG_SPACE(length - _CMSGHDR.size)
-        yield (level, type), control[:size]
-        control = control[size:]
+        data = control[_CMSGHDR.size : length]
+        yield (level, type), data
+        control = control[socket.CMSG_SPACE(len(data)) :]
 
 
 def message(level: int, type: int, data: bytes) -> bytes:
@@ -114,7 +133,7 @@ def _localIPv4(control: dict[tuple[int, int], bytes]) -> tuple[bytes, bool]:
     whether it was not this one but a group that was asked.
     """
     # struct in_pktinfo: interface, local address, destination; see ip(7).
-    info = control.get((socket.IPPROTO_IP, IP_PKTINFO), b"")[_CMSGHDR.size :]
+    info = control.get((socket.IPPROTO_IP, IP_PKTINFO), b"")
     local, destination = info[4:8], info[8:12]
     # What came before the kernel was told to say has no local address.
     if local in (b"", bytes(4)):
@@ -130,7 +149,7 @@ def _decodeIPv6(envelope: bytes) -> Peer:
     control = dict(messages(envelope[NAME:]))
     # struct in6_pktinfo: destination, interface; see ipv6(7).
     info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), b"")
-    local = info[_CMSGHDR.size :][:16].ljust(16, b"\0")
+    local = info[:16].ljust(16, b"\0")
     interface = bytes(4)
     if local.startswith(_MAPPED):
         localIPv4, peer.isToGroup = _localIPv4(control)
@@ -141,7 +160,7 @@ def _decodeIPv6(envelope: bytes) -> Peer:
             local = bytes(16)
         elif local[0] == 0xFE and local[1] & 0xC0 == 0x80:
             # A link-local address means nothing without its interface.
-            interface = info[_CMSGHDR.size + 16 :][:4]
+            interface = info[16:]
     info = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local + interface)
     peer.envelope = envelope[:NAME] + info
     return peer
