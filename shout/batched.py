@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from errno import EMSGSIZE
-from operator import is_
+from errno import ECONNREFUSED, EMSGSIZE
+from itertools import compress
+from operator import attrgetter
+from os import strerror
 from socket import AF_INET, AF_UNIX
 from socket import socket as Socket
 from typing import Any
@@ -18,7 +20,9 @@ from twisted.python.failure import Failure
 
 from shout._mmsg import available
 from shout.answering import AnsweringProtocol
-from shout.batch import SLOTS, Batch
+from shout.delivery import Delivery
+from shout.inbox import SLOTS, Inbox
+from shout.outbox import Outbox
 from shout.peer import Peer
 from shout.port import DatagramPort
 
@@ -28,8 +32,7 @@ def listen(sock: Socket, protocol: DatagramProtocol, reactor: Any) -> DatagramPo
     Run a protocol on a socket: on a L{BatchedPort} for UDP where the system can
     do that, and on a L{DatagramPort} otherwise.
 
-    @param sock: a bound or connected datagram socket that does not block; the
-        port closes it.
+    @param sock: a bound or connected datagram socket; the port closes it.
 
     @param protocol: receives the datagrams.
 
@@ -50,8 +53,11 @@ class BatchedPort(DatagramPort):
     any protocol.
 
     What the protocol writes while it is given datagrams is sent when the batch
-    is through, in order; what it writes otherwise is sent at once.  A reply
-    leaves from the local address that its peer has asked.
+    is through, in order; what it writes otherwise is sent at once.
+
+    A reply leaves from the local address that its peer has asked.  To make one
+    later, after the batch, write to the very C{addr} that came: a tuple that
+    equals it does not know that address.
 
     What cannot be sent is counted and does not raise.
 
@@ -71,19 +77,22 @@ class BatchedPort(DatagramPort):
     @type sendErrors: L{Counter} of L{int}
     """
 
-    maxDatagrams = 512
+    maxDatagrams = 256
     maxBytes = 1 << 20
+
+    reactor: Any
 
     def _bindSocket(self) -> None:
         super()._bindSocket()
         self.sendErrors: Counter[int] = Counter()
-        self._batch = Batch(self.socket)
+        self._inbox = Inbox(self.socket)
+        self._outbox = Outbox(self.socket)
         # The UDP header's length field less the headers (RFC 768, 791, 8200).
         self._maxPayload = 65507 if self.addressFamily == AF_INET else 65527
-        self._peers: list[Peer] = []
-        # What was written, and to whom, while a batch is being delivered.
-        self._replies: list[bytes] | None = None
-        self._addressees: list[Any] = []
+        self._delivery: Delivery | None = None
+        self._isReading = False
+        self._restCall: Any = None
+        self._isTelling = False
 
     def doRead(self) -> None:
         """
@@ -91,71 +100,112 @@ class BatchedPort(DatagramPort):
         """
         count = size = 0
         while count < self.maxDatagrams and size < self.maxBytes:
-            datagrams = self._readBatch()
+            try:
+                datagrams = self._readBatch()
+            except BlockingIOError:
+                return
             # A batch that is far from full says that nothing more waits.
             if len(datagrams) <= SLOTS // 2 or not self.connected:
                 return
             count += len(datagrams)
             size += sum(map(len, datagrams))
+        self._readRestLater()
 
     def _read(self, maxDatagrams: int) -> int:
-        return len(self._readBatch())
+        try:
+            return len(self._readBatch()) or 1
+        except BlockingIOError:
+            return 0
 
     def _readBatch(self) -> Sequence[bytes]:
+        """
+        Deliver a batch.
+
+        @return: the datagrams; none where there was an error instead.
+
+        @raise BlockingIOError: when nothing had arrived.
+        """
+        if self._delivery is not None:
+            # The protocol lets the reactor go on while it is given a batch.
+            self._flush()
         try:
-            datagrams, self._peers = self._batch.receive()
+            datagrams, peers = self._inbox.receive()
         except BlockingIOError:
-            return ()
+            raise
         except OSError as e:
             self._peerFailed(e)
             return ()
-        if len(datagrams) == 1:
-            # A reply that comes alone does not gain from waiting.
-            self._deliver(datagrams)
-        elif not self._answer(datagrams):
-            self._replies, self._addressees = [], []
-            self._deliver(datagrams)
-            self._flush()
-            self._replies = None
-        self._peers = []
+        # What is alone does not gain from being prepared like a batch.
+        if len(datagrams) == 1 or not self._answer(datagrams, peers):
+            outer, self._delivery = self._delivery, Delivery(peers)
+            try:
+                self._deliver(datagrams, self._delivery)
+                self._flush()
+            finally:
+                self._delivery = outer
         return datagrams
 
-    def _answer(self, datagrams: Sequence[bytes]) -> bool:
+    # What the inbox holds does not make the socket readable, so the reactor has
+    # to be asked to come back for it.
+    def _readRestLater(self) -> None:
+        isLeft = self._isReading and not self._inbox.isEmpty
+        if isLeft and self._restCall is None:
+            self._restCall = self.reactor.callLater(0, self._readRest)
+
+    def _readRest(self) -> None:
+        self._restCall = None
+        self.doRead()
+
+    def startReading(self) -> None:
+        """
+        Deliver what arrives from now on, and what is left of what has arrived.
+        """
+        super().startReading()  # type: ignore[no-untyped-call]
+        self._isReading = True
+        self._readRestLater()
+
+    def stopReading(self) -> None:
+        """
+        Deliver nothing after this visit until L{startReading} is called.
+        """
+        super().stopReading()  # type: ignore[no-untyped-call]
+        self._isReading = False
+        call, self._restCall = self._restCall, None
+        if call is not None:
+            call.cancel()
+
+    def _answer(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> bool:
         """
         Have the protocol answer all datagrams in one call, if it is made for
         that and none of them is special.
         """
         received = getattr(self.protocol.datagramReceived, "__func__", None)
-        if received is not AnsweringProtocol.datagramReceived or self._batch.toGroups:
+        if received is not AnsweringProtocol.datagramReceived:
             return False
-        indices: Sequence[int] = range(len(datagrams))
+        if any(map(_isToGroup, peers)):
+            return False
         try:
-            replies = self.protocol.answer(datagrams, self._peers)
+            replies = self.protocol.answer(datagrams, peers)
             if len(replies) != len(datagrams):
                 raise ValueError("there must be one answer for each datagram")
-            if None in replies:
-                indices = [i for i in indices if replies[i] is not None]
-                replies = [replies[i] for i in indices]
-            if not replies or not self.connected:
-                return True
-            errors = self._batch.send(replies, indices)
-        except Exception:
+            if set(map(type, replies)) != {bytes}:
+                isAnswered = [reply is not None for reply in replies]
+                peers = list(compress(peers, isAnswered))
+                replies = [_bytes(reply) for reply in compress(replies, isAnswered)]
+        except BaseException:
             # One by one it will show which of them it is, and the rest goes on.
             return False
-        self._sendFailed(errors)
+        if self.connected:
+            self._send(replies, peers)
         return True
 
-    def _deliver(self, datagrams: Sequence[bytes]) -> None:
-        received = groupReceived = self.protocol.datagramReceived
-        toGroups = set(self._batch.toGroups)
-        if toGroups:
-            groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
-        for index, (datagram, peer) in enumerate(zip(datagrams, self._peers)):
+    def _deliver(self, datagrams: Sequence[bytes], delivery: Delivery) -> None:
+        received = self.protocol.datagramReceived
+        groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
+        for datagram, peer in zip(datagrams, delivery.peers):
+            delivery.peer = peer
             try:
-                if index in toGroups:
-                    groupReceived(datagram, peer)
-                else:
-                    received(datagram, peer)
+                (groupReceived if peer.isToGroup else received)(datagram, peer)
             except BaseException:
                 self._log.failure("datagramReceived raised")
             if not self.connected:
@@ -175,34 +225,38 @@ class BatchedPort(DatagramPort):
         @raise InvalidAddressError: when the host is not an IP address of the
             port's family.
         """
+        datagram = _bytes(datagram)
         if len(datagram) > self._maxPayload:
+            self.sendErrors[EMSGSIZE] += 1
             raise MessageLengthError("message too long")
-        if type(addr) is not Peer:
-            addr = self._find(addr)
-        if self._replies is None or type(addr) is not Peer:
+        delivery, peer = self._delivery, self._knownPeer(addr)
+        if delivery is None or delivery.isAlone or peer is None or not self.connected:
             self._flush()
-            self._writeNow(datagram, addr)
-            return
-        if type(datagram) is not bytes:
-            datagram = memoryview(datagram).tobytes()
-        self._replies.append(datagram)
-        self._addressees.append(addr)
-        if len(self._replies) == SLOTS:
+            self._writeNow(datagram, peer or addr)
+        elif delivery.write(datagram, peer) == SLOTS:
             self._flush()
 
-    def _find(self, addr: Any) -> Any:
+    def _knownPeer(self, addr: Any) -> Peer | None:
         """
-        Return the peer with an address, if it is among those being delivered,
-        or else the address.
+        Return the peer with an address, if it is one of this port's, or of the
+        batch that is being delivered.
         """
-        for peer in reversed(self._peers):
-            if peer == addr:
-                return peer
-        return addr
+        if type(addr) is Peer and addr.origin is self._inbox.peers:
+            return addr
+        return None if self._delivery is None else self._delivery.find(addr)
+
+    def _flush(self) -> None:
+        """
+        Send what has been written while a batch is being delivered.
+        """
+        if self._delivery is not None and self.connected:
+            datagrams, peers = self._delivery.take()
+            if datagrams:
+                self._send(datagrams, peers)
 
     def _writeNow(self, datagram: bytes, addr: Any) -> None:
         try:
-            if type(addr) is Peer:
+            if type(addr) is Peer and addr.origin is self._inbox.peers:
                 self.socket.sendmsg([datagram], addr.control, 0, addr.name)
             else:
                 super().write(datagram, addr)
@@ -211,47 +265,42 @@ class BatchedPort(DatagramPort):
         except OSError as e:
             self._sendFailed([e.errno or 0])
 
-    def _flush(self) -> None:
-        """
-        Send what has been written while a batch is being delivered.
-        """
-        if not self._replies:
-            return
-        replies, self._replies = self._replies, []
-        addressees, self._addressees = self._addressees, []
-        # Equal peers can have asked different addresses.
-        if len(addressees) == len(self._peers) and all(
-            map(is_, addressees, self._peers)
-        ):
-            self._sendFailed(self._batch.send(replies, range(len(replies))))
-            return
-        indexOf = {id(peer): index for index, peer in enumerate(self._peers)}
-        indices = [indexOf.get(id(peer), -1) for peer in addressees]
-        if -1 not in indices:
-            self._sendFailed(self._batch.send(replies, indices))
-            return
-        # A peer of an earlier batch is among them.
-        for reply, peer in zip(replies, addressees):
-            self._writeNow(reply, peer)
+    def _send(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> None:
+        errors = self._outbox.send(datagrams, peers)
+        if errors:
+            self._sendFailed(errors)
 
     def _sendFailed(self, errors: Sequence[int]) -> None:
-        if not errors:
-            return
+        if ECONNREFUSED in errors:
+            self._peerFailed(OSError(ECONNREFUSED, strerror(ECONNREFUSED)))
+        tell = getattr(self.protocol, "sendFailed", None)
         for number, count in Counter(errors).items():
             self.sendErrors[number] += count
-            tell = getattr(self.protocol, "sendFailed", None)
-            if tell is not None:
-                try:
-                    tell(number, count)
-                except BaseException:
-                    self._log.failure("sendFailed raised")
+            # What it writes when it is told may fail too.
+            if tell is None or self._isTelling:
+                continue
+            outer, self._delivery = self._delivery, None
+            self._isTelling = True
+            try:
+                tell(number, count)
+            except BaseException:
+                self._log.failure("sendFailed raised")
+            finally:
+                self._delivery, self._isTelling = outer, False
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """
         Send what has been written, and close the socket.
         """
         self._flush()
-        # Whatever is written from now on must not reach the descriptor, which
-        # may soon be somebody else's.
-        self._replies, self._peers = None, []
         super().connectionLost(reason)
+
+
+def _bytes(datagram: Any) -> bytes:
+    """
+    Return what anything holds that has bytes; they may change later.
+    """
+    return datagram if type(datagram) is bytes else memoryview(datagram).tobytes()
+
+
+_isToGroup = attrgetter("isToGroup")

@@ -1,5 +1,6 @@
 """
-Tests for L{shout.batched}, L{shout.batch}, L{shout.peer} and L{shout._mmsg}.
+Tests for L{shout.batched}, and through it for L{shout.inbox}, L{shout.outbox}
+and L{shout._mmsg}.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from collections.abc import Iterable
 from typing import Any
 from unittest import skipIf, skipUnless
 
+from twisted.internet.error import InvalidAddressError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Shout, bindUDP, bindUNIX
-from shout import batch as batchModule
+from shout import outbox as outboxModule
 from shout._mmsg import available, sendmmsg
-from shout.batch import SLOTS
 from shout.batched import BatchedPort, listen
-from shout.peer import Peer, Peers
+from shout.inbox import SLOTS
 from shout.port import DatagramPort
 from shout.sockets import connectUDP, raiseReceiveBuffer
 from tests.folder import shortFolder
@@ -32,8 +33,10 @@ from tests.test_port import (
     RefusalTestsBuilder,
 )
 
-# From linux/udp.h.
+# From linux/udp.h, linux/in.h and asm-generic/socket.h; Python does not have them.
 UDP_SEGMENT = 103
+IP_RECVTTL = 12
+SO_TIMESTAMP = 29
 
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -48,7 +51,7 @@ class Calls:
         self.counts: list[int] = []
         self.failures: list[int] = []
         self.most = SLOTS
-        case.patch(batchModule, "sendmmsg", self)
+        case.patch(outboxModule, "sendmmsg", self)
 
     def __call__(self, fd: int, headers: int, count: int) -> int:
         self.counts.append(count)
@@ -85,10 +88,19 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         peer and the replies.
         """
         client = self.client(port)
+        return client, self.exchangeFrom(client, port, datagrams)
+
+    def exchangeFrom(
+        self, client: socket.socket, port: BatchedPort, datagrams: Iterable[bytes]
+    ) -> list[bytes]:
+        """
+        Send datagrams from a peer, let the port visit once, and return the
+        replies.
+        """
         for datagram in datagrams:
             client.send(datagram)
         port.doRead()
-        return client, list(self.pending(client))
+        return list(self.pending(client))
 
     def pending(self, client: socket.socket) -> Iterable[bytes]:
         """
@@ -139,7 +151,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         """
         A kernel that does not know segments is not given any.
         """
-        self.patch(batchModule, "_canSegment", lambda sock: False)
+        self.patch(outboxModule, "_canSegment", lambda sock: False)
         port = self.echo()
         calls = Calls(self)
         datagrams = [b"%d" % (i % 10) for i in range(20)]
@@ -149,27 +161,31 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
     def test_segmentsRefused(self) -> None:
         """
         Where the path refuses segments everything is sent one by one, nothing
-        is lost or counted, and such a length is not tried again.
+        is lost or counted, and such a length is not tried again with that peer,
+        but with others it is.
         """
-        for number, remembered in (
-            (errno.EINVAL, 5),
-            (errno.EMSGSIZE, 5),
-            (errno.EIO, 1),
+        for number, messages in (
+            (errno.EINVAL, 1),
+            (errno.EMSGSIZE, 1),
+            (errno.EIO, 10),
         ):
             port = self.echo()
             calls = Calls(self)
             calls.failures = [number]
             datagrams = [b"%05d" % i for i in range(10)]
-            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+            client, replies = self.exchange(port, datagrams)
+            self.assertEqual(replies, datagrams)
             self.assertEqual(calls.counts, [1, 10])
             self.assertEqual(port.sendErrors, {})
-            calls.counts.clear()
-            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
-            self.assertEqual(calls.counts, [10])
-            calls.counts.clear()
-            datagrams = [b"%d" % i for i in range(remembered)] * 2
-            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
-            self.assertEqual(calls.counts, [1] if remembered > 1 else [2])
+            shorter = [datagram[:4] for datagram in datagrams]
+            for asking, asked, expected in (
+                (client, datagrams, 10),
+                (client, shorter, messages),
+                (self.client(port), datagrams, 1),
+            ):
+                calls.counts.clear()
+                self.assertEqual(self.exchangeFrom(asking, port, asked), asked)
+                self.assertEqual(calls.counts, [expected])
 
     def test_refusedInTheMiddle(self) -> None:
         """
@@ -192,10 +208,12 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port = self.echo()
         calls = Calls(self)
         calls.failures = [errno.EINVAL] * 4
-        self.assertEqual(self.exchange(port, [b"abc"] * 3)[1], [])
+        client, replies = self.exchange(port, [b"abc"] * 3)
+        self.assertEqual(replies, [])
         self.assertEqual(port.sendErrors, {errno.EINVAL: 3})
         calls.counts.clear()
-        self.assertEqual(self.exchange(port, [b"abc"] * 3)[1], [b"abc"] * 3)
+        replies = self.exchangeFrom(client, port, [b"abc"] * 3)
+        self.assertEqual(replies, [b"abc"] * 3)
         self.assertEqual(calls.counts, [1])
 
     def test_partial(self) -> None:
@@ -239,12 +257,18 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
 
     def test_groupFails(self) -> None:
         """
-        When a group cannot be sent, each of its replies counts.
+        When a group cannot be sent, the first of it has failed, and the others
+        are tried one by one; the next group is tried as one again.
         """
         port = self.echo()
-        Calls(self).failures = [errno.ENOBUFS]
-        self.assertEqual(self.exchange(port, [b"x"] * 5)[1], [])
-        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 5})
+        calls = Calls(self)
+        calls.failures = [errno.ENOBUFS] * 2
+        client, replies = self.exchange(port, [b"a", b"b", b"c", b"d"])
+        self.assertEqual(replies, [b"c", b"d"])
+        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 2})
+        calls.counts.clear()
+        self.exchangeFrom(client, port, [b"x"] * 5)
+        self.assertEqual(calls.counts, [1])
 
     def test_errorAtOnce(self) -> None:
         """
@@ -298,19 +322,8 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         self.protocol.react = react
         client = self.client(port)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        _, got = self.exchangeFrom(client, port, [b"a", b"b"])
+        got = self.exchangeFrom(client, port, [b"a", b"b"])
         self.assertEqual(got, [d + r for d in (b"a", b"b") for r in replies])
-
-    def exchangeFrom(
-        self, client: socket.socket, port: BatchedPort, datagrams: Iterable[bytes]
-    ) -> tuple[socket.socket, list[bytes]]:
-        """
-        Do what L{exchange} does, from a peer that is there already.
-        """
-        for datagram in datagrams:
-            client.send(datagram)
-        port.doRead()
-        return client, list(self.pending(client))
 
     def test_later(self) -> None:
         """
@@ -381,6 +394,23 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
                 client.sendto(address.encode(), (address, number))
             port.doRead()
             for _ in range(4):
+                reply, (host, _) = client.recvfrom(100)
+                self.assertEqual(reply.decode(), host)
+
+    def test_onePeerInOtherWords(self) -> None:
+        """
+        It also does when the protocol calls it by another tuple.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock)
+        self.protocol.react = lambda datagram, addr: port.write(datagram, tuple(addr))
+        number = sock.getsockname()[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            for address in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+                client.sendto(address.encode(), (address, number))
+            port.doRead()
+            for _ in range(3):
                 reply, (host, _) = client.recvfrom(100)
                 self.assertEqual(reply.decode(), host)
 
@@ -467,8 +497,9 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
 
     def test_burstsAnswered(self) -> None:
         """
-        A protocol that answers whole batches answers bursts, too, and is
-        restrained in them as ever.
+        A protocol that answers whole batches answers bursts, too, and a visit
+        takes no more of them than of other datagrams: the rest comes with the
+        next, also when nothing else has arrived.
         """
         [sock] = bindUDP(0, ["0.0.0.0"])
         port = self.listen(sock, protocol := Shout())
@@ -479,9 +510,85 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             for start in range(0, 900, 60):
                 client.send(b"".join(bursts[start : start + 60]))
             port.doRead()
+            self.assertEqual(protocol.counters.received, port.maxDatagrams)
+            self.reactor.pump([0] * 4)
             replies = list(self.pending(client))
         self.assertEqual(replies, [each.upper() for each in bursts])
         self.assertEqual(protocol.counters.received, 900)
+
+    def test_burstsPausedFromWithin(self) -> None:
+        """
+        Nor is it when the protocol pauses the port while it is given some.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+        for _ in range(20):
+            client.send(bytes(60))
+        self.protocol.react = lambda datagram, addr: port.pauseProducing()
+        port.doRead()
+        self.reactor.pump([1] * 9)
+        self.assertEqual(len(self.protocol.received), port.maxDatagrams)
+        self.protocol.react = None
+        port.resumeProducing()
+        port.resumeProducing()
+        self.reactor.pump([0] * 5)
+        self.assertEqual(len(self.protocol.received), 1200)
+
+    def test_burstsPaused(self) -> None:
+        """
+        What is left of bursts is not delivered while the port is paused, and is
+        when it is resumed.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+        for _ in range(20):
+            client.send(bytes(60))
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), port.maxDatagrams)
+        port.pauseProducing()
+        self.reactor.advance(1)
+        self.assertEqual(len(self.protocol.received), port.maxDatagrams)
+        port.resumeProducing()
+        self.reactor.pump([0] * 5)
+        self.assertEqual(len(self.protocol.received), 1200)
+
+    def test_burstsForked(self) -> None:
+        """
+        What is left of bursts is not touched by what a forked process receives.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 4)
+        expected = [b"%04d" % number for number in range(1200)]
+        for start in range(0, 1200, 60):
+            client.send(b"".join(expected[start : start + 60]))
+        port.doRead()
+        for _ in range(20):
+            client.send(bytes(240))
+        forked = os.fork()
+        if not forked:
+            try:
+                port.drain()
+            finally:
+                os._exit(0)
+        os.waitpid(forked, 0)
+        port.drain()
+        self.assertEqual([d for d, _ in self.protocol.received], expected)
+
+    def test_burstsDrained(self) -> None:
+        """
+        Draining delivers what is left of bursts, too.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+        for _ in range(20):
+            client.send(bytes(60))
+        port.doRead()
+        port.drain()
+        self.assertEqual(len(self.protocol.received), 1200)
 
     def test_sameObject(self) -> None:
         """
@@ -507,6 +614,292 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             client.send(bytes(1000))
         port.doRead()
         self.assertEqual(len(self.protocol.received), SLOTS)
+
+    def test_segmentSizes(self) -> None:
+        """
+        What was sent in segments before has no bearing on what is sent alone.
+        """
+        port = self.echo()
+        client = self.client(port)
+        for datagrams in (
+            [b"aa", b"aa", b"b", b"cc", b"cc"],
+            [b"dddd", b"dddd", b"eeeee", b"fff"],
+        ):
+            self.assertEqual(self.exchangeFrom(client, port, datagrams), datagrams)
+
+    def test_longest(self) -> None:
+        """
+        The longest datagrams that IPv4 and IPv6 carry can be sent, and longer
+        ones raise.
+        """
+        for address, longest in (("127.0.0.1", 65507), ("::1", 65527)):
+            port = self.echo(address)
+            client = self.client(port)
+            peer = client.getsockname()[:2]
+            port.write(bytes(longest), peer)
+            self.assertEqual(len(client.recv(70_000)), longest)
+            too = bytes(longest + 1)
+            self.assertRaises(MessageLengthError, port.write, too, peer)
+            self.assertEqual(port.sendErrors, {errno.EMSGSIZE: 1})
+
+    def test_anothersPeer(self) -> None:
+        """
+        A peer that another port has heard of is like any other address: what is
+        written to it does not leave from where it has asked.
+        """
+        asked = self.echo("127.0.0.2")
+        [client] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(client.close)
+        client.sendto(b"x", asked.socket.getsockname())
+        asked.doRead()
+        [(_, peer)] = self.protocol.received
+        client.recv(9)
+
+        port = self.echo("127.0.0.3")
+        port.write(b"at once", peer)
+        self.protocol.react = lambda datagram, addr: port.write(datagram, peer)
+        self.exchange(port, [b"one", b"two"])
+        for expected in (b"at once", b"one", b"two"):
+            self.assertEqual(client.recvfrom(9), (expected, port.socket.getsockname()))
+        self.assertRaises(InvalidAddressError, self.echo("::1").write, b"x", peer)
+
+    def test_anotherOfTheBatch(self) -> None:
+        """
+        A peer whose datagram is in the same batch is answered from the address
+        that it has asked, also when it is called by another tuple.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock)
+        clients = [
+            connectUDP(address, sock.getsockname()[1])
+            for address in ("127.0.0.2", "127.0.0.3")
+        ]
+        names = [client.getsockname() for client in clients]
+        for client in clients:
+            self.addCleanup(client.close)
+        others = dict(zip(names, reversed(names)))
+        self.protocol.react = lambda datagram, addr: port.write(datagram, others[addr])
+        for client in clients:
+            client.send(b"from %d" % names.index(client.getsockname()))
+        port.doRead()
+        self.assertEqual(list(self.pending(clients[0])), [b"from 1"])
+        self.assertEqual(list(self.pending(clients[1])), [b"from 0"])
+
+    def test_orderAmongStrangers(self) -> None:
+        """
+        What is written to a peer of the batch and to others leaves in order.
+        """
+        port = self.echo()
+        client, stranger = self.client(port), self.client(port)
+        arrived: list[bytes] = []
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(datagram, addr)
+            port.write(datagram, stranger.getsockname())
+            arrived.append(client.recv(9))
+
+        self.protocol.react = react
+        self.exchangeFrom(client, port, [b"one", b"two"])
+        self.assertEqual(arrived, [b"one", b"two"])
+
+    def test_refusedAmidstABatch(self) -> None:
+        """
+        When it turns out that a connected peer has refused something before,
+        the protocol is told, and no more than one reply is lost.
+        """
+        [server] = bindUDP(0, ["127.0.0.1"])
+        address = server.getsockname()
+        port = self.listen(connectUDP(*address))
+        again: list[socket.socket] = []
+
+        def react(datagram: bytes, addr: Any) -> None:
+            if not again:
+                server.close()
+                port.socket.send(b"is anybody there?")
+                again.extend(bindUDP(address[1], [address[0]]))
+            port.write(datagram, addr)
+
+        self.protocol.react = react
+        for _ in range(5):
+            server.sendto(b"x", port.socket.getsockname())
+        port.doRead()
+        with again[0]:
+            self.assertEqual(list(self.pending(again[0])), [b"x"] * 4)
+        self.assertEqual(self.protocol.refusals, 1)
+        self.assertEqual(port.sendErrors, {errno.ECONNREFUSED: 1})
+
+    def test_otherControlMessages(self) -> None:
+        """
+        What else a socket from elsewhere was made to tell of its datagrams is
+        not taken for anything, and bursts are known among it.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 1)
+        port = self.listen(sock)
+        self.protocol.react = port.write
+        client = connectUDP("127.0.0.2", sock.getsockname()[1])
+        self.addCleanup(client.close)
+        for _ in range(2):
+            datagrams = [b"alone"]
+            self.assertEqual(self.exchangeFrom(client, port, datagrams), datagrams)
+            datagrams = [b"one", b"two", b"", b"four"]
+            self.assertEqual(self.exchangeFrom(client, port, datagrams), datagrams)
+            client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 2)
+            datagrams = [b"aa", b"bb", b"c"]
+            self.assertEqual(self.exchangeFrom(client, port, [b"aabbc"]), datagrams)
+            client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+
+    def test_dualStack(self) -> None:
+        """
+        On a socket for IPv6 and IPv4 both, IPv4 peers are answered from the
+        address that they have asked, and what they send to a group is known as
+        such.
+        """
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        number = sock.getsockname()[1]
+        early = connectUDP("127.0.0.1", number)
+        self.addCleanup(early.close)
+        early.send(b"early")
+        port = self.listen(sock)
+        self.protocol.react = port.write
+        self.assertEqual(self.exchangeFrom(early, port, []), [b"early"])
+        toGroup: list[bytes] = []
+        self.protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
+            lambda datagram, addr: toGroup.append(datagram)
+        )
+        for address in ("127.0.0.1", "127.0.0.2", "::1"):
+            client = connectUDP(address, number)
+            self.addCleanup(client.close)
+            for count in (1, 3):
+                datagrams = [b"x" * i for i in range(count)]
+                self.assertEqual(self.exchangeFrom(client, port, datagrams), datagrams)
+        [client] = bindUDP(0, ["127.0.0.1"])
+        with client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            client.sendto(b"all", ("127.255.255.255", number))
+            client.sendto(b"one", ("127.0.0.3", number))
+            port.doRead()
+            self.assertEqual(list(self.pending(client)), [b"one"])
+        self.assertEqual(toGroup, [b"all"])
+
+    def test_answersNoGroup(self) -> None:
+        """
+        A protocol that answers whole batches is given what was sent to a group
+        by itself.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock, protocol := Shout())
+        number = sock.getsockname()[1]
+        [client] = bindUDP(0, ["127.0.0.1"])
+        with client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for host in ("127.0.0.1", "127.255.255.255", "127.0.0.1"):
+                client.sendto(b"to " + host.encode(), (host, number))
+            port.doRead()
+            self.assertEqual(list(self.pending(client)), [b"TO 127.0.0.1"] * 2)
+        self.assertEqual(protocol.counters.dropped, {"broadcast": 1})
+
+    def test_sendFailedRaises(self) -> None:
+        """
+        What C{sendFailed} raises is logged, and the rest is told as well.
+        """
+        port = self.echo()
+        told: list[int] = []
+
+        def sendFailed(number: int, count: int) -> None:
+            told.append(number)
+            raise ZeroDivisionError()
+
+        self.protocol.sendFailed = sendFailed  # type: ignore[attr-defined]
+        Calls(self).failures = [errno.ENOBUFS, errno.EPERM]
+        self.assertEqual(self.exchange(port, [b"x", b"yy", b"zzz"])[1], [b"zzz"])
+        self.assertEqual(told, [errno.ENOBUFS, errno.EPERM])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_writesWhenSendingFails(self) -> None:
+        """
+        A protocol can write when it is told that something could not be sent;
+        if that fails too it is counted, and not told.
+        """
+        port = self.echo()
+        client = self.client(port)
+        told: list[tuple[int, int]] = []
+
+        def sendFailed(number: int, count: int) -> None:
+            told.append((number, count))
+            port.write(b"sorry", client.getsockname())
+            port.write(b"sorry", ("127.0.0.1", 0))
+
+        self.protocol.sendFailed = sendFailed  # type: ignore[attr-defined]
+        Calls(self).failures = [errno.ENOBUFS] * 2
+        replies = self.exchangeFrom(client, port, [b"a", b"bb"])
+        self.assertEqual(replies, [b"sorry"])
+        self.protocol.react = lambda datagram, addr: port.write(
+            datagram, ("127.0.0.1", 0)
+        )
+        self.assertEqual(self.exchangeFrom(client, port, [b"x"]), [b"sorry"])
+        self.assertEqual(told, [(errno.ENOBUFS, 2), (errno.EINVAL, 1)])
+        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 2, errno.EINVAL: 3})
+
+    def test_closedWithinAVisit(self) -> None:
+        """
+        When the port is closed on a visit within a visit, nothing is sent by
+        the descriptor that it had: that may be another's by then.
+        """
+        port = self.echo()
+        [client], [other] = bindUDP(0, ["127.0.0.1"]), bindUDP(0, ["127.0.0.1"])
+        address, number = port.socket.getsockname(), port.fileno()
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(datagram, addr)
+            if datagram == b"outer":
+                client.sendto(b"inner", address)
+                port.doRead()
+                port.write(b"too late", addr)
+            else:
+                self.stop(port)
+                os.dup2(other.fileno(), number)
+                self.addCleanup(os.close, number)
+
+        self.protocol.react = react
+        with client, other:
+            for datagram in (b"outer", b"never delivered"):
+                client.sendto(datagram, address)
+            port.doRead()
+            for expected in (b"outer", b"inner"):
+                self.assertEqual(client.recvfrom(99), (expected, address))
+            self.assertRaises(BlockingIOError, client.recv, 99)
+
+    def test_visitWithinAVisit(self) -> None:
+        """
+        When a protocol lets the reactor go on while it is given a datagram,
+        what it has written before and what it writes after are both sent.
+        """
+        port = self.echo()
+        client = self.client(port)
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(b"before " + datagram, addr)
+            if datagram == b"outer":
+                client.send(b"inner 1")
+                client.send(b"inner 2")
+                port.doRead()
+            port.write(b"after " + datagram, tuple(addr))
+
+        self.protocol.react = react
+        self.assertEqual(
+            sorted(self.exchangeFrom(client, port, [b"outer", b"other"])),
+            sorted(
+                f"{when} {what}".encode()
+                for what in ("outer", "other", "inner 1", "inner 2")
+                for when in ("before", "after")
+            ),
+        )
 
     def test_closedAmidstABatch(self) -> None:
         """
@@ -553,7 +946,7 @@ class NetworkTests(SynchronousTestCase):
         self.hosts = Hosts(self)
         self.toGroup: list[bytes] = []
 
-    def echo(self, address: str) -> BatchedPort:
+    def echo(self, address: str, portType: type[DatagramPort] = BatchedPort) -> Any:
         """
         Start a port on the first host whose protocol answers everything as it
         is.
@@ -561,7 +954,7 @@ class NetworkTests(SynchronousTestCase):
         with self.hosts.on("a"):
             [sock] = bindUDP(9999, [address])
         self.protocol = RecordingProtocol()
-        port = BatchedPort(sock, self.protocol, self.reactor)
+        port = portType(sock, self.protocol, self.reactor)
 
         def groupReceived(datagram: bytes, addr: Any) -> None:
             self.toGroup.append(datagram)
@@ -587,7 +980,7 @@ class NetworkTests(SynchronousTestCase):
         raiseReceiveBuffer(client, 4 << 20)
         return client
 
-    def visit(self, port: BatchedPort, count: int) -> list[Any]:
+    def visit(self, port: DatagramPort, count: int) -> list[Any]:
         """
         Let a port visit until so many datagrams have arrived, and return where
         they came from.
@@ -598,7 +991,7 @@ class NetworkTests(SynchronousTestCase):
         self.protocol.received.clear()
         return peers
 
-    def arrive(self, port: BatchedPort) -> None:
+    def arrive(self, port: DatagramPort) -> None:
         """
         Wait until something arrives at a port, and let it visit once.
         """
@@ -641,14 +1034,52 @@ class NetworkTests(SynchronousTestCase):
         """
         A link-local IPv6 peer is known with its scope, and gets its answers.
         """
+        for portType in (BatchedPort, DatagramPort):
+            port = self.echo("fe80::1%va", portType)
+            client = self.client("fe80::1%vb")
+            for count in (1, 3):
+                for _ in range(count):
+                    client.send(b"x")
+                peers = self.visit(port, count)
+                self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
+                self.assertEqual(peers[0], ("fe80::2%va", client.getsockname()[1]))
+            port.stopListening()
+            self.reactor.advance(0)
+
+    def test_linkLocalAsked(self) -> None:
+        """
+        A peer with a global address that asks a link-local one is answered from
+        there.
+        """
         port = self.echo("::")
-        client = self.client("fe80::1%vb")
+        with self.hosts.on("b"):
+            client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            scope = socket.if_nametoindex("vb")
+        with client:
+            client.settimeout(10)
+            client.bind(("2001:db8::2", 0))
+            client.connect(("fe80::1", 9999, 0, scope))
+            for count in (1, 3):
+                for _ in range(count):
+                    client.send(b"x")
+                self.visit(port, count)
+                self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
+        self.assertEqual(port.sendErrors, {})
+
+    def test_addressByRoute(self) -> None:
+        """
+        An address that is the host's because a route says so answers like any
+        other.
+        """
+        port = self.echo("::")
+        self.hosts.ip("a", "-6 route add local 2001:db8:1::/64 dev lo")
+        self.hosts.ip("b", "-6 route add 2001:db8:1::/64 via 2001:db8::1")
+        client = self.client("2001:db8:1::7")
         for count in (1, 3):
             for _ in range(count):
                 client.send(b"x")
-            peers = self.visit(port, count)
+            self.visit(port, count)
             self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
-            self.assertEqual(peers[0], ("fe80::2%va", client.getsockname()[1]))
 
     def test_groups(self) -> None:
         """
@@ -733,32 +1164,3 @@ class ListenTests(SynchronousTestCase):
 
         self.patch(batched, "available", False)
         self.assertEqual(self.portTypes(), [DatagramPort] * 3)
-
-
-class PeersTests(SynchronousTestCase):
-    """
-    Tests for L{Peers}.
-    """
-
-    def envelope(self, number: int) -> bytes:
-        """
-        Make the envelope of an IPv4 datagram.
-        """
-        return b"\2\0" + number.to_bytes(2, "big") + bytes([192, 0, 2, 1]) + bytes(56)
-
-    def test_decodes(self) -> None:
-        """
-        An envelope is decoded into the peer's host and port.
-        """
-        peer = Peers(socket.AF_INET)[self.envelope(4000)]
-        self.assertIsInstance(peer, Peer)
-        self.assertEqual(peer, ("192.0.2.1", 4000))
-
-    def test_bounded(self) -> None:
-        """
-        However many peers there are, only so many are remembered.
-        """
-        peers = Peers(socket.AF_INET)
-        for number in range(3 * peers.limit):
-            self.assertEqual(peers[self.envelope(number)][1], number)
-            self.assertLessEqual(len(peers), peers.limit)

@@ -432,6 +432,33 @@ class AdoptingPortBehaviour(PortBehaviour):
         self.assertLess(received, 100)
         self.assertEqual(port.kernelDrops, 100 - received)
 
+    def test_blocking(self) -> None:
+        """
+        A socket that blocks is made not to.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        sock.setblocking(True)
+        port = self.listen(sock)
+        port.doRead()
+        self.assertEqual(self.protocol.received, [])
+
+    def test_refusedRaises(self) -> None:
+        """
+        What C{connectionRefused} raises is logged, and the port stays open.
+        """
+
+        class Raising(RecordingProtocol):
+            def connectionRefused(self) -> None:
+                raise ZeroDivisionError()
+
+        [server] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(connectUDP(*server.getsockname()), Raising())
+        server.close()
+        port.write(b"x")
+        port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn(port, self.reactor.getReaders())
+
     def test_boundedVisit(self) -> None:
         """
         One visit by the reactor takes a bounded number of datagrams, the empty
@@ -473,6 +500,27 @@ class AdoptingPortBehaviour(PortBehaviour):
         client.send(b"")
         port.drain()
         self.assertGreater(len(self.protocol.received), 1)
+
+    def test_drainGoesOn(self) -> None:
+        """
+        An error is not the end of what has arrived.
+        """
+        [server] = bindUDP(0, ["127.0.0.1"])
+        client = connectUDP(*server.getsockname())
+        port = self.listen(client)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            address = server.getsockname()
+            server.sendto(b"good-bye", client.getsockname())
+            server.close()
+            port.write(b"x")
+            other.bind(address)
+            other.sendto(b"hello", client.getsockname())
+        port.drain()
+        self.assertEqual(self.protocol.refusals, 1)
+        self.assertEqual(
+            [datagram for datagram, _ in self.protocol.received],
+            [b"good-bye", b"hello"],
+        )
 
     def test_closedWhileReading(self) -> None:
         """

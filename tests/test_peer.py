@@ -1,0 +1,118 @@
+"""
+Tests for L{shout.peer}.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from hypothesis import given
+from hypothesis.strategies import binary, integers, lists, tuples
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.peer import IP_PKTINFO, Peer, Peers, message, messages, withScope
+
+
+class MessagesTests(SynchronousTestCase):
+    """
+    Tests for L{message} and L{messages}.
+    """
+
+    @given(lists(tuples(integers(0, 300), integers(0, 300), binary(max_size=50))))
+    def test_roundTrip(self, expected: list[tuple[int, int, bytes]]) -> None:
+        """
+        Control messages that were put together can be taken apart.
+        """
+        control = b"".join(message(*each) for each in expected)
+        found = [(*kind, data) for kind, data in messages(control)]
+        self.assertEqual(found, expected)
+
+    @given(binary(max_size=200))
+    def test_anything(self, control: bytes) -> None:
+        """
+        What is not control messages gives none, or some, and no error.
+        """
+        size = sum(len(data) for _, data in messages(control))
+        self.assertLessEqual(size, len(control))
+
+
+class PeersTests(SynchronousTestCase):
+    """
+    Tests for L{Peers}.
+    """
+
+    def envelope(self, number: int) -> bytes:
+        """
+        Make the envelope of an IPv4 datagram.
+        """
+        return b"\2\0" + number.to_bytes(2, "big") + bytes([192, 0, 2, 1]) + bytes(56)
+
+    def test_decodes(self) -> None:
+        """
+        An envelope is decoded into the peer's host and port.
+        """
+        peer = Peers(socket.AF_INET)[self.envelope(4000)]
+        self.assertIsInstance(peer, Peer)
+        self.assertEqual(peer, ("192.0.2.1", 4000))
+        self.assertFalse(peer.isToGroup)
+
+    def test_interface(self) -> None:
+        """
+        A reply may leave by any interface, but for one from a link-local
+        address, which means nothing without its own.
+        """
+        peers = Peers(socket.AF_INET6)
+        for asked, expected in (("2001:db8::1", 0), ("fe80::1", 7), ("febf::1", 7)):
+            local = socket.inet_pton(socket.AF_INET6, asked)
+            info = local + (7).to_bytes(4, sys.byteorder)
+            name = b"\x0a\0\x30\x39" + bytes(28)
+            control = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
+            [(_, _, data)] = peers[name + control].control
+            self.assertEqual(data[:16], local)
+            self.assertEqual(int.from_bytes(data[16:], sys.byteorder), expected)
+
+    def test_groups(self) -> None:
+        """
+        A group that was asked is known as such, also where the kernel does not
+        say which local address goes with it; a reply cannot leave from there.
+        """
+        peers = Peers(socket.AF_INET)
+        name = b"\2\0\x30\x39" + bytes(28)
+        for local, asked, expected in (
+            ("192.0.2.1", "192.0.2.1", False),
+            ("192.0.2.1", "192.0.2.255", True),
+            ("0.0.0.0", "192.0.2.1", False),
+            ("0.0.0.0", "224.0.0.1", True),
+            ("0.0.0.0", "255.255.255.255", True),
+        ):
+            addresses = socket.inet_aton(local) + socket.inet_aton(asked)
+            info = bytes(4) + addresses
+            peer = peers[name + message(socket.IPPROTO_IP, IP_PKTINFO, info)]
+            self.assertEqual(peer.isToGroup, expected)
+            [(_, _, data)] = peer.control
+            self.assertEqual(data[4:8], socket.inet_aton(local))
+
+    def test_bounded(self) -> None:
+        """
+        However many peers there are, only so many are remembered.
+        """
+        peers = Peers(socket.AF_INET)
+        for number in range(3 * peers.limit):
+            self.assertEqual(peers[self.envelope(number)][1], number)
+            self.assertLessEqual(len(peers), peers.limit)
+
+
+class WithScopeTests(SynchronousTestCase):
+    """
+    Tests for L{withScope}.
+    """
+
+    def test_scopes(self) -> None:
+        """
+        A scope is the name of an interface, or its number where there is none.
+        """
+        index, name = socket.if_nameindex()[0]
+        self.assertEqual(withScope("2001:db8::1", 0), "2001:db8::1")
+        self.assertEqual(withScope("fe80::1", index), f"fe80::1%{name}")
+        self.assertEqual(withScope("fe80::1", 99999), "fe80::1%99999")
