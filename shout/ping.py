@@ -79,7 +79,7 @@ async def ping(
     @param deadline: how long it all may take, in seconds.  Sending stops one
         C{timeout} earlier.
 
-    @param heard: called with each L{Event}.
+    @param heard: called with each L{Event}; what it raises is logged.
 
     @param reactor: an L{IReactorFDSet
         <twisted.internet.interfaces.IReactorFDSet>} provider; by default the

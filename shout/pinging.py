@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
 
 from shout.events import Event
 from shout.plan import SECOND, Plan, Schedule
@@ -40,6 +41,8 @@ class Pinging(DatagramProtocol):
         came faster than they were read.
     @type kernelDrops: L{int}
     """
+
+    _log = Logger()
 
     noisy = False
 
@@ -74,12 +77,12 @@ class Pinging(DatagramProtocol):
         self.began = 0
         self._plan = plan
         self._schedule = Schedule(plan, 0)
-        self._heard = heard
+        self._listener = heard
         self._reactor = reactor
         self._clock = clock
         self._port = makePort(sock, self, reactor, clock)
         self._sending = Sending(
-            self._port, self.tally, plan, sock.family == AF_UNIX, heard, clock
+            self._port, self.tally, plan, sock.family == AF_UNIX, self._heard, clock
         )
         self._isListening = self._isHolding = False
         self._isLingering = self._isOver = False
@@ -173,6 +176,12 @@ class Pinging(DatagramProtocol):
         soonest = min(each for each in candidates if each is not None)
         delay = max(soonest - self._clock(), 0 if isBehind else PAUSE)
         self._timer = self._reactor.callLater(delay / SECOND, self._proceed)
+
+    def _heard(self, event: Event) -> None:
+        try:
+            self._listener(event)
+        except BaseException:
+            self._log.failure("heard raised")
 
     def _linger(self) -> None:
         """

@@ -106,6 +106,7 @@ class TimedPort(DatagramPort):
                 break
             except OSError as e:
                 self._peerFailed(e)
+                taken += 1
                 break
             delivered = self._deliver()
             taken += delivered

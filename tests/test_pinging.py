@@ -355,6 +355,26 @@ class PingingTests(SynchronousTestCase):
             self.assertEqual(measured.tally.sent, 1)
             self.assertEqual(measured.clock.getDelayedCalls(), [])
 
+    def test_raisingListener(self) -> None:
+        """
+        Whoever is told of an event and raises is logged, and the run goes on to
+        its end.
+        """
+        measured = Measured(count=3, interval=0.1, timeout=0.5)
+
+        def heard(event: Event) -> None:
+            raise RuntimeError("just so")
+
+        measured.heard = heard
+        measured.start()
+        measured.hear(measured.port.sent[0].upper())
+        measured.pinging.refused(None, "port unreachable")
+        measured.advance(2)
+        self.assertEqual(measured.done, [measured.tally])
+        tally = measured.tally
+        self.assertEqual((tally.answered, tally.refused, tally.lost), (1, 0, 2))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 4)
+
     def test_cancel(self) -> None:
         """
         Cancelling what it returns stops it, too.
