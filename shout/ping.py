@@ -4,7 +4,7 @@ that takes, and how many get lost.
 
 From a program of your own::
 
-    from shout.ping import ping
+    from shout import ping
 
     result = await ping("192.0.2.2", 9999, count=100, interval=0.01)
     print(result.lost, result.roundTrips.p99)
