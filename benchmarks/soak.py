@@ -259,8 +259,12 @@ def main() -> None:
     Run the command.
     """
     parser = ArgumentParser("python -m benchmarks.soak")
-    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument(
+        "--seconds", type=int, default=600, help="how long, 10 or more [600]"
+    )
     seconds = parser.parse_args().seconds
+    if seconds < 10:
+        parser.error(f"--seconds takes a number from 10 on, not {seconds}")
     if whyNot:
         sys.exit(f"soak: {whyNot}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -175,7 +175,7 @@ class Client:
     @type peer: L{str}
     """
 
-    fixedPointsPerPort = 100
+    fixedPointsPerPort = 50
 
     def __init__(
         self,

@@ -180,8 +180,8 @@ class Conversation:
         if isinstance(error, NoAnswer) and error.isFixedPoint and not self._hasHinted:
             self._hasHinted = True
             self._complain(
-                "what has no lower-case letters is its own answer, "
-                "and servers answer only so much of it at once, lest loops go on"
+                "a line with nothing to put into capitals is its own answer, "
+                "and servers answer only so many of those at once, lest loops go on"
             )
         self._failed += not isinstance(error, TooLong)
         if self._failed >= self._maxInFlight and not self._answered:

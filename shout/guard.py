@@ -11,18 +11,13 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network
+from itertools import count
 from typing import Any
 
-REFLECTORS = frozenset({1900, 3702, 5353, 11211})
-"""
-Ports from 1024 on whose services answer anybody: SSDP, WS-Discovery, multicast
-DNS and memcached.  The source is the alert TA14-017A of the CISA; the other
-ports that it names are below 1024, or belong to games and file sharing, which
-honest clients use too.
-"""
+from shout.sources import SourceRule, ipOf, neverAsks
 
 # How many sources to remember at a time, of each kind.
 _CAPACITY = 10_000
@@ -31,82 +26,9 @@ Rule = Callable[[bytes, bytes, Any], "str | None"]
 """
 Is given a datagram, the reply to it, and the peer's address; returns why the
 peer gets no answer, in a word or two, or L{None}.  Reasons are counted and
-logged, so they must come from a small, fixed set.
+logged, so they must come from a small, fixed set.  One that raises leaves the
+datagram unanswered, and may be asked about the others of its batch again.
 """
-
-SourceRule = Callable[[Any], "str | None"]
-"""
-The same, where the peer's address alone decides.
-"""
-
-
-def neverAsks(addr: Any) -> str | None:
-    """
-    Refuse sources that are forged, or that no client has: the ports below 1024
-    and those of L{REFLECTORS}, and addresses that are not one host's.  Clients
-    have neither; a datagram that seems to come from there makes whoever answers
-    it the weapon.
-    """
-    ip = _ip(addr)
-    if ip is None:
-        return None
-    port = addr[1]
-    if port < 1024 or port in REFLECTORS:
-        return "source port"
-    if ip.is_multicast or ip.is_unspecified or ip in _BROADCAST:
-        return "source address"
-    return None
-
-
-_BROADCAST = (IPv4Address("255.255.255.255"), IPv4Address("127.255.255.255"))
-
-
-class Allow:
-    """
-    Refuse all sources but those of some networks.  UNIX sockets are not refused:
-    the permissions of their paths say who may write to them.
-    """
-
-    def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
-        """
-        @param networks: those that are answered.
-        """
-        self._networks = tuple(map(_unmapped, networks))
-
-    def __call__(self, addr: Any) -> str | None:
-        """
-        Be a L{SourceRule}.
-        """
-        if not isinstance(addr, tuple):
-            return None
-        ip = _ip(addr)
-        if ip is not None and any(ip in network for network in self._networks):
-            return None
-        return "not allowed"
-
-
-def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """
-    Return a network as IPv4 where it is one (RFC 4291, 2.5.5.2).
-    """
-    mapped = network.version == 6 and network.network_address.ipv4_mapped
-    if not mapped or network.prefixlen < 96:
-        return network
-    return IPv4Network((mapped, network.prefixlen - 96))
-
-
-def _ip(addr: Any) -> IPv4Address | IPv6Address | None:
-    """
-    Return the IP address of a peer, as IPv4 where it is one; L{None} for the
-    peer of a UNIX socket.
-    """
-    if not isinstance(addr, tuple):
-        return None
-    try:
-        ip = ip_address(addr[0])
-    except ValueError:
-        return None
-    return (ip.version == 6 and ip.ipv4_mapped) or ip
 
 
 class Buckets:
@@ -133,15 +55,27 @@ class Buckets:
 
         @param capacity: how many keys to remember; the one that was used least
             recently is forgotten, which fills its bucket.
+
+        @raise ValueError: when the rate is not above 0, or the burst below 1.
         """
+        if rate <= 0 or burst < 1:
+            raise ValueError(f"no bucket has {rate} per second and {burst} at once")
         self._interval = 1 / rate
-        self._tolerance = (burst - 1) * self._interval
+        # The thousandth is for clocks that count coarsely, and sums that err.
+        self._tolerance = (burst - 1 + 0.001) * self._interval
         self._seconds = seconds
         self._capacity = capacity
         self._states: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._states)
+
+    @property
+    def isFull(self) -> bool:
+        """
+        Whether for another key one has to be forgotten.
+        """
+        return len(self._states) >= self._capacity
 
     def take(self, key: Hashable) -> int:
         """
@@ -153,8 +87,7 @@ class Buckets:
         now = self._seconds()
         full, taken = self._states.get(key, (now, 0))
         full = max(full, now)
-        # A billionth of a second is less than clocks tell and sums err.
-        if full - now > self._tolerance + 1e-9:
+        if full - now > self._tolerance:
             self._states.move_to_end(key)
             return 0
         taken += 1
@@ -176,6 +109,9 @@ class Loops:
     through, every C{period}-th is dropped, which ends these too: one drop ends
     one looping datagram, however long its round trip.
 
+    Where there are more peers in loops than can be remembered, each comes back
+    as a new one.  Of those every C{period}-th is dropped, too.
+
     @cvar rate: fixed points per second and peer.
 
     @cvar burst: fixed points at once, per peer.
@@ -184,7 +120,7 @@ class Loops:
     """
 
     rate = 1.0
-    burst = 200
+    burst = 100
     period = 128
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -192,6 +128,7 @@ class Loops:
         @param seconds: returns the present time, in seconds.
         """
         self._buckets = Buckets(self.rate, self.burst, seconds)
+        self._newcomers = count(1)
 
     def __call__(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
         """
@@ -199,20 +136,24 @@ class Loops:
         """
         if datagram != reply:
             return None
-        return None if self._buckets.take(addr) % self.period else "loop"
+        taken = self._buckets.take(addr)
+        if taken == 1 and self._buckets.isFull:
+            taken = next(self._newcomers)
+        return None if taken % self.period else "loop"
 
 
 class Limit:
     """
     Refuse what is more than so many replies per second to one source: an IPv4
-    address, the /64 of an IPv6 address, or a UNIX socket.
+    address, the /64 of an IPv6 address, a link-local IPv6 address, or a UNIX
+    socket.
     """
 
     def __init__(
         self, rate: float, seconds: Callable[[], float] = time.monotonic
     ) -> None:
         """
-        @param rate: replies per second; twice as many at once.
+        @param rate: replies per second, above 0; twice as many at once.
 
         @param seconds: returns the present time, in seconds.
         """
@@ -228,8 +169,9 @@ class Limit:
 
 @lru_cache(maxsize=_CAPACITY)
 def _network(host: str) -> str:
-    ip = _ip((host,))
-    if isinstance(ip, IPv6Address):
+    ip = ipOf((host,))
+    # All neighbours have the same link-local network.
+    if isinstance(ip, IPv6Address) and not ip.is_link_local:
         return str(IPv6Network((ip.packed, 64), strict=False))
     return host
 
@@ -245,9 +187,9 @@ class Guard:
 
     def __init__(
         self,
-        sources: Sequence[SourceRule] = (neverAsks,),
+        sources: Iterable[SourceRule] = (neverAsks,),
         loops: Rule | None = None,
-        rules: Sequence[Rule] = (),
+        rules: Iterable[Rule] = (),
     ) -> None:
         """
         @param sources: asked once about each source.
@@ -258,9 +200,9 @@ class Guard:
         @param rules: asked about each datagram.
         """
         self.known: set[Any] = set()
-        self._sources = sources
+        self._sources = tuple(sources)
         self._loops = Loops() if loops is None else loops
-        self._rules = rules
+        self._rules = tuple(rules)
         self._verdicts: dict[Any, str | None] = {}
 
     def refuse(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:

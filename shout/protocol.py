@@ -20,6 +20,10 @@ class Shout(AnsweringProtocol):
 
     To answer with something else, override L{transform}.
 
+    On a L{BatchedPort<shout.batched.BatchedPort>}, which L{listen
+    <shout.batched.listen>} makes where it can, what was sent to a broadcast or
+    multicast address gets no answer; other ports cannot tell.
+
     @ivar counters: what was received and what was dropped; a service sets it
         to one that all of its protocols share.
     @type counters: L{Counters}
@@ -38,6 +42,10 @@ class Shout(AnsweringProtocol):
     def transform(self, datagram: bytes) -> bytes:
         """
         Turn a datagram into the reply to it.
+
+        Loops with other servers are told by replies that equal what they
+        answer.  So they end by themselves where to transform a reply leaves it
+        as it is; else limit the rate, with a L{Limit<shout.guard.Limit>}.
 
         @param datagram: the payload received, which may be empty.
 
@@ -61,27 +69,34 @@ class Shout(AnsweringProtocol):
         @return: for each of them the reply, or L{None} where the guard refuses
             one.
         """
-        replies = list(map(self.transform, datagrams))
+        replies: list[bytes | None] = list(map(self.transform, datagrams))
         if any(map(eq, replies, datagrams)) or not self._guard.known.issuperset(addrs):
-            return self._permitted(replies, datagrams, addrs)
+            self._restrain(replies, datagrams, addrs)
         self.counters.received += len(replies)
-        self.counters.answered += len(replies)
+        self.counters.answered += len(replies) - replies.count(None)
         return replies
 
-    def _permitted(
-        self, replies: Sequence[bytes], datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | None]:
-        reasons = list(map(self._reason, datagrams, replies, addrs))
-        self.counters.received += len(replies)
-        self.counters.answered += reasons.count(None)
+    def _restrain(
+        self,
+        replies: list[bytes | None],
+        datagrams: Sequence[bytes],
+        addrs: Sequence[Any],
+    ) -> None:
+        """
+        Take out the replies that the guard refuses.
+        """
+        reasons = []
+        for index, (datagram, addr) in enumerate(zip(datagrams, addrs)):
+            reply = replies[index]
+            if reply == datagram or addr not in self._guard.known:
+                reason = self._reason(datagram, reply, addr)
+                if reason is not None:
+                    replies[index] = None
+                    reasons.append(reason)
         for reason in reasons:
-            if reason is not None:
-                self.counters.drop(reason)
-        return [
-            reply if reason is None else None for reply, reason in zip(replies, reasons)
-        ]
+            self.counters.drop(reason)
 
-    def _reason(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
+    def _reason(self, datagram: bytes, reply: Any, addr: Any) -> str | None:
         if addr is None:
             return "unnamed peer"
         return self._guard.refuse(datagram, reply, addr)

@@ -18,10 +18,11 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
-from shout.guard import Allow, Guard, Limit, SourceRule, neverAsks
+from shout.guard import Guard, Limit
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
 from shout.sockets import BindError, bindUDP, bindUNIX
+from shout.sources import Allow, SourceRule, neverAsks
 
 DEFAULT_PORT = 9999
 
@@ -103,6 +104,8 @@ Examples:
         get an answer. Can be given several times. [default: all of them]
         """
         try:
+            if "%" in text:
+                raise ValueError(f"{text!r} has a scope, which no network has")
             self["allow"].append(ip_network(text))
         except ValueError as e:
             raise UsageError(

@@ -22,11 +22,13 @@ def main() -> None:
     when nothing was found, else with what was found printed and kept in a file.
     """
     parser = ArgumentParser("python -m tests.fuzz", description=main.__doc__)
-    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seconds", type=int, default=60, help="how long [60]")
     parser.add_argument(
         "--if-installed", action="store_true", help="without atheris, exit with 0"
     )
     options = parser.parse_args()
+    if options.seconds < 1:
+        parser.error(f"--seconds takes a number from 1 on, not {options.seconds}")
     if find_spec("atheris") is None:
         print("atheris is not installed: pip install atheris", flush=True)
         sys.exit(0 if options.if_installed else 2)

@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 
 from shout import Shout, UnicodeShout, guard
 from shout.asking import AskError, Asking
-from shout.guard import Allow, Buckets, Guard, Limit, Loops, neverAsks
+from shout.guard import Buckets, Guard, Limit, Loops
 from shout.lines import LineSplitter
 from shout.peer import NAME, Peers
+from shout.sources import Allow, neverAsks
 
 # So small that few bytes fill what remembers peers.
 CAPACITY = 8
@@ -96,8 +97,8 @@ class _SmallLoops(Loops):
     period = 2
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        self.buckets = Buckets(self.rate, self.burst, seconds, CAPACITY)
-        self._buckets = self.buckets
+        super().__init__(seconds)
+        self.buckets = self._buckets = Buckets(self.rate, self.burst, seconds, CAPACITY)
 
 
 class _Transport:

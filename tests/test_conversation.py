@@ -327,7 +327,7 @@ class ReadTests(SynchronousTestCase):
         talk.client.settle(b"B", NoAnswer("no answer", True))
         talk.client.settle(b"C", NoAnswer("no answer", True))
         self.assertEqual(len(talk.complaints), 4)
-        self.assertIn("no lower-case letters", talk.complaints[2])
+        self.assertIn("nothing to put into capitals", talk.complaints[2])
 
     def test_givingUp(self) -> None:
         """

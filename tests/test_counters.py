@@ -36,8 +36,8 @@ class CountersTests(TestCase):
         The first drop for each reason is logged at once.
         """
         self.counters.drop("one")
-        self.counters.drop("other")
-        self.assertEqual(self.logged(), [("one", 1), ("other", 1)])
+        self.counters.drop("other", 5)
+        self.assertEqual(self.logged(), [("one", 1), ("other", 5)])
 
     def test_quiet(self) -> None:
         """

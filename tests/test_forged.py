@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from shout import Shout, ShoutService, bindUDP
 from shout.counters import Counters
-from shout.guard import Guard
+from shout.guard import Guard, Loops
 from shout.sockets import connectUDP, raiseReceiveBuffer
 from tests.forging import Forger, whyNot
 from tests.test_twistd import PATIENCE, TwistdCase
@@ -251,7 +251,9 @@ class ForgedTests(TestCase):
             self.assertEqual(reply, b"HONEST %d" % number)
             highest = list(map(max, highest, map(len, tables)))
         self.assertEqual(service.counters.received, 30_100)
-        self.assertEqual(service.counters.dropped, {})
+        dropped = service.counters.dropped
+        self.assertLessEqual(set(dropped), {"loop"})
+        self.assertLessEqual(dropped["loop"], 15_000 / Loops.period)
         for length in highest:
             self.assertGreater(length, 5_000)
             self.assertLessEqual(length, 10_000)
@@ -317,7 +319,7 @@ class ForgedTwistdTests(TwistdCase):
         """
         Two servers that are made to answer each other by 1,000 forged datagrams
         fall silent, each has sent fewer than 500 replies beyond the one that
-        each forged datagram gets, and has logged that once.
+        each forged datagram gets, and has logged at most once what it dropped.
         """
         servers, addresses = [], []
         for host in (HOST + "1", HOST + "2"):
@@ -337,13 +339,16 @@ class ForgedTwistdTests(TwistdCase):
                 break
         else:
             self.fail("they go on")
-        beyond = []
+        beyond, logged = [], 0
         for server, forged in zip(servers, (1000, 0)):
             output = self.finish(server, signal.SIGTERM)
             answered = re.search("received [0-9]+, answered ([0-9]+),", output)
             assert answered is not None, output
             beyond.append(int(answered[1]) - forged)
-            self.assertEqual(output.count("not answered:"), 1, output)
+            lines = output.count("not answered:")
+            self.assertLessEqual(lines, 1, output)
+            logged += lines
+        self.assertGreater(logged, 0)
         self.assertLess(max(beyond), 500)
         self.assertGreater(min(beyond), 0)
 

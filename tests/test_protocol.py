@@ -14,6 +14,7 @@ from twisted.internet.testing import FakeDatagramTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Guard, Shout, UnicodeShout
+from shout.guard import Loops
 from tests.test_answering import FailingTransport
 
 PEER = ("192.0.2.1", 4000)
@@ -133,6 +134,25 @@ class ShoutTests(SynchronousTestCase):
         self.assertRaises(ZeroDivisionError, protocol.answer, [b"a", b"bad"], peers)
         self.assertEqual(protocol.counters.received, 0)
         self.assertEqual(protocol.counters.dropped, {})
+
+    def test_mixed(self) -> None:
+        """
+        In one batch each datagram is judged for itself: ordinary ones, fixed
+        points, and those from places that never ask.
+        """
+        protocol = Shout()
+        protocol.answer([b"a"], [PEER])
+        bad = ("192.0.2.1", 7)
+        fixed = [b"X"] * 150
+        replies = protocol.answer(
+            [b"a", b"b", *fixed, b"c", b"D"], [PEER, bad, *[PEER] * 150, PEER, bad]
+        )
+        burst = Loops.burst
+        expected = [b"A", None, *[b"X"] * burst, *[None] * (150 - burst), b"C", None]
+        self.assertEqual(replies, expected)
+        self.assertEqual(protocol.counters.dropped, {"source port": 2, "loop": 50})
+        self.assertEqual(protocol.counters.received, 155)
+        self.assertEqual(protocol.counters.answered, 103)
 
     def test_sentLater(self) -> None:
         """

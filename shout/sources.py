@@ -1,0 +1,91 @@
+"""
+Who may have asked, as far as the source address of a datagram tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+REFLECTORS = frozenset({1900, 3702, 5353, 11211})
+"""
+Ports from 1024 on whose services answer anybody: SSDP, WS-Discovery, multicast
+DNS and memcached.  They are among the protocols of the alert TA14-017A of the
+CISA; its others have ports below 1024, or are games and file sharing, whose ports
+honest clients use too.
+"""
+
+SourceRule = Callable[[Any], "str | None"]
+"""
+Is given a peer's address; returns why that gets no answer, in a word or two, or
+L{None}.  Reasons are counted and logged, so they must come from a small, fixed
+set.  A rule is asked once about a source, whose verdict is then remembered.
+"""
+
+
+def neverAsks(addr: Any) -> str | None:
+    """
+    Refuse sources that are forged, or that hardly a client has: the ports below
+    1024 and those of L{REFLECTORS}, and addresses that are not one host's.  A
+    datagram that seems to come from there makes whoever answers it the weapon.
+    """
+    if not isinstance(addr, tuple):
+        return None
+    if addr[1] < 1024 or addr[1] in REFLECTORS:
+        return "source port"
+    ip = ipOf(addr)
+    if ip and (ip.is_multicast or ip.is_unspecified or ip in _BROADCAST):
+        return "source address"
+    return None
+
+
+_BROADCAST = (IPv4Address("255.255.255.255"), IPv4Address("127.255.255.255"))
+
+
+class Allow:
+    """
+    Refuse all sources but those of some networks.  UNIX sockets are not refused:
+    the permissions of their paths say who may write to them.
+    """
+
+    def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
+        """
+        @param networks: those that are answered.
+        """
+        self._networks = tuple(map(_unmapped, networks))
+
+    def __call__(self, addr: Any) -> str | None:
+        """
+        Be a L{SourceRule}.
+        """
+        if not isinstance(addr, tuple):
+            return None
+        ip = ipOf(addr)
+        if ip is not None and any(ip in network for network in self._networks):
+            return None
+        return "not allowed"
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """
+    Return a network as IPv4 where it is one (RFC 4291, 2.5.5.2).
+    """
+    mapped = network.version == 6 and network.network_address.ipv4_mapped
+    if not mapped or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
+
+
+def ipOf(addr: Any) -> IPv4Address | IPv6Address | None:
+    """
+    Return the IP address of a peer, as IPv4 where it is one; L{None} for the
+    peer of a UNIX socket.
+    """
+    if not isinstance(addr, tuple):
+        return None
+    try:
+        ip = ip_address(addr[0])
+    except ValueError:
+        return None
+    return (ip.version == 6 and ip.ipv4_mapped) or ip

@@ -1,0 +1,109 @@
+"""
+Tests for L{shout.sources}.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+from hypothesis import assume, given
+from hypothesis.strategies import ip_addresses, lists
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.sources import Allow, neverAsks
+
+
+class NeverAsksTests(SynchronousTestCase):
+    """
+    Tests for L{neverAsks}.
+    """
+
+    def test_ports(self) -> None:
+        """
+        Port 0, ports below 1024 and those of known reflectors are refused,
+        others are not.
+        """
+        for port in (0, 7, 19, 53, 123, 1023, 1900, 3702, 5353, 11211):
+            for host in ("192.0.2.1", "2001:db8::1", "127.0.0.1"):
+                self.assertEqual(neverAsks((host, port)), "source port")
+        for port in (1024, 1901, 9999, 32768, 65535):
+            self.assertIsNone(neverAsks(("192.0.2.1", port)))
+
+    def test_addresses(self) -> None:
+        """
+        Multicast, broadcast and unspecified addresses are refused.
+        """
+        for host in (
+            "224.0.0.1",
+            "239.255.255.250",
+            "255.255.255.255",
+            "127.255.255.255",
+            "0.0.0.0",
+            "::",
+            "ff02::1",
+            "ff02::1%eth0",
+            "::ffff:224.0.0.1",
+        ):
+            self.assertEqual(neverAsks((host, 40000)), "source address")
+
+    def test_honest(self) -> None:
+        """
+        The loopback, the addresses of hosts and UNIX sockets are not refused.
+        """
+        for addr in (
+            ("127.0.0.1", 40000),
+            ("127.3.2.1", 40000),
+            ("::1", 40000),
+            ("192.0.2.255", 40000),
+            ("fe80::1%eth0", 40000),
+            ("::ffff:192.0.2.1", 40000),
+            ("localhost", 40000),
+            "/run/client",
+            b"\0client",
+        ):
+            self.assertIsNone(neverAsks(addr))
+
+
+class AllowTests(SynchronousTestCase):
+    """
+    Tests for L{Allow}.
+    """
+
+    def test_networks(self) -> None:
+        """
+        Only sources in the networks are not refused; UNIX sockets are never.
+        """
+        allow = Allow(map(ip_network, ("192.0.2.0/24", "2001:db8::/32")))
+        for host in ("192.0.2.1", "192.0.2.255", "2001:db8::1", "::ffff:192.0.2.1"):
+            self.assertIsNone(allow((host, 40000)))
+        for host in (
+            "192.0.3.1",
+            "127.0.0.1",
+            "2001:db9::1",
+            "::1",
+            "::ffff:10.0.0.1",
+            "no address at all",
+        ):
+            self.assertEqual(allow((host, 40000)), "not allowed")
+        self.assertIsNone(allow("/run/client"))
+
+    def test_mapped(self) -> None:
+        """
+        IPv4 networks that are written as IPv6 ones allow IPv4 sources.
+        """
+        allow = Allow(map(ip_network, ("::ffff:192.0.2.0/120", "::/0")))
+        self.assertIsNone(allow(("192.0.2.1", 40000)))
+        self.assertIsNone(allow(("::ffff:192.0.2.1", 40000)))
+        self.assertIsNone(allow(("2001:db8::1", 40000)))
+        self.assertEqual(allow(("192.0.3.1", 40000)), "not allowed")
+
+    @given(ip_addresses(), lists(ip_addresses().map(ip_network), max_size=3))
+    def test_any(self, address: Any, networks: Any) -> None:
+        """
+        Whatever the address and the networks, it is the networks that decide.
+        """
+        assume(getattr(address, "ipv4_mapped", None) is None)
+        isAllowed = any(address in network for network in networks)
+        verdict = Allow(networks)((str(address), 40000))
+        self.assertEqual(verdict is None, isAllowed)
