@@ -61,8 +61,8 @@ class Buckets:
         if rate <= 0 or burst < 1:
             raise ValueError(f"no bucket has {rate} per second and {burst} at once")
         self._interval = 1 / rate
-        # The thousandth is for clocks that count coarsely, and sums that err.
-        self._tolerance = (burst - 1 + 0.001) * self._interval
+        # The hundredth is for clocks that count coarsely, and sums that err.
+        self._tolerance = (burst - 1 + 0.01) * self._interval
         self._seconds = seconds
         self._capacity = capacity
         self._states: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
