@@ -23,9 +23,14 @@ class Shout(AnsweringProtocol):
     @ivar counters: what was received and what was dropped; a service sets it
         to one that all of its protocols share.
     @type counters: L{Counters}
+
+    @ivar family: under what the counters keep what arrives here; a service sets
+        it to the family of the socket: C{"ipv4"}, C{"ipv6"} or C{"unix"}.
+    @type family: L{str}
     """
 
     noisy = False
+    family = "unknown"
 
     def __init__(self, guard: Guard | None = None) -> None:
         """
@@ -64,19 +69,19 @@ class Shout(AnsweringProtocol):
         replies = list(map(self.transform, datagrams))
         if any(map(eq, replies, datagrams)) or not self._guard.known.issuperset(addrs):
             return self._permitted(replies, datagrams, addrs)
-        self.counters.received += len(replies)
-        self.counters.answered += len(replies)
+        self.counters.count(self.family, datagrams, replies)
         return replies
 
     def _permitted(
         self, replies: Sequence[bytes], datagrams: Sequence[bytes], addrs: Sequence[Any]
     ) -> Sequence[bytes | None]:
         reasons = list(map(self._reason, datagrams, replies, addrs))
-        self.counters.received += len(replies)
-        self.counters.answered += reasons.count(None)
-        for reason in reasons:
-            if reason is not None:
-                self.counters.drop(reason)
+        sent = [reply for reply, reason in zip(replies, reasons) if reason is None]
+        self.counters.count(self.family, datagrams, sent)
+        if len(sent) == len(replies):
+            return replies
+        for reason in filter(None, reasons):
+            self.counters.drop(reason)
         return [
             reply if reason is None else None for reply, reason in zip(replies, reasons)
         ]
@@ -91,7 +96,7 @@ class Shout(AnsweringProtocol):
         Drop a datagram that was sent to a broadcast or multicast address: a
         whole network would answer at once.
         """
-        self.counters.received += 1
+        self.counters.count(self.family, [datagram], [])
         self.counters.drop("broadcast")
 
     def sendFailed(self, number: int, count: int) -> None:
@@ -103,8 +108,7 @@ class Shout(AnsweringProtocol):
 
         @param count: how many replies it has kept from being sent.
         """
-        self.counters.answered -= count
-        self.counters.drop(_name(number), count)
+        self.counters.fail(_name(number), count)
 
 
 def _name(number: int) -> str:

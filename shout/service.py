@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from shout.batched import listen
 from shout.counters import Counters
+from shout.figures import FAMILIES, Figures
 from shout.port import DatagramPort
 from shout.protocol import Shout
 from shout.sockets import describe
@@ -59,6 +60,8 @@ class ShoutService(Service):
         self._protocol = protocol
         self._reactor = reactor
         self._isStopped = False
+        # Of the ports that are closed.
+        self._kernelDrops = 0
 
     def startService(self) -> None:
         """
@@ -77,6 +80,8 @@ class ShoutService(Service):
         for sock in self._sockets:
             protocol = self._protocol()
             protocol.counters = self.counters
+            protocol.family = FAMILIES[sock.family]
+            self.counters.families[protocol.family] += 0
             self.ports.append(listen(sock, protocol, self._reactor))
         self._reactor.callWhenRunning(self._announce)
 
@@ -85,6 +90,13 @@ class ShoutService(Service):
             self._log.info("listening on {address}", address=describe(port.socket))
         for port in self.ports[:1]:
             self._log.info("try it with: {command}", command=_example(port.socket))
+
+    def figures(self) -> Figures:
+        """
+        Return what the service has done so far; also when it has stopped.
+        """
+        lost = sum(port.kernelDrops for port in self.ports)
+        return Figures.of(self.counters, self._kernelDrops + lost)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -102,7 +114,7 @@ class ShoutService(Service):
         for port in ports:
             port.drain()
         addresses = ", ".join(describe(port.socket) for port in ports)
-        lost = sum(port.kernelDrops for port in ports)
+        self._kernelDrops = lost = sum(port.kernelDrops for port in ports)
         closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])
         return closed.addCallback(self._stopped, addresses, lost)
 
