@@ -7,7 +7,8 @@ from shout.client import AskError, NoAnswer, Refused, WrongAnswer, ask
 from shout.guard import Guard
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sockets import BindError, bindUDP, bindUNIX
+from shout.sockets import BindError, bindUDP
+from shout.unix import bindUNIX
 
 __version__ = "0.1.0"
 

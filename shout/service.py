@@ -44,7 +44,7 @@ class ShoutService(Service):
         """
         @param sockets: bound datagram sockets that do not block, as
             L{bindUDP<shout.sockets.bindUDP>} and
-            L{bindUNIX<shout.sockets.bindUNIX>} make them; the service owns
+            L{bindUNIX<shout.unix.bindUNIX>} make them; the service owns
             them from now on and closes them when it stops.
 
         @param protocol: called without arguments, once per socket: L{Shout}, or

@@ -21,7 +21,8 @@ import shout
 from shout.guard import Allow, Guard, Limit, SourceRule, neverAsks
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sockets import BindError, bindUDP, bindUNIX
+from shout.sockets import BindError, bindUDP
+from shout.unix import bindUNIX
 
 DEFAULT_PORT = 9999
 

@@ -14,7 +14,7 @@ from itertools import cycle
 from typing import Any
 
 from shout import UnicodeShout, bindUDP
-from shout.sockets import bindUNIX
+from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.relay import ANSWER, CORRUPT, DROP, DUPLICATE, ECHO, GARBAGE, Relay
 from tests.test_cli import CommandCase

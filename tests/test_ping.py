@@ -18,8 +18,8 @@ import shout
 import shout.ping
 from shout.asking import Refused, UnknownHost
 from shout.ping import RoundTrips, deviation, mean, percentile, ping, summarize
-from shout.sockets import bindUNIX
 from shout.trips import Trips
+from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.peers import PeerCase
 

@@ -19,7 +19,8 @@ from zope.interface.verify import verifyObject
 
 from shout import Shout, ShoutService, UnicodeShout, bindUDP, bindUNIX
 from shout.figures import Figures
-from shout.sockets import connectUDP, connectUNIX
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 from tests.asynccase import AsyncCase
 from tests.folder import shortFolder
 

@@ -18,7 +18,8 @@ from unittest import skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import bindUDP, bindUNIX
-from shout.sockets import connectUDP, connectUNIX
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 from tests.folder import shortFolder
 
 # How long, in seconds, to wait for what has to happen.
