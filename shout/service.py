@@ -4,10 +4,8 @@ The service that keeps sockets answered.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterable
-from shlex import quote
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,7 +17,7 @@ from shout.counters import Counters
 from shout.figures import FAMILIES, Figures
 from shout.port import DatagramPort
 from shout.protocol import Shout
-from shout.sockets import describe
+from shout.sockets import describe, example
 
 
 class ShoutService(Service):
@@ -89,7 +87,7 @@ class ShoutService(Service):
         for port in self.ports:
             self._log.info("listening on {address}", address=describe(port.socket))
         for port in self.ports[:1]:
-            self._log.info("try it with: {command}", command=_example(port.socket))
+            self._log.info("try it with: {command}", command=example(port.socket))
 
     def figures(self) -> Figures:
         """
@@ -126,16 +124,3 @@ class ShoutService(Service):
         )
         if lost:
             self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
-
-
-def _example(sock: socket.socket) -> str:
-    """
-    Return a command that asks the service at a socket.
-    """
-    address = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        path = os.fsdecode(address).replace("\0", "@", 1)
-        return f"shout --unix {quote(path)} hello"
-    host, port = address[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"nc -u {host} {port}"

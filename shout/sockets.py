@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from ipaddress import ip_address
+from shlex import quote
 from typing import Any
 
 EVERYWHERE = ("0.0.0.0", "::")
@@ -141,6 +142,19 @@ def describe(sock: socket.socket) -> str:
 
 def _hostAndPort(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def example(sock: socket.socket) -> str:
+    """
+    Return a command that asks the service at a socket.
+    """
+    address = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        path = os.fsdecode(address).replace("\0", "@", 1)
+        return f"shout --unix {quote(path)} hello"
+    host, port = address[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"nc -u {host} {port}"
 
 
 def _explainUDP(interface: str, port: int, error: OSError) -> str:

@@ -4,6 +4,7 @@ From the command line of C{twistd shout} to a service.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -14,17 +15,29 @@ from socket import socket
 from typing import Any, NoReturn
 
 from twisted import copyright
+from twisted.application.service import MultiService
 from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
+from shout.activation import handedOver
 from shout.guard import Allow, Guard, Limit, SourceRule, neverAsks
+from shout.notify import Notifier
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
+from shout.sharing import canShare, deal, most, share
 from shout.sockets import BindError, bindUDP
+from shout.steering import keepSourcesTogether
 from shout.unix import bindUNIX
+from shout.workers import WorkersService
 
 DEFAULT_PORT = 9999
+MOST_WORKERS = 256
+
+AUTO = 0
+"""
+As the number of workers: as many as there is use for.
+"""
 
 
 class Options(_Options):
@@ -64,6 +77,7 @@ Examples:
         self.docs = {name: " ".join(doc.split()) for name, doc in self.docs.items()}
         self["port"] = None
         self["limit"] = None
+        self["workers"] = None
         self["allow"] = []
         self["interfaces"] = []
         self["unix"] = []
@@ -120,6 +134,27 @@ Examples:
             raise UsageError(f"--limit takes a number of replies from 1, not {text!r}")
         self["limit"] = int(text)
 
+    def opt_workers(self, text: str) -> None:
+        """
+        How many processes answer, or auto for one per core. One that ends is
+        replaced. More than one takes Linux; elsewhere the kernel does not deal
+        datagrams out to them, and auto is one. [default: this process alone]
+        """
+        if text == "auto":
+            self["workers"] = AUTO
+            return
+        if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MOST_WORKERS:
+            raise UsageError(
+                f"--workers takes a number from 1 to {MOST_WORKERS}, or auto, "
+                f"not {text!r}"
+            )
+        if int(text) > 1 and not canShare:
+            raise UsageError(
+                "--workers takes no more than 1 here: only Linux deals out what "
+                "arrives at one UDP port to several processes"
+            )
+        self["workers"] = int(text)
+
     def opt_version(self) -> NoReturn:
         """
         Show the versions of shout and Twisted, and exit.
@@ -154,21 +189,45 @@ Examples:
         return str(super().getUsage(width)) + self.examples
 
 
-def makeService(options: Options, reactor: Any = None) -> ShoutService:
+def makeService(
+    options: Options, reactor: Any = None
+) -> ShoutService | WorkersService | MultiService:
     """
-    Bind the sockets and make the service that answers at them.
+    Bind the sockets, or take those that systemd hands over, and make the service
+    that answers at them.
 
-    The sockets are bound here, before C{twistd} daemonizes and sheds
-    privileges, so that what is wrong is said where the user sees it.
+    That happens here, before C{twistd} daemonizes and sheds privileges, so that
+    what is wrong is said where the user sees it.
+
+    @return: that service, and where systemd wants to be told how it fares, one more
+        beside it.
 
     @raise SystemExit: when one of the addresses cannot be listened on.
     """
-    try:
-        sockets = _bind(options)
-    except BindError as e:
-        sys.exit(f"shout: {e}")
     protocol = UnicodeShout if options["unicode"] else Shout
-    return ShoutService(sockets, partial(protocol, _guard(options)), reactor)
+    answer = partial(protocol, _guard(options))
+    service: ShoutService | WorkersService
+    with ExitStack() as undo:
+        try:
+            handed = handedOver()
+            sockets = _checked(handed, options) or _bind(options)
+            for sock in sockets:
+                undo.enter_context(sock)
+            if options["workers"] is None:
+                service = ShoutService(sockets, answer, reactor)
+            else:
+                shares = _share(sockets, bool(handed), options)
+                service = WorkersService(shares, answer, reactor)
+        except BindError as e:
+            sys.exit(f"shout: {e}")
+        undo.pop_all()
+    notifier = Notifier.fromEnvironment(service, reactor)
+    if notifier is None:
+        return service
+    services = MultiService()
+    for each in service, notifier:
+        each.setServiceParent(services)  # type: ignore[no-untyped-call]
+    return services
 
 
 def _guard(options: Options) -> Guard:
@@ -177,6 +236,35 @@ def _guard(options: Options) -> Guard:
         sources.append(Allow(options["allow"]))
     limits = [] if options["limit"] is None else [Limit(options["limit"])]
     return Guard(sources, rules=limits)
+
+
+def _checked(handed: list[socket], options: Options) -> list[socket]:
+    if handed and (
+        options["port"] is not None or options["interfaces"] or options["unix"]
+    ):
+        # To listen elsewhere too, or to listen nowhere of what was asked for:
+        # whoever wrote this meant one of them, and the other would surprise.
+        raise BindError(
+            "the sockets are handed over (LISTEN_FDS), so --port, --interface and "
+            "--unix say nothing; leave them out, and write ListenDatagram= lines "
+            "in the .socket unit"
+        )
+    return handed
+
+
+def _share(
+    sockets: list[socket], areHandedOver: bool, options: Options
+) -> list[list[socket]]:
+    count = options["workers"]
+    if areHandedOver:
+        shares = deal(sockets, count or most(sockets))
+    elif count == AUTO:
+        shares = share(sockets, len(os.sched_getaffinity(0)) if canShare else 1)
+    else:
+        shares = share(sockets, count)
+    if options["limit"] is not None:
+        keepSourcesTogether(shares)
+    return shares
 
 
 def _bind(options: Options) -> list[socket]:
