@@ -21,7 +21,7 @@ class Backoff:
 
     least = 0.1
     most = 60.0
-    while_ = 5.0
+    while_ = 1.0
 
     def __init__(self) -> None:
         self._next = 0.0
