@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.python.failure import Failure
 
 from shout.backoff import Backoff

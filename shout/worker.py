@@ -88,7 +88,7 @@ class Worker(Channel):
         self._reactor = reactor
         self._told = Figures()
         self._hasRoom = True
-        self._isStopping = False
+        self._isStopping = self._hasStopped = False
         self._telling = LoopingCall(self._tellChanges)
         self._telling.clock = reactor
 
@@ -152,6 +152,7 @@ class Worker(Channel):
             stopped.addCallback(self._stopped)
 
     def _stopped(self, _: object) -> None:
+        self._hasStopped = True
         if self.connected:
             transport: Any = self.transport
             self.toldFigures()
@@ -167,7 +168,7 @@ class Worker(Channel):
         self.connected = False
         if self._telling.running:
             self._telling.stop()
-        if self._isStopping:
+        if self._hasStopped:
             self._reactor.stop()
         else:
             self.toldStop()

@@ -71,7 +71,7 @@ class KeepSourcesTogetherTests(SynchronousTestCase):
         """
         hosts = [f"127.0.0.{number}" for number in range(1, 31)]
         expected = self.sources(self.shares("127.0.0.1", 2), hosts)
-        sockets = []
+        sockets: list[socket.socket] = []
         for _ in range(2):
             sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
             self.addCleanup(sock.close)
