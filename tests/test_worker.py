@@ -37,7 +37,14 @@ class WorkerTests(SynchronousTestCase):
         self.worker = Worker(self.service, self.reactor)
         self.transport = StringTransport()
         self.worker.makeConnection(self.transport)
-        self.log = Logger(namespace="tests", observer=LogPublisher(self.worker.observe))
+        self.log = self.logger("tests")
+
+    def logger(self, namespace: str) -> Logger:
+        """
+        Return a logger that the worker observes.
+        """
+        observer: Any = self.worker.observe
+        return Logger(namespace, observer=LogPublisher(observer))
 
     def said(self) -> list[Any]:
         """
@@ -133,8 +140,7 @@ class WorkerTests(SynchronousTestCase):
         """
         self.said()
         for namespace in ("shout.service.ShoutService", "shout.counters.Counters"):
-            log = Logger(namespace, observer=LogPublisher(self.worker.observe))
-            log.warn("not answered: 1 loop")
+            self.logger(namespace).warn("not answered: 1 loop")
         self.assertEqual(self.said(), [])
 
     def test_stop(self) -> None:

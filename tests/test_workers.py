@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from twisted.application.service import IService
 from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
 from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
@@ -24,7 +24,7 @@ from tests.folder import shortFolder
 from tests.spawning import FakeWorker, Spawner
 
 
-class WorkersServiceTests(SynchronousTestCase):
+class WorkersServiceTests(TestCase):
     """
     Tests for L{WorkersService}.
     """
