@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack
 from ctypes import CDLL
 from socket import socket
+from typing import Any
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -59,9 +60,11 @@ class TwistdCase(SynchronousTestCase):
         self.folder = shortFolder(self)
         self.capabilities: set[int] = set()
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, **options: Any) -> subprocess.Popen[str]:
         """
         Start a server in the foreground; it is stopped when the test ends.
+
+        @param options: further ones of L{subprocess.Popen}.
         """
         process = subprocess.Popen(
             [command(args[0]), *args[1:]],
@@ -72,6 +75,7 @@ class TwistdCase(SynchronousTestCase):
             # A shell that starts something in the background has it ignore
             # interrupts.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **options,
         )
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
