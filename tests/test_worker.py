@@ -158,9 +158,9 @@ class WorkerTests(SynchronousTestCase):
         [[_, told]] = self.said()
         self.assertEqual(Figures.fromJSON(told).replies, 1)
         self.assertTrue(self.transport.disconnecting)
-        self.assertFalse(self.reactor.hasStopped)
+        self.assertTrue(self.reactor.running)
         self.hangUp()
-        self.assertTrue(self.reactor.hasStopped)
+        self.assertFalse(self.reactor.running)
 
     def test_leftAlone(self) -> None:
         """
@@ -170,7 +170,7 @@ class WorkerTests(SynchronousTestCase):
             client.send(b"hello")
             self.hangUp()
             self.assertEqual(client.recv(100), b"HELLO")
-        self.assertTrue(self.reactor.hasStopped)
+        self.assertFalse(self.reactor.running)
         self.log.warn("nobody hears this")
 
     def test_leftAloneWhileStopping(self) -> None:
@@ -181,6 +181,6 @@ class WorkerTests(SynchronousTestCase):
         self.patch(self.service, "stopService", lambda: stopping)
         self.hear("stop")
         self.worker.connectionLost(Failure(ConnectionDone()))
-        self.assertFalse(self.reactor.hasStopped)
+        self.assertTrue(self.reactor.running)
         stopping.callback(None)
-        self.assertTrue(self.reactor.hasStopped)
+        self.assertFalse(self.reactor.running)
