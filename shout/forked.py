@@ -25,9 +25,9 @@ _libc = CDLL(None) if sys.platform == "linux" else None
 # More than a parent has that keeps its children's sockets.
 _DESCRIPTORS = 1 << 16
 
-# Those of who is told to stop: they are for the parent, which tells its children.
-# An interrupt from the keyboard reaches all of them.
-_IGNORED = {signal.SIGINT, signal.SIGTERM}
+# Like all that the parent does something about these are for the parent, which tells
+# its children.  An interrupt from the keyboard reaches all of them.
+_STOP = {signal.SIGINT, signal.SIGTERM}
 
 
 class Child:
@@ -111,10 +111,8 @@ def _dieWith(parent: int) -> None:
 def _giveUp(keep: Iterable[int]) -> None:
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
+        if callable(signal.getsignal(number)) or number in _STOP:
+            signal.signal(number, signal.SIG_IGN)
     # The parent's objects stay as they are: one that is collected as garbage would
     # close its descriptor, which may be another's by now.
     gc.freeze()

@@ -28,7 +28,7 @@ class Notifier(Service):
         cls,
         service: Any,
         reactor: Any = None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
     ) -> Notifier | None:
         """
         Make a notifier, if one is asked for.
@@ -38,8 +38,11 @@ class Notifier(Service):
 
         @param reactor: by default the global one, when the notifier starts.
 
-        @param environ: the variables that ask for it.
+        @param environ: the variables that ask for it; by default those of this
+            process.
         """
+        if environ is None:
+            environ = os.environ
         path = environ.get("NOTIFY_SOCKET", "")
         if path[:1] not in ("/", "@"):
             return None

@@ -39,6 +39,10 @@ class WorkersService(Service):
     @ivar counters: the totals of all workers, as far as they have told.
     @type counters: L{Counters}
 
+    @ivar shares: for each worker, the sockets that it answers at, until the service
+        has stopped.
+    @type shares: L{list} of sequences of sockets
+
     @ivar posts: the workers' places.
     @type posts: L{list} of L{Post}
     """
@@ -69,7 +73,7 @@ class WorkersService(Service):
         """
         self.counters = Counters()
         self.posts: list[Post] = []
-        self._shares = shares
+        self.shares = list(shares)
         self._protocol = protocol
         self._reactor = reactor
         self._spawn = spawn or self._fork
@@ -82,7 +86,7 @@ class WorkersService(Service):
 
     @property
     def _sockets(self) -> list[socket.socket]:
-        return [sock for share in self._shares for sock in share]
+        return [sock for share in self.shares for sock in share]
 
     def _addresses(self) -> list[str]:
         return list(dict.fromkeys(map(describe, self._sockets)))
@@ -99,7 +103,7 @@ class WorkersService(Service):
         self._reactor.callWhenRunning(self._begin)
 
     def _begin(self) -> None:
-        for number, sockets in enumerate(self._shares, 1):
+        for number, sockets in enumerate(self.shares, 1):
             spawn = partial(self._spawn, sockets)
             self.posts.append(Post(number, spawn, self, self._reactor))
         self._missing.update(self.posts)
@@ -215,7 +219,7 @@ class WorkersService(Service):
         addresses = ", ".join(self._addresses())
         sockets = self._sockets
         self._kernelDrops = lost = sum(map(dropped, sockets))
-        self._shares = []
+        self.shares = []
         for sock in sockets:
             sock.close()
         if not self.posts:

@@ -9,8 +9,9 @@ import sys
 from io import StringIO
 from ipaddress import ip_network
 from typing import Any
+from unittest import skipUnless
 
-from twisted.application.service import IServiceMaker
+from twisted.application.service import IServiceMaker, MultiService
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import IPlugin, getPlugins
 from twisted.python.usage import Options as ParentOptions
@@ -20,8 +21,12 @@ from zope.interface.verify import verifyObject
 
 import shout
 from shout import Shout, ShoutService, UnicodeShout, tap
+from shout.notify import Notifier
+from shout.sharing import canShare
 from shout.sockets import bindUDP, describe
 from shout.tap import Options, makeService
+from shout.unix import bindUNIX
+from shout.workers import WorkersService
 from tests.folder import shortFolder
 
 
@@ -97,6 +102,28 @@ class OptionsTests(SynchronousTestCase):
             error = self.assertRaises(UsageError, parse, "--limit", text)
             self.assertIn("from 1", str(error))
 
+    def test_workers(self) -> None:
+        """
+        A number of workers is read, or that there are to be as many as there is
+        use for.
+        """
+        self.assertIs(parse()["workers"], None)
+        self.assertEqual(parse("--workers", "1")["workers"], 1)
+        self.assertEqual(parse("--workers", "auto")["workers"], tap.AUTO)
+        for text in ("", "x", "0", "-1", "257", "1.5", "9" * 5000):
+            error = self.assertRaises(UsageError, parse, "--workers", text)
+            self.assertIn("1 to 256, or auto", str(error))
+
+    def test_workersElsewhere(self) -> None:
+        """
+        Where the system does not deal datagrams out, one worker is the most.
+        """
+        self.patch(tap, "canShare", False)
+        error = self.assertRaises(UsageError, parse, "--workers", "2")
+        self.assertIn("only Linux", str(error))
+        self.assertEqual(parse("--workers", "1")["workers"], 1)
+        self.assertEqual(parse("--workers", "auto")["workers"], tap.AUTO)
+
     def test_unexpectedArgument(self) -> None:
         """
         Arguments besides the options are an error that names the first.
@@ -128,7 +155,7 @@ class OptionsTests(SynchronousTestCase):
         and fits a terminal.
         """
         text = str(Options())
-        for option in ("--port", "--interface", "--unix", "--unicode", "--version"):
+        for option in ("--port", "--interface", "--unix", "--unicode", "--workers"):
             self.assertIn(option, text)
         self.assertIn("[default: 9999]", " ".join(text.split()))
         self.assertIn("twistd -n shout -p 4000 -i 127.0.0.1", text)
@@ -239,6 +266,53 @@ class MakeServiceTests(SynchronousTestCase):
         ]
         self.assertEqual(replies, [[b"A", None, None]] * 2)
         self.assertEqual(self.protocols[0].answer([b"a"], [allowed]), [None])
+
+    def workers(self, *args: str) -> int:
+        """
+        Return for how many workers a service is made.
+        """
+        service = makeService(parse(*args), MemoryReactorClock())
+        assert isinstance(service, WorkersService)
+        count = len(service.shares)
+        self.successResultOf(service.stopService())
+        return count
+
+    def test_workers(self) -> None:
+        """
+        One worker answers everywhere; where the system does not deal datagrams
+        out, C{auto} is one.
+        """
+        local = "-p", "0", "-i", "127.0.0.1"
+        self.assertEqual(self.workers(*local, "--workers", "1"), 1)
+        self.patch(tap, "canShare", False)
+        self.assertEqual(self.workers(*local, "--workers", "auto"), 1)
+
+    @skipUnless(canShare, "more than one worker takes Linux")
+    def test_severalWorkers(self) -> None:
+        """
+        With C{--workers} there are so many, and with C{auto} one for each core
+        that the process may use.
+        """
+        local = "-p", "0", "-i", "127.0.0.1"
+        self.assertEqual(self.workers(*local, "--workers", "3"), 3)
+        self.assertEqual(self.workers(*local, "--workers", "3", "--limit", "1"), 3)
+        self.patch(os, "sched_getaffinity", lambda pid: set(range(5)))
+        self.assertEqual(self.workers(*local, "--workers", "auto"), 5)
+
+    def test_notifies(self) -> None:
+        """
+        Where the environment asks for it, systemd is told beside.
+        """
+        path = os.path.join(shortFolder(self), "notify")
+        with bindUNIX(path):
+            self.patch(os, "environ", {**os.environ, "NOTIFY_SOCKET": path})
+            services = makeService(parse("-p", "0"), MemoryReactorClock())
+        assert isinstance(services, MultiService)
+        self.assertEqual(
+            [type(service) for service in services], [ShoutService, Notifier]
+        )
+        for service in services:
+            self.successResultOf(service.stopService())
 
     def test_inUse(self) -> None:
         """
