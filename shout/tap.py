@@ -210,9 +210,11 @@ def makeService(
     with ExitStack() as undo:
         try:
             handed = handedOver()
-            sockets = _checked(handed, options) or _bind(options)
+            sockets = handed or _bind(options)
             for sock in sockets:
                 undo.enter_context(sock)
+            if handed:
+                _refuseAddresses(options)
             if options["workers"] is None:
                 service = ShoutService(sockets, answer, reactor)
             else:
@@ -238,10 +240,8 @@ def _guard(options: Options) -> Guard:
     return Guard(sources, rules=limits)
 
 
-def _checked(handed: list[socket], options: Options) -> list[socket]:
-    if handed and (
-        options["port"] is not None or options["interfaces"] or options["unix"]
-    ):
+def _refuseAddresses(options: Options) -> None:
+    if options["port"] is not None or options["interfaces"] or options["unix"]:
         # To listen elsewhere too, or to listen nowhere of what was asked for:
         # whoever wrote this meant one of them, and the other would surprise.
         raise BindError(
@@ -249,7 +249,6 @@ def _checked(handed: list[socket], options: Options) -> list[socket]:
             "--unix say nothing; leave them out, and write ListenDatagram= lines "
             "in the .socket unit"
         )
-    return handed
 
 
 def _share(

@@ -79,6 +79,7 @@ class WorkersService(Service):
         self._spawn = spawn or self._fork
         self._missing: set[Post] = set()
         self._listening: Deferred[None] = Deferred()
+        self._isStopped = False
         self._kernelDrops = 0
         self._ends = 0
         self._endsLogged = 0
@@ -94,7 +95,12 @@ class WorkersService(Service):
     def startService(self) -> None:
         """
         Start the workers, once the reactor runs.
+
+        @raise RuntimeError: when the service has been stopped before, which has
+            closed its sockets.
         """
+        if self._isStopped:
+            raise RuntimeError("a stopped service cannot start again: make another")
         super().startService()  # type: ignore[no-untyped-call]
         if self._reactor is None:
             from twisted.internet import reactor
@@ -103,6 +109,8 @@ class WorkersService(Service):
         self._reactor.callWhenRunning(self._begin)
 
     def _begin(self) -> None:
+        if self._isStopped:
+            return
         for number, sockets in enumerate(self.shares, 1):
             spawn = partial(self._spawn, sockets)
             self.posts.append(Post(number, spawn, self, self._reactor))
@@ -121,12 +129,17 @@ class WorkersService(Service):
             except OSError:
                 ours.close()
                 raise
-        channel.open(ours, self._reactor)
+        try:
+            channel.open(ours, self._reactor)
+        except OSError:
+            child.kill()
+            child.wait()
+            raise
         return child
 
     def whenListening(self) -> Deferred[None]:
         """
-        Return what fires once every worker has begun to answer.  To be called once.
+        Return what fires once every worker has begun to answer.
         """
         return self._listening
 
@@ -212,6 +225,7 @@ class WorkersService(Service):
         @return: fires when they are closed.
         """
         super().stopService()  # type: ignore[no-untyped-call]
+        self._isStopped = True
         stopped = gatherResults([post.stop() for post in self.posts])
         return stopped.addCallback(self._stopped)
 

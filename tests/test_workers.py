@@ -232,6 +232,20 @@ class WorkersServiceTests(TestCase):
             ],
         )
 
+    def test_startedAgain(self) -> None:
+        """
+        A service that was stopped cannot be started again, and says so; nor does
+        it start workers when the reactor runs only after that.
+        """
+        service = WorkersService(
+            [self.sockets(1)], reactor=self.reactor, spawn=self.spawn
+        )
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.reactor.run()
+        self.assertEqual(self.given, [])
+        self.assertRaises(RuntimeError, service.startService)
+
     def test_neverStarted(self) -> None:
         """
         A service that is stopped before it was started closes its sockets, too.
