@@ -4,14 +4,11 @@ From the command line of C{twistd shout} to a service.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_network
-from socket import socket
 from typing import Any, NoReturn
 
 from twisted import copyright
@@ -20,24 +17,16 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
-from shout.activation import handedOver
 from shout.guard import Allow, Guard, Limit, SourceRule, neverAsks
 from shout.notify import Notifier
+from shout.opening import AUTO, DEFAULT_PORT, openSockets
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sharing import canShare, deal, most, share
-from shout.sockets import BindError, bindUDP
-from shout.steering import keepSourcesTogether
-from shout.unix import bindUNIX
+from shout.sharing import canShare
+from shout.sockets import BindError
 from shout.workers import WorkersService
 
-DEFAULT_PORT = 9999
 MOST_WORKERS = 256
-
-AUTO = 0
-"""
-As the number of workers: as many as there is use for.
-"""
 
 
 class Options(_Options):
@@ -207,22 +196,14 @@ def makeService(
     protocol = UnicodeShout if options["unicode"] else Shout
     answer = partial(protocol, _guard(options))
     service: ShoutService | WorkersService
-    with ExitStack() as undo:
-        try:
-            handed = handedOver()
-            sockets = handed or _bind(options)
-            for sock in sockets:
-                undo.enter_context(sock)
-            if handed:
-                _refuseAddresses(options)
-            if options["workers"] is None:
-                service = ShoutService(sockets, answer, reactor)
-            else:
-                shares = _share(sockets, bool(handed), options)
-                service = WorkersService(shares, answer, reactor)
-        except BindError as e:
-            sys.exit(f"shout: {e}")
-        undo.pop_all()
+    try:
+        shares = openSockets(options)
+    except BindError as e:
+        sys.exit(f"shout: {e}")
+    if options["workers"] is None:
+        service = ShoutService(shares[0], answer, reactor)
+    else:
+        service = WorkersService(shares, answer, reactor)
     notifier = Notifier.fromEnvironment(service, reactor)
     if notifier is None:
         return service
@@ -238,43 +219,3 @@ def _guard(options: Options) -> Guard:
         sources.append(Allow(options["allow"]))
     limits = [] if options["limit"] is None else [Limit(options["limit"])]
     return Guard(sources, rules=limits)
-
-
-def _refuseAddresses(options: Options) -> None:
-    if options["port"] is not None or options["interfaces"] or options["unix"]:
-        # To listen elsewhere too, or to listen nowhere of what was asked for:
-        # whoever wrote this meant one of them, and the other would surprise.
-        raise BindError(
-            "the sockets are handed over (LISTEN_FDS), so --port, --interface and "
-            "--unix say nothing; leave them out, and write ListenDatagram= lines "
-            "in the .socket unit"
-        )
-
-
-def _share(
-    sockets: list[socket], areHandedOver: bool, options: Options
-) -> list[list[socket]]:
-    count = options["workers"]
-    if areHandedOver:
-        shares = deal(sockets, count or most(sockets))
-    elif count == AUTO:
-        shares = share(sockets, len(os.sched_getaffinity(0)) if canShare else 1)
-    else:
-        shares = share(sockets, count)
-    if options["limit"] is not None:
-        keepSourcesTogether(shares)
-    return shares
-
-
-def _bind(options: Options) -> list[socket]:
-    port, interfaces, paths = options["port"], options["interfaces"], options["unix"]
-    with ExitStack() as undo:
-        sockets = []
-        if port is not None or interfaces or not paths:
-            sockets += bindUDP(DEFAULT_PORT if port is None else port, interfaces)
-        for sock in sockets:
-            undo.enter_context(sock)
-        for path in paths:
-            sockets.append(undo.enter_context(bindUNIX(path)))
-        undo.pop_all()
-    return sockets

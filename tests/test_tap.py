@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import shout
-from shout import Shout, ShoutService, UnicodeShout, tap
+from shout import Shout, ShoutService, UnicodeShout, opening, tap
 from shout.notify import Notifier
 from shout.sharing import canShare
 from shout.sockets import bindUDP, describe
@@ -109,7 +109,7 @@ class OptionsTests(SynchronousTestCase):
         """
         self.assertIs(parse()["workers"], None)
         self.assertEqual(parse("--workers", "1")["workers"], 1)
-        self.assertEqual(parse("--workers", "auto")["workers"], tap.AUTO)
+        self.assertEqual(parse("--workers", "auto")["workers"], opening.AUTO)
         for text in ("", "x", "0", "-1", "257", "1.5", "9" * 5000):
             error = self.assertRaises(UsageError, parse, "--workers", text)
             self.assertIn("1 to 256, or auto", str(error))
@@ -122,7 +122,7 @@ class OptionsTests(SynchronousTestCase):
         error = self.assertRaises(UsageError, parse, "--workers", "2")
         self.assertIn("only Linux", str(error))
         self.assertEqual(parse("--workers", "1")["workers"], 1)
-        self.assertEqual(parse("--workers", "auto")["workers"], tap.AUTO)
+        self.assertEqual(parse("--workers", "auto")["workers"], opening.AUTO)
 
     def test_unexpectedArgument(self) -> None:
         """
@@ -213,10 +213,10 @@ class MakeServiceTests(SynchronousTestCase):
         """
         The port is 9999 unless another is given.
         """
-        self.assertEqual(tap.DEFAULT_PORT, 9999)
-        self.patch(tap, "DEFAULT_PORT", self.freePort())
+        self.assertEqual(opening.DEFAULT_PORT, 9999)
+        self.patch(opening, "DEFAULT_PORT", self.freePort())
         addresses = self.listening("-i", "127.0.0.1")
-        self.assertEqual(addresses, [f"UDP 127.0.0.1:{tap.DEFAULT_PORT}"])
+        self.assertEqual(addresses, [f"UDP 127.0.0.1:{opening.DEFAULT_PORT}"])
 
     def freePort(self) -> int:
         """
@@ -239,9 +239,9 @@ class MakeServiceTests(SynchronousTestCase):
         """
         path = os.path.join(shortFolder(self), "s")
         self.assertEqual(len(self.listening("-u", path, "-p", "0")), 3)
-        self.patch(tap, "DEFAULT_PORT", self.freePort())
+        self.patch(opening, "DEFAULT_PORT", self.freePort())
         addresses = self.listening("-u", path, "-u", path, "-i", "127.0.0.1")
-        udp = f"UDP 127.0.0.1:{tap.DEFAULT_PORT}"
+        udp = f"UDP 127.0.0.1:{opening.DEFAULT_PORT}"
         self.assertEqual(addresses, [udp, f"UNIX {path}"])
 
     def test_unicode(self) -> None:
@@ -284,7 +284,7 @@ class MakeServiceTests(SynchronousTestCase):
         """
         local = "-p", "0", "-i", "127.0.0.1"
         self.assertEqual(self.workers(*local, "--workers", "1"), 1)
-        self.patch(tap, "canShare", False)
+        self.patch(opening, "canShare", False)
         self.assertEqual(self.workers(*local, "--workers", "auto"), 1)
 
     @skipUnless(canShare, "more than one worker takes Linux")
