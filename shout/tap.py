@@ -14,11 +14,13 @@ from socket import socket
 from typing import Any, NoReturn
 
 from twisted import copyright
+from twisted.application.service import MultiService
 from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
 from shout.guard import Allow, Guard, Limit, SourceRule, neverAsks
+from shout.health import Health
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
 from shout.sockets import BindError, bindUDP, bindUNIX
@@ -66,6 +68,7 @@ Examples:
         self["allow"] = []
         self["interfaces"] = []
         self["unix"] = []
+        self["status"] = None
 
     def opt_port(self, text: str) -> None:
         """
@@ -119,6 +122,14 @@ Examples:
             raise UsageError(f"--limit takes a number of replies from 1, not {text!r}")
         self["limit"] = int(text)
 
+    def opt_status(self, endpoint: str) -> None:
+        """
+        Where to show over HTTP how the service fares: a Twisted endpoint such as
+        tcp:9990:interface=127.0.0.1 or unix:/run/shout/status. It has a page for
+        people, /healthz and, for Prometheus, /metrics. [default: nowhere]
+        """
+        self["status"] = endpoint
+
     def opt_version(self) -> NoReturn:
         """
         Show the versions of shout and Twisted, and exit.
@@ -153,12 +164,14 @@ Examples:
         return str(super().getUsage(width)) + self.examples
 
 
-def makeService(options: Options, reactor: Any = None) -> ShoutService:
+def makeService(options: Options, reactor: Any = None) -> ShoutService | MultiService:
     """
     Bind the sockets and make the service that answers at them.
 
     The sockets are bound here, before C{twistd} daemonizes and sheds
     privileges, so that what is wrong is said where the user sees it.
+
+    @return: that service, and with C{--status} one more beside it.
 
     @raise SystemExit: when one of the addresses cannot be listened on.
     """
@@ -167,7 +180,35 @@ def makeService(options: Options, reactor: Any = None) -> ShoutService:
     except BindError as e:
         sys.exit(f"shout: {e}")
     protocol = UnicodeShout if options["unicode"] else Shout
-    return ShoutService(sockets, partial(protocol, _guard(options)), reactor)
+    guard = _guard(options)
+    service = ShoutService(sockets, partial(protocol, guard), reactor)
+    if options["status"] is None:
+        return service
+    health = Health(sockets)
+    guard.exempt.update(health.sources)
+    return _withStatus(service, health, options["status"], reactor)
+
+
+def _withStatus(
+    service: ShoutService, health: Health, endpoint: str, reactor: Any
+) -> MultiService:
+    if reactor is None:
+        from twisted.internet import reactor
+    try:
+        from shout.statusservice import StatusService
+
+        status = StatusService(endpoint, service.figures, health, reactor)
+    except (BindError, ModuleNotFoundError) as e:
+        service.stopService()
+        health.stop()
+        if isinstance(e, ModuleNotFoundError):
+            command = f"{sys.executable} -m pip install {e.name}"
+            sys.exit(f"shout: --status needs {e.name}; get it with: {command}")
+        sys.exit(f"shout: --status: {e}")
+    services = MultiService()
+    service.setServiceParent(services)  # type: ignore[no-untyped-call]
+    status.setServiceParent(services)  # type: ignore[no-untyped-call]
+    return services
 
 
 def _guard(options: Options) -> Guard:

@@ -155,7 +155,7 @@ class MakeServiceTests(SynchronousTestCase):
         """
         reactor = MemoryReactorClock()
         service = makeService(parse(*args), reactor)
-        self.assertIsInstance(service, ShoutService)
+        assert isinstance(service, ShoutService)
         service.startService()
         addresses = [describe(port.socket) for port in service.ports]
         self.protocols = [port.protocol for port in service.ports]
