@@ -81,40 +81,38 @@ def listenAt(
         endpoint = serverFromString(_Reactor(reactor), description)
         listening = endpoint.listen(factory)
         listening.addBoth(outcome.append)
+        if not outcome:
+            listening.cancel()
+            raise BindError(f"{description!r} takes time to listen; use {_EXAMPLES}")
+        if isinstance(outcome[0], Failure):
+            outcome[0].raiseException()
+    except BindError:
+        raise
+    except CannotListenError as e:
+        raise BindError(_explain(description, e.socketError)) from e
+    except OSError as e:
+        raise BindError(_explain(description, e)) from e
     except Exception as e:
-        raise _mistake(description, e) from e
-    if not outcome:
-        listening.cancel()
-        raise BindError(f"{description} takes time to listen; use {_EXAMPLES}")
-    if isinstance(outcome[0], Failure):
-        error = outcome[0].value
-        if isinstance(error, BindError):
-            raise error
-        if isinstance(error, CannotListenError):
-            raise BindError(_explain(description, error.socketError)) from error
-        raise _mistake(description, error) from error
+        # What is wrong with the string is said in terms of Twisted's own code.
+        raise BindError(f"{description!r} is not an endpoint; try {_EXAMPLES}") from e
     port: IListeningPort = outcome[0]
     return port
-
-
-def _mistake(description: str, error: BaseException | None) -> BindError:
-    return BindError(f"{description!r} is not an endpoint such as {_EXAMPLES}: {error}")
 
 
 def _explain(description: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"{description} is already in use; "
+            f"{description!r} is already in use; "
             "stop the program that has it, or choose another port"
         )
     if error.errno == errno.EACCES:
         return (
-            f"no permission to listen at {description}; "
+            f"no permission to listen at {description!r}; "
             "ports below 1024 usually need root, choose a higher one"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return (
-            f"{description} names an address that is not of this host; "
+            f"{description!r} names an address that is not of this host; "
             "`ip address` lists those that are"
         )
-    return f"cannot listen at {description}: {error.strerror or error}"
+    return f"cannot listen at {description!r}: {error.strerror or error}"

@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from socket import AF_UNIX
+from socket import AF_UNIX, if_indextoname
 from socket import socket as Socket
 from typing import Any
 
@@ -78,7 +78,10 @@ class Health:
         """
         self._targets = [_connect(sock, sourcePorts) for sock in sockets]
         self.sources = frozenset(
-            _source(sock) for target in self._targets for sock in target.sockets
+            source
+            for target in self._targets
+            for sock in target.sockets
+            for source in _sources(sock)
         )
         self._waiting: list[Deferred[list[str]]] = []
 
@@ -169,13 +172,24 @@ def _connectOnce(sock: Socket) -> Socket:
     address = sock.getsockname()
     if sock.family == AF_UNIX:
         return connectUNIX(os.fsdecode(address).replace("\0", "@", 1))
-    host, port = address[:2]
+    host, port, *more = address
+    if more and more[1]:
+        host += f"%{more[1]}"
     return connectUDP(_WILDCARDS.get(host, host), port)
 
 
-def _source(sock: Socket) -> Any:
+def _sources(sock: Socket) -> list[Any]:
+    """
+    Return the address of a socket in each form in which its peers may see it:
+    not every port adds the interface to a link-local address.
+    """
     address = sock.getsockname()
-    return address if sock.family == AF_UNIX else address[:2]
+    if sock.family == AF_UNIX:
+        return [address]
+    host, port, *more = address
+    if more and more[1]:
+        return [(host, port), (f"{host}%{if_indextoname(more[1])}", port)]
+    return [(host, port)]
 
 
 def _ask(port: DatagramPort, datagram: bytes) -> Deferred[Any]:
