@@ -24,6 +24,15 @@ from tests.asynccase import AsyncCase
 from tests.folder import shortFolder
 
 
+class Refusing(Factory):
+    """
+    Closes every connection.
+    """
+
+    def buildProtocol(self, addr: object) -> None:
+        return None
+
+
 class ListenAtTests(AsyncCase):
     """
     Tests for L{listenAt}, on real sockets.
@@ -40,7 +49,7 @@ class ListenAtTests(AsyncCase):
         """
         Listen until the test ends.
         """
-        port: IListeningPort = listenAt(description, Factory(), self.reactor)
+        port: IListeningPort = listenAt(description, Refusing(), self.reactor)
         self.addCleanup(port.stopListening)
         return port
 
@@ -83,7 +92,7 @@ class ListenAtTests(AsyncCase):
         It listens at a path, with the permissions asked for and without a lock
         file, and removes it when it stops.
         """
-        port: Any = listenAt(f"unix:{self.path}:mode=600", Factory(), self.reactor)
+        port: Any = listenAt(f"unix:{self.path}:mode=600", Refusing(), self.reactor)
         self.assertEqual(os.listdir(self.folder), ["s"])
         self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
         await port.stopListening()

@@ -245,6 +245,12 @@ class StatusMistakeTests(TwistdCase):
     Tests for what users get wrong.
     """
 
+    def setUp(self) -> None:
+        super().setUp()
+        # Twisted keeps a file in reserve once it has tried to listen, of which
+        # Python's development mode has a word to say at the end.
+        self.environment["PYTHONDEVMODE"] = ""
+
     def test_inUse(self) -> None:
         """
         A port in use is said to be, and the other sockets are given up.
@@ -267,7 +273,7 @@ class StatusMistakeTests(TwistdCase):
         os.mkdir(os.path.join(self.folder, "missing"))
         with open(f"{self.folder}/missing/prometheus_client.py", "w") as f:
             f.write("raise ModuleNotFoundError(name='prometheus_client')\n")
-        self.environment = {"PYTHONPATH": f"{self.folder}/missing"}
+        self.environment["PYTHONPATH"] = f"{self.folder}/missing"
         self.assertOneLine(
             "pip install prometheus_client", "-p", "0", "-u", "s", "--status", STATUS
         )
