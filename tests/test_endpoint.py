@@ -4,9 +4,11 @@ Tests for L{shout.endpoint}.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import stat
+import warnings
 from typing import Any
 
 from hypothesis import example, given
@@ -57,9 +59,13 @@ class ListenAtTests(AsyncCase):
         """
         Fail to listen, and return the one line that says why.
         """
-        error = self.assertRaises(BindError, self.listen, description)
-        self.assertNotIn("\n", str(error))
-        return str(error)
+        message = str(self.assertRaises(BindError, self.listen, description))
+        self.assertNotIn("\n", message)
+        # Twisted does not close a socket that it could not bind.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+        return message
 
     def test_TCP(self) -> None:
         """
