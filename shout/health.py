@@ -71,7 +71,7 @@ class Health:
         @param sockets: bound datagram sockets, one for each address to ask;
             their addresses are looked at now and the sockets not kept.
 
-        @param sourcePorts: from how many ports to ask each address.  Where
+        @param sourcePorts: from how many ports to ask each UDP address.  Where
             several sockets share an address with C{SO_REUSEPORT}, the system
             chooses among them by the source, so that it takes more than one to
             reach them all.
@@ -161,7 +161,7 @@ class Health:
 def _connect(sock: Socket, count: int) -> _Target:
     target = _Target(describe(sock))
     try:
-        for _ in range(count):
+        for _ in range(1 if sock.family == AF_UNIX else count):
             target.sockets.append(_connectOnce(sock))
     except OSError as e:
         target.trouble = f"{target.name} cannot be asked: {e.strerror or e}"

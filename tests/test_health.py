@@ -230,6 +230,14 @@ class HealthTests(SynchronousTestCase):
         guard.exempt.update(refused)
         self.assertEqual(self.check(health), [])
 
+    def test_UNIXOnce(self) -> None:
+        """
+        Nobody shares a UNIX socket, so it is asked once.
+        """
+        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        self.addCleanup(sockets[0].close)
+        self.assertEqual(len(self.health(sockets, 4).sources), 1)
+
     def test_notRunning(self) -> None:
         """
         Before it is started and when it is stopped nothing is said to be well.
