@@ -195,7 +195,7 @@ class Post:
 
 
 def _forgo(failure: Failure) -> None:
-    failure.trap(TimeoutError)  # type: ignore[no-untyped-call]
+    failure.trap(TimeoutError)
 
 
 class _Line(Channel):

@@ -12,18 +12,19 @@ from ipaddress import ip_network
 from typing import Any, NoReturn
 
 from twisted import copyright
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
 from shout.guard import Allow, Guard, Limit, SourceRule, neverAsks
+from shout.health import Health
 from shout.notify import Notifier
 from shout.opening import AUTO, DEFAULT_PORT, openSockets
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sharing import canShare
-from shout.sockets import BindError
+from shout.sharing import Share, canShare
+from shout.sockets import BindError, describe
 from shout.workers import WorkersService
 
 MOST_WORKERS = 256
@@ -70,6 +71,7 @@ Examples:
         self["allow"] = []
         self["interfaces"] = []
         self["unix"] = []
+        self["status"] = None
 
     def opt_port(self, text: str) -> None:
         """
@@ -144,6 +146,14 @@ Examples:
             )
         self["workers"] = int(text)
 
+    def opt_status(self, endpoint: str) -> None:
+        """
+        Where to show over HTTP how the service fares: a Twisted endpoint such as
+        tcp:9990:interface=127.0.0.1 or unix:/run/shout/status. It has a page for
+        people, /healthz and, for Prometheus, /metrics. [default: nowhere]
+        """
+        self["status"] = endpoint
+
     def opt_version(self) -> NoReturn:
         """
         Show the versions of shout and Twisted, and exit.
@@ -188,29 +198,61 @@ def makeService(
     That happens here, before C{twistd} daemonizes and sheds privileges, so that
     what is wrong is said where the user sees it.
 
-    @return: that service, and where systemd wants to be told how it fares, one more
-        beside it.
+    @return: that service; with C{--status}, and where systemd wants to be told how
+        it fares, together with one more for each.
 
     @raise SystemExit: when one of the addresses cannot be listened on.
     """
-    protocol = UnicodeShout if options["unicode"] else Shout
-    answer = partial(protocol, _guard(options))
-    service: ShoutService | WorkersService
     try:
         shares = openSockets(options)
     except BindError as e:
         sys.exit(f"shout: {e}")
+    guard = _guard(options)
+    answer = partial(UnicodeShout if options["unicode"] else Shout, guard)
+    service: ShoutService | WorkersService
     if options["workers"] is None:
         service = ShoutService(shares[0], answer, reactor)
     else:
         service = WorkersService(shares, answer, reactor)
+    beside: list[Service] = []
+    if options["status"] is not None:
+        health = _health(shares)
+        guard.exempt.update(health.sources)
+        beside.append(_status(service, health, options["status"], reactor))
     notifier = Notifier.fromEnvironment(service, reactor)
-    if notifier is None:
+    if notifier is not None:
+        beside.append(notifier)
+    if not beside:
         return service
     services = MultiService()
-    for each in service, notifier:
-        each.setServiceParent(services)  # type: ignore[no-untyped-call]
+    for each in service, *beside:
+        each.setServiceParent(services)
     return services
+
+
+def _health(shares: Sequence[Share]) -> Health:
+    sockets = {describe(sock): sock for share in shares for sock in share}
+    # From so many ports that it reaches every worker, as good as certainly.
+    ports = 1 if len(shares) == 1 else 8 * len(shares)
+    return Health(sockets.values(), ports)
+
+
+def _status(
+    service: ShoutService | WorkersService, health: Health, endpoint: str, reactor: Any
+) -> Service:
+    if reactor is None:
+        from twisted.internet import reactor
+    try:
+        from shout.statusservice import StatusService
+
+        return StatusService(endpoint, service.figures, health, reactor)
+    except (BindError, ModuleNotFoundError) as e:
+        service.stopService()
+        health.stop()
+        if isinstance(e, ModuleNotFoundError):
+            command = f"{sys.executable} -m pip install {e.name}"
+            sys.exit(f"shout: --status needs {e.name}; get it with: {command}")
+        sys.exit(f"shout: --status: {e}")
 
 
 def _guard(options: Options) -> Guard:

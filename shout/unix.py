@@ -38,12 +38,12 @@ def bindUNIX(path: str) -> socket.socket:
         sock.setblocking(False)
         try:
             if not isAbstract:
-                _removeLeftover(name)
+                removeLeftover(name)
             sock.bind(name)
         except ValueError as e:
             raise BindError(f"{path!r} is not a path: {e}") from e
         except OSError as e:
-            raise BindError(_explainUNIX(path if isAbstract else name, e)) from e
+            raise BindError(explainUNIX(path if isAbstract else name, e)) from e
         undo.pop_all()
     return sock
 
@@ -85,9 +85,11 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _removeLeftover(path: str) -> None:
+def removeLeftover(path: str, kind: int = socket.SOCK_DGRAM) -> None:
     """
     Remove the socket at a path if nobody listens on it any more.
+
+    @param kind: of the socket that is to take its place.
 
     @raise OSError: when something lives there.
     """
@@ -97,7 +99,8 @@ def _removeLeftover(path: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
@@ -112,7 +115,12 @@ def _removeLeftover(path: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
 
 
-def _explainUNIX(name: str, error: OSError) -> str:
+def explainUNIX(name: str, error: OSError) -> str:
+    """
+    Return what is wrong and what to do when a UNIX socket cannot be bound.
+
+    @param name: its path, or its abstract name with an C{@} before it.
+    """
     if error.errno == errno.EADDRINUSE:
         return (
             f"the UNIX socket {name} is already in use; "

@@ -301,7 +301,7 @@ class ActivatedTests(ActivatedCase):
             output = self.finish(server, signal.SIGTERM)
             self.assertIn("received 20, answered 20, dropped 0", output)
 
-    def assertOneLine(
+    def assertRefused(
         self, pattern: str, sockets: list[socket.socket], *args: str
     ) -> None:
         """
@@ -317,7 +317,7 @@ class ActivatedTests(ActivatedCase):
         """
         sockets = self.sockets()
         for args in (("-p", "0"), ("-i", "127.0.0.1"), ("-u", "other")):
-            self.assertOneLine("^shout: .*leave them out.*\n$", sockets, *args)
+            self.assertRefused("^shout: .*leave them out.*\n$", sockets, *args)
         self.assertFalse(os.path.exists(os.path.join(self.folder, "other")))
 
     def test_stream(self) -> None:
@@ -325,7 +325,7 @@ class ActivatedTests(ActivatedCase):
         A stream socket is said to be the wrong kind.
         """
         with socket.socket() as stream:
-            self.assertOneLine("^shout: .*is not a datagram socket.*\n$", [stream])
+            self.assertRefused("^shout: .*is not a datagram socket.*\n$", [stream])
 
     def test_tooFewForWorkers(self) -> None:
         """
@@ -333,7 +333,7 @@ class ActivatedTests(ActivatedCase):
         """
         if not canShare:
             self.skipTest("more than one worker takes Linux")
-        self.assertOneLine(
+        self.assertRefused(
             "^shout: 2 workers want as many sockets .*\n$",
             self.sockets(),
             "--workers",

@@ -314,6 +314,41 @@ class MakeServiceTests(SynchronousTestCase):
         for service in services:
             self.successResultOf(service.stopService())
 
+    def test_status(self) -> None:
+        """
+        With a status there is one service more, which listens from the beginning;
+        the guard answers what it asks, and nobody else who is refused.
+        """
+        reactor = MemoryReactorClock()
+        options = parse("-p", "0", "--allow", "192.0.2.0/24", "--status", "tcp:9990")
+        services = makeService(options, reactor)
+        assert isinstance(services, MultiService)
+        servers: list[Any] = reactor.tcpServers
+        [(port, site, *_)] = servers
+        self.assertEqual(port, 9990)
+        services.startService()
+        readers = reactor.getReaders()
+        found = site.resource._watched.check()
+        for reader in [*readers, *readers]:
+            reader.doRead()
+        self.assertEqual(self.successResultOf(found), [])
+        for reader in readers:
+            if isinstance(reader.protocol, Shout):
+                answers = reader.protocol.answer([b"a"], [("127.0.0.1", 4000)])
+                self.assertEqual(answers, [None])
+        stopped = services.stopService()
+        reactor.advance(0)
+        self.successResultOf(stopped)
+
+    def test_statusFails(self) -> None:
+        """
+        When the status cannot be shown one line says so, and what was bound is
+        released.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        self.assertIn("--status: 'x'", self.failure("-u", path, "--status", "x"))
+        self.assertFalse(os.path.exists(path))
+
     def test_inUse(self) -> None:
         """
         A port in use ends the process with one line.

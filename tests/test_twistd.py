@@ -59,6 +59,7 @@ class TwistdCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = shortFolder(self)
         self.capabilities: set[int] = set()
+        self.environment: dict[str, str] = {}
 
     def start(self, *args: str, **options: Any) -> subprocess.Popen[str]:
         """
@@ -115,8 +116,34 @@ class TwistdCase(SynchronousTestCase):
             text=True,
             timeout=PATIENCE,
             check=False,
+            env=os.environ | self.environment,
             preexec_fn=self.giveUpCapabilities,
         )
+
+    def waitUntilGone(self, pid: int) -> None:
+        """
+        Wait until a process that is not a child of this one has ended.
+        """
+        for _ in range(PATIENCE * 100):
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.01)
+        self.fail(f"{pid} goes on")
+
+    def assertOneLine(self, pattern: str, *args: str) -> None:
+        """
+        A mistake is one line on standard error and a status that is not 0, in
+        the foreground and in the background, and leaves nothing behind.
+        """
+        before = os.listdir(self.folder)
+        for start in (("twistd", "-n"), ("twistd",), ("twist",)):
+            ended = self.run_(*start, "shout", *args)
+            self.assertNotEqual(ended.returncode, 0)
+            self.assertRegex(ended.stderr, rf"^shout: .*{pattern}.*\n$")
+            self.assertEqual(ended.stdout, "")
+            self.assertEqual(os.listdir(self.folder), before)
 
     def giveUpCapabilities(self) -> None:
         """
@@ -244,36 +271,11 @@ class DaemonTests(TwistdCase):
         with open(os.path.join(self.folder, "twistd.log")) as f:
             self.assertIn(": received 1, answered 1, dropped 0", f.read())
 
-    def waitUntilGone(self, pid: int) -> None:
-        """
-        Wait until a process that is not a child of this one has ended.
-        """
-        for _ in range(PATIENCE * 100):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return
-            time.sleep(0.01)
-        self.fail(f"{pid} goes on")
-
 
 class MistakeTests(TwistdCase):
     """
     Tests for what users get wrong.
     """
-
-    def assertOneLine(self, pattern: str, *args: str) -> None:
-        """
-        A mistake is one line on standard error and a status that is not 0, in
-        the foreground and in the background, and leaves nothing behind.
-        """
-        before = os.listdir(self.folder)
-        for start in (("twistd", "-n"), ("twistd",), ("twist",)):
-            ended = self.run_(*start, "shout", *args)
-            self.assertNotEqual(ended.returncode, 0)
-            self.assertRegex(ended.stderr, rf"^shout: .*{pattern}.*\n$")
-            self.assertEqual(ended.stdout, "")
-            self.assertEqual(os.listdir(self.folder), before)
 
     def test_inUse(self) -> None:
         """

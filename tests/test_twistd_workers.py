@@ -17,6 +17,7 @@ from shout.sharing import canShare
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
 from tests.test_twistd import ISROOT, PATIENCE, TwistdCase, ask
+from tests.test_twistd_status import get, received
 
 
 @skipUnless(canShare, "more than one worker takes Linux")
@@ -273,6 +274,24 @@ class WorkersTests(WorkersCase):
             os.kill(pid, signal.SIGTERM)
         self.askAll(port)
         self.assertEqual(workersOf(self.server.pid), pids)
+
+    def test_status(self) -> None:
+        """
+        The status shows one sum, which does not go down when workers are killed,
+        and says so when a single worker does not answer.
+        """
+        path = os.path.join(self.folder, "status")
+        self.askAll(self.serve("--status", f"unix:{path}"))
+        self.assertEqual(received(path), {"ipv4": 40})
+        for pid in workersOf(self.server.pid):
+            os.kill(pid, signal.SIGKILL)
+            self.waitForWorkers(self.server.pid, but=pid)
+        self.assertEqual(received(path), {"ipv4": 40})
+        self.assertEqual(get(path, "/healthz")[0], 200)
+        for pid in workersOf(self.server.pid):
+            with stopped(pid):
+                self.assertEqual(get(path, "/healthz")[0], 503)
+        self.assertEqual(get(path, "/healthz")[0], 200)
 
 
 @skipUnless(ISROOT, "privileged ports and other users need root")
