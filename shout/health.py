@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from socket import AF_UNIX, if_indextoname
 from socket import socket as Socket
@@ -67,7 +67,12 @@ class Health:
     tries = 4
     timeout = 0.25
 
-    def __init__(self, sockets: Iterable[Socket], sourcePorts: int = 1) -> None:
+    def __init__(
+        self,
+        sockets: Iterable[Socket],
+        sourcePorts: int = 1,
+        also: Callable[[], Awaitable[list[str]]] | None = None,
+    ) -> None:
         """
         @param sockets: bound datagram sockets, one for each address to ask;
             their addresses are looked at now and the sockets not kept.
@@ -76,7 +81,10 @@ class Health:
             several sockets share an address with C{SO_REUSEPORT}, the system
             chooses among them by the source, so that it takes more than one to
             reach them all.
+
+        @param also: returns what else is wrong, in lines.
         """
+        self._also = also
         self._targets = [_connect(sock, sourcePorts) for sock in sockets]
         self.sources = frozenset(
             source
@@ -132,7 +140,7 @@ class Health:
         asked = [
             [_ask(port, datagram) for port in target.ports] for target in self._targets
         ]
-        lines = []
+        lines = await self._also() if self._also else []
         for target, answers in zip(self._targets, asked):
             troubles = list(filter(None, await gatherResults(answers)))
             if not answers:

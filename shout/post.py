@@ -120,14 +120,15 @@ class Post:
         """
         return self._past + (self._line.figures if self._line else Figures())
 
-    def ask(self) -> Deferred[None]:
+    def ask(self) -> Deferred[bool]:
         """
         Ask the worker for its figures.
 
-        @return: fires when L{figures} are fresh, or cannot be made so.
+        @return: fires when L{figures} are fresh, or cannot be made so, with
+            whether they are.
         """
         if self._line is None or self._readySince is None:
-            return succeed(None)
+            return succeed(False)
         asked = self._line.ask().addTimeout(self.attention, self._clock)
         return asked.addErrback(_forgo)
 
@@ -160,7 +161,7 @@ class Post:
         self._line = self._process = None
         process.kill()
         how = process.wait()
-        line.answer()
+        line.answer(False)
         self._employer.workerCounted(self)
         if self._stopped is None:
             self._lost(f"worker {self.number} (process {process.pid}) ended: {how}")
@@ -194,8 +195,9 @@ class Post:
         return self._stopped
 
 
-def _forgo(failure: Failure) -> None:
+def _forgo(failure: Failure) -> bool:
     failure.trap(TimeoutError)
+    return False
 
 
 class _Line(Channel):
@@ -207,18 +209,18 @@ class _Line(Channel):
         self.figures = Figures()
         self._post = post
         self._employer = employer
-        self._asked: list[Deferred[None]] = []
+        self._asked: list[Deferred[bool]] = []
 
-    def ask(self) -> Deferred[None]:
-        asked: Deferred[None] = Deferred()
+    def ask(self) -> Deferred[bool]:
+        asked: Deferred[bool] = Deferred()
         self._asked.append(asked)
         self.tell("figures")
         return asked
 
-    def answer(self) -> None:
+    def answer(self, isFresh: bool) -> None:
         asked, self._asked = self._asked, []
         for each in asked:
-            each.callback(None)
+            each.callback(isFresh)
 
     def toldReady(self) -> None:
         self._post.ready()
@@ -226,7 +228,7 @@ class _Line(Channel):
     def toldFigures(self, values: dict[str, Any]) -> None:
         self.figures = Figures.fromJSON(values)
         self._employer.workerCounted(self._post)
-        self.answer()
+        self.answer(True)
 
     def toldEvent(self, level: str, text: str) -> None:
         self._employer.workerSaid(self._post, level, text)

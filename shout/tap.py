@@ -216,7 +216,7 @@ def makeService(
         service = WorkersService(shares, answer, reactor)
     beside: list[Service] = []
     if options["status"] is not None:
-        health = _health(shares)
+        health = _health(service, shares)
         guard.exempt.update(health.sources)
         beside.append(_status(service, health, options["status"], reactor))
     notifier = Notifier.fromEnvironment(service, reactor)
@@ -230,11 +230,12 @@ def makeService(
     return services
 
 
-def _health(shares: Sequence[Share]) -> Health:
-    sockets = {describe(sock): sock for share in shares for sock in share}
-    # From so many ports that it reaches every worker, as good as certainly.
-    ports = 1 if len(shares) == 1 else 8 * len(shares)
-    return Health(sockets.values(), ports)
+def _health(service: ShoutService | WorkersService, shares: Sequence[Share]) -> Health:
+    sockets = {describe(sock): sock for share in shares for sock in share}.values()
+    if isinstance(service, ShoutService):
+        return Health(sockets)
+    # From so many ports that datagrams reach most workers, if not all.
+    return Health(sockets, min(8 * len(shares), 64), service.missing)
 
 
 def _status(

@@ -5,7 +5,7 @@ What a worker does: it answers at the sockets that it is given, and tells its pa
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from shout.channel import Channel
 from shout.figures import Figures
+from shout.forked import Child, fork
 from shout.protocol import Shout
 from shout.service import ShoutService
 
@@ -36,6 +37,44 @@ _PARENTS = {"shout.service.ShoutService", "shout.counters.Counters"}
 
 # How many characters of an event to tell.
 _MOST = 20_000
+
+
+def start(
+    channel: Channel,
+    sockets: Sequence[socket.socket],
+    protocol: Callable[[], Shout],
+    reactor: Any,
+) -> Child:
+    """
+    Start a worker.
+
+    @param channel: the parent's end.
+
+    @param sockets: those to answer at; they stay open here.
+
+    @param protocol: as L{ShoutService} takes it.
+
+    @param reactor: the parent's.
+
+    @raise OSError: when the system starts none.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            child = fork(
+                partial(work, theirs, sockets, protocol),
+                keep=[sock.fileno() for sock in (theirs, *sockets)],
+            )
+        except OSError:
+            ours.close()
+            raise
+    try:
+        channel.open(ours, reactor)
+    except OSError:
+        child.kill()
+        child.wait()
+        raise
+    return child
 
 
 def work(

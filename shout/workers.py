@@ -21,11 +21,10 @@ from twisted.logger import Logger, LogLevel
 from shout.channel import Channel
 from shout.counters import Counters
 from shout.figures import Figures
-from shout.forked import Child, fork
 from shout.post import Post, Process
 from shout.protocol import Shout
 from shout.sockets import describe, dropped, example
-from shout.worker import work
+from shout.worker import start
 
 
 class WorkersService(Service):
@@ -76,7 +75,7 @@ class WorkersService(Service):
         self.shares = list(shares)
         self._protocol = protocol
         self._reactor = reactor
-        self._spawn = spawn or self._fork
+        self._spawn = spawn or self._start
         self._missing: set[Post] = set()
         self._listening: Deferred[None] = Deferred()
         self._isStopped = False
@@ -118,24 +117,8 @@ class WorkersService(Service):
         for post in self.posts:
             post.fill()
 
-    def _fork(self, sockets: Sequence[socket.socket], channel: Channel) -> Child:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                child = fork(
-                    partial(work, theirs, sockets, self._protocol),
-                    keep=[sock.fileno() for sock in (theirs, *sockets)],
-                )
-            except OSError:
-                ours.close()
-                raise
-        try:
-            channel.open(ours, self._reactor)
-        except OSError:
-            child.kill()
-            child.wait()
-            raise
-        return child
+    def _start(self, sockets: Sequence[socket.socket], channel: Channel) -> Process:
+        return start(channel, sockets, self._protocol, self._reactor)
 
     def whenListening(self) -> Deferred[None]:
         """
@@ -217,6 +200,21 @@ class WorkersService(Service):
         """
         asked = gatherResults([post.ask() for post in self.posts])
         return asked.addCallback(lambda _: self._total())
+
+    def missing(self) -> Deferred[list[str]]:
+        """
+        Return a line for each worker that is not there, or does nothing.
+        """
+
+        def lines(answers: list[bool]) -> list[str]:
+            return [
+                f"worker {post.number} does not answer"
+                for post, isFresh in zip(self.posts, answers)
+                if not isFresh
+            ]
+
+        asked = gatherResults([post.ask() for post in self.posts])
+        return asked.addCallback(lines)
 
     def stopService(self) -> Deferred[None]:
         """

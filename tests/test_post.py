@@ -156,13 +156,13 @@ class PostTests(SynchronousTestCase):
         """
         self.post.fill()
         [worker] = self.spawner.workers
-        self.successResultOf(self.post.ask())
+        self.assertFalse(self.successResultOf(self.post.ask()))
         worker.says("ready")
         asked = self.post.ask()
         self.assertEqual(worker.told(), [["figures"]])
         self.assertNoResult(asked)
         worker.says("figures", Figures(replies=2).toJSON())
-        self.successResultOf(asked)
+        self.assertTrue(self.successResultOf(asked))
         self.assertEqual(self.post.figures().replies, 2)
 
     def test_askInVain(self) -> None:
@@ -175,11 +175,11 @@ class PostTests(SynchronousTestCase):
         worker.says("ready")
         late = self.post.ask()
         self.clock.advance(Post.attention)
-        self.successResultOf(late)
+        self.assertFalse(self.successResultOf(late))
         worker.says("figures", Figures().toJSON())
         ended = self.post.ask()
         worker.ends("signal 9")
-        self.successResultOf(ended)
+        self.assertFalse(self.successResultOf(ended))
 
     def test_said(self) -> None:
         """

@@ -287,11 +287,23 @@ class WorkersTests(WorkersCase):
             os.kill(pid, signal.SIGKILL)
             self.waitForWorkers(self.server.pid, but=pid)
         self.assertEqual(received(path), {"ipv4": 40})
-        self.assertEqual(get(path, "/healthz")[0], 200)
+        self.waitUntilHealthy(path)
         for pid in workersOf(self.server.pid):
             with stopped(pid):
-                self.assertEqual(get(path, "/healthz")[0], 503)
-        self.assertEqual(get(path, "/healthz")[0], 200)
+                status, text = get(path, "/healthz")
+                self.assertEqual(status, 503)
+                self.assertRegex(text, "worker [12] does not answer")
+        self.waitUntilHealthy(path)
+
+    def waitUntilHealthy(self, path: str) -> None:
+        """
+        Wait until all workers answer.
+        """
+        for _ in range(PATIENCE * 100):
+            if get(path, "/healthz") == (200, "every socket answers\n"):
+                return
+            time.sleep(0.01)
+        self.fail("never healthy")
 
 
 @skipUnless(ISROOT, "privileged ports and other users need root")

@@ -181,6 +181,22 @@ class WorkersServiceTests(TestCase):
         second.says("figures", Figures(replies=10).toJSON())
         self.assertEqual(self.successResultOf(asked), Figures(replies=11))
 
+    def test_missing(self) -> None:
+        """
+        A worker that is not ready, has ended or does not answer is missing.
+        """
+        service = self.service(*self.sockets(3), count=3)
+        lines = [f"worker {number} does not answer" for number in (1, 2, 3)]
+        self.assertEqual(self.successResultOf(service.missing()), lines)
+        for worker in self.spawner.workers:
+            worker.says("ready")
+        missing = service.missing()
+        self.spawner.workers[0].ends("signal 9")
+        self.spawner.workers[1].says("figures", Figures().toJSON())
+        self.assertNoResult(missing)
+        self.reactor.advance(1)
+        self.assertEqual(self.successResultOf(missing), [lines[0], lines[2]])
+
     def test_kernelDrops(self) -> None:
         """
         What the kernel has dropped is counted here, where the sockets outlive the
