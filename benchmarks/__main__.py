@@ -29,8 +29,9 @@ from shout import _mmsg
 
 HELP = """\
 Measures shout, as twistd starts it, beside other servers that answer in capitals,
-in turn and repeatedly, each alone on a core, and the load on another.  Every reply
-is checked.  The table goes to standard output.
+in turn and repeatedly, each alone on a core, and the load on another.  Two workers
+have two cores where there is a third one for the load, and else share one.  Every
+reply is checked.  The table goes to standard output.
 
 loads:
   stream    one client: 128 datagrams under way over four sockets

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.load import Load
 from benchmarks.report import Measurement
-from benchmarks.servers import Running
+from benchmarks.servers import CORES, Running
 
 WARM_UP = 0.2
 """
@@ -34,6 +34,7 @@ def measure(
     """
     Measure servers in turn, all of them in each round.  They run on the first of
     the cores, where those whose turn it is not sleep; the load runs on the last.
+    Those that can make use of several have the first of them, but never the last.
     For each size they are started anew: what one leaves behind in the memory of a
     server can change what the next costs.
 
@@ -52,7 +53,9 @@ def measure(
         for number, size in product(range(rounds), sizes):
             with ExitStack() as stack:
                 servers = [
-                    stack.enter_context(Running(name, command, folder, cores[0]))
+                    stack.enter_context(
+                        Running(name, command, folder, _cores(name, cores))
+                    )
                     for name, command in commands.items()
                 ]
                 for server in servers:
@@ -86,6 +89,13 @@ def _ask(
         raise
     server.check()
     return outcome.figures(cpu), outcome.example
+
+
+def _cores(name: str, cores: Sequence[int]) -> Sequence[int]:
+    """
+    Return the cores for a server.
+    """
+    return (cores[:-1] or cores)[: CORES.get(name, 1)]
 
 
 def _settle(core: int) -> None:

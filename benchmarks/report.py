@@ -165,7 +165,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         for first, *rest in rows:
             first = "" if first == rows[0][0] else first
             cells = (cell.rjust(width) for cell, width in zip(rest, widths))
-            yield f"{first:16}" + "  ".join(cells)
+            yield f"{first:20}" + "  ".join(cells)
 
 
 def _number(value: float) -> str:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,11 +33,14 @@ class Failed(Exception):
     """
 
 
-def shout(folder: Path) -> list[str]:
-    twistd = Path(sys.executable).with_name("twistd")
-    if not twistd.exists() or find_spec("shout") is None:
-        raise Missing("shout is not installed beside this Python: pip install -e .")
-    return [str(twistd), "-n", "--pidfile=", "shout", "-p", "{port}"]
+def shout(*options: str) -> Callable[[Path], list[str]]:
+    def command(folder: Path) -> list[str]:
+        twistd = Path(sys.executable).with_name("twistd")
+        if not twistd.exists() or find_spec("shout") is None:
+            raise Missing("shout is not installed beside this Python: pip install -e .")
+        return [str(twistd), "-n", "--pidfile=", "shout", "-p", "{port}", *options]
+
+    return command
 
 
 def rival(name: str, module: str = "") -> Callable[[Path], list[str]]:
@@ -64,7 +67,9 @@ def compiled(variant: str) -> Callable[[Path], list[str]]:
 
 
 SERVERS: dict[str, Callable[[Path], list[str]]] = {
-    "shout": shout,
+    "shout": shout(),
+    "shout-1-worker": shout("--workers", "1"),
+    "shout-2-workers": shout("--workers", "2"),
     "twisted": rival("twisted", "twisted"),
     "loop": rival("loop"),
     "asyncio": rival("asyncio"),
@@ -76,6 +81,12 @@ SERVERS: dict[str, Callable[[Path], list[str]]] = {
 """
 By name, what returns the command line, in which C{{port}} stands for the port.  It
 is given a folder for what it has to make, and raises L{Missing}.
+"""
+
+
+CORES = {"shout-2-workers": 2}
+"""
+By name, how many cores a server can make use of, if it is more than one.
 """
 
 
@@ -93,18 +104,22 @@ def also(text: str) -> tuple[str, Callable[[Path], list[str]]]:
 
 class Running:
     """
-    A server that runs on a port, and a core, of its own.
+    A server that runs on a port, and on cores, of its own.
 
     @ivar name: the server's name.
 
     @ivar port: its port.
     """
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, core: int):
+    def __init__(
+        self, name: str, command: Sequence[str], folder: Path, cores: Iterable[int]
+    ):
         """
         Start it.
 
         @param folder: where its output goes.
+
+        @param cores: where it, and what it starts, runs.
 
         @raise Failed: when there is no such command.
         """
@@ -126,7 +141,7 @@ class Running:
                 )
         except OSError as e:
             raise Failed(f"{name} cannot be started: {e}") from e
-        os.sched_setaffinity(self._process.pid, {core})
+        os.sched_setaffinity(self._process.pid, cores)
 
     def __enter__(self) -> Running:
         return self
@@ -174,20 +189,39 @@ class Running:
 
     def cpu(self) -> float:
         """
-        Return how many seconds of CPU it has used, with all its threads.
+        Return how many seconds of CPU it has used, with all its threads and
+        children.
         """
-        process = Path(f"/proc/{self._process.pid}")
-        try:
-            tasks = [task / "schedstat" for task in (process / "task").iterdir()]
-            return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
-        except FileNotFoundError:
-            # A kernel without CONFIG_SCHED_INFO: hundredths of a second.
-            fields = (process / "stat").read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu(self._process.pid) + sum(map(_cpu, self._children()))
 
     def memory(self) -> float:
         """
-        Return its resident memory, in MiB.
+        Return its resident memory, in MiB, and what its children have of their own.
         """
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        own = sum(map(_private, self._children()))
+        return (int(status.partition("VmRSS:")[2].split()[0]) + own) / 1024
+
+    def _children(self) -> list[int]:
+        pid = self._process.pid
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(child) for child in text.split()]
+
+
+def _cpu(pid: int) -> float:
+    process = Path(f"/proc/{pid}")
+    try:
+        tasks = [task / "schedstat" for task in (process / "task").iterdir()]
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+    except FileNotFoundError:
+        # A kernel without CONFIG_SCHED_INFO: hundredths of a second.
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _private(pid: int) -> int:
+    """
+    Return how many KiB of memory a process shares with no other.
+    """
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))

@@ -9,7 +9,8 @@ from shout.guard import Guard
 from shout.ping import ping
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sockets import BindError, bindUDP, bindUNIX
+from shout.sockets import BindError, bindUDP
+from shout.unix import bindUNIX
 
 __version__ = "0.1.0"
 

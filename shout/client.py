@@ -25,7 +25,8 @@ from shout.asking import (
 )
 from shout.port import DatagramPort
 from shout.resolve import resolve
-from shout.sockets import connectUDP, connectUNIX
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 
 __all__ = [
     "AskError",

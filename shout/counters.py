@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
 
@@ -18,15 +18,26 @@ class Counters:
     The first drop for a reason is logged; after that the same reason is logged
     at most once every C{quietPeriod} seconds, with the number since.
 
-    @ivar received: how many datagrams have arrived.
-    @type received: L{int}
+    @ivar families: how many datagrams have arrived, by the family of the socket.
+    @type families: L{Counter} of L{str}
+
+    @ivar receivedBytes: how long they were together.
+    @type receivedBytes: L{int}
 
     @ivar answered: to how many of them a reply was sent.
     @type answered: L{int}
 
-    @ivar dropped: how many of them were not answered on purpose or for want of
+    @ivar replyBytes: how long the replies were together, with those that the
+        system then would not send.
+    @type replyBytes: L{int}
+
+    @ivar dropped: how many datagrams were not answered on purpose or for want of
         a way to the peer, by reason.
     @type dropped: L{Counter} of L{str}
+
+    @ivar sendErrors: those of C{dropped} that the system would not send, by the
+        name of the error.
+    @type sendErrors: L{Counter} of L{str}
     """
 
     _log = Logger()
@@ -37,11 +48,50 @@ class Counters:
         """
         @param seconds: returns the present time, in seconds.
         """
-        self.received = 0
+        self.families: Counter[str] = Counter()
+        self.receivedBytes = 0
         self.answered = 0
+        self.replyBytes = 0
         self.dropped: Counter[str] = Counter()
+        self.sendErrors: Counter[str] = Counter()
         self._seconds = seconds
         self._logged: dict[str, tuple[float, int]] = {}
+
+    @property
+    def received(self) -> int:
+        """
+        How many datagrams have arrived.
+        """
+        return self.families.total()
+
+    def count(
+        self, family: str, datagrams: Sequence[bytes], replies: Sequence[bytes]
+    ) -> None:
+        """
+        Count datagrams that have arrived, and the replies to them.
+
+        @param family: of the socket that they have arrived at.
+
+        @param datagrams: their payloads.
+
+        @param replies: the payloads of the replies.
+        """
+        self.families[family] += len(datagrams)
+        self.receivedBytes += sum(map(len, datagrams))
+        self.answered += len(replies)
+        self.replyBytes += sum(map(len, replies))
+
+    def fail(self, error: str, number: int) -> None:
+        """
+        Take back replies that were counted: they could not be sent.
+
+        @param error: why, by the name of the error.
+
+        @param number: how many.
+        """
+        self.answered -= number
+        self.sendErrors[error] += number
+        self.drop(error, number)
 
     def drop(self, reason: str, number: int = 1) -> None:
         """

@@ -183,6 +183,10 @@ class Guard:
     @ivar known: sources of which nothing but a fixed point will be refused, so
         that L{refuse} need not be asked.
     @type known: L{set}
+
+    @ivar exempt: sources to which every reply may go out, whatever the rules say:
+        the service's own, which never answer what they receive.
+    @type exempt: L{set}
     """
 
     def __init__(
@@ -200,6 +204,7 @@ class Guard:
         @param rules: asked about each datagram.
         """
         self.known: set[Any] = set()
+        self.exempt: set[Any] = set()
         self._sources = tuple(sources)
         self._loops = Loops() if loops is None else loops
         self._rules = tuple(rules)
@@ -209,6 +214,8 @@ class Guard:
         """
         Be a L{Rule}.
         """
+        if addr in self.exempt:
+            return None
         try:
             reason = self._verdicts[addr]
         except KeyError:

@@ -27,9 +27,14 @@ class Shout(AnsweringProtocol):
     @ivar counters: what was received and what was dropped; a service sets it
         to one that all of its protocols share.
     @type counters: L{Counters}
+
+    @ivar family: under what the counters keep what arrives here; a service sets
+        it to the family of the socket: C{"ipv4"}, C{"ipv6"} or C{"unix"}.
+    @type family: L{str}
     """
 
     noisy = False
+    family = "unknown"
 
     def __init__(self, guard: Guard | None = None) -> None:
         """
@@ -69,34 +74,31 @@ class Shout(AnsweringProtocol):
         @return: for each of them the reply, or L{None} where the guard refuses
             one.
         """
-        replies: list[bytes | None] = list(map(self.transform, datagrams))
+        replies = list(map(self.transform, datagrams))
         if any(map(eq, replies, datagrams)) or not self._guard.known.issuperset(addrs):
-            self._restrain(replies, datagrams, addrs)
-        self.counters.received += len(replies)
-        self.counters.answered += len(replies) - replies.count(None)
+            return self._permitted(replies, datagrams, addrs)
+        self.counters.count(self.family, datagrams, replies)
         return replies
 
-    def _restrain(
-        self,
-        replies: list[bytes | None],
-        datagrams: Sequence[bytes],
-        addrs: Sequence[Any],
-    ) -> None:
-        """
-        Take out the replies that the guard refuses.
-        """
+    def _permitted(
+        self, replies: Sequence[bytes], datagrams: Sequence[bytes], addrs: Sequence[Any]
+    ) -> Sequence[bytes | None]:
+        permitted: list[bytes | None] = []
         reasons = []
-        for index, (datagram, addr) in enumerate(zip(datagrams, addrs)):
-            reply = replies[index]
+        for datagram, reply, addr in zip(datagrams, replies, addrs):
+            reason = None
             if reply == datagram or addr not in self._guard.known:
                 reason = self._reason(datagram, reply, addr)
-                if reason is not None:
-                    replies[index] = None
-                    reasons.append(reason)
+            permitted.append(reply if reason is None else None)
+            if reason is not None:
+                reasons.append(reason)
+        sent = [reply for reply in permitted if reply is not None]
+        self.counters.count(self.family, datagrams, sent)
         for reason in reasons:
             self.counters.drop(reason)
+        return permitted
 
-    def _reason(self, datagram: bytes, reply: Any, addr: Any) -> str | None:
+    def _reason(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
         if addr is None:
             return "unnamed peer"
         return self._guard.refuse(datagram, reply, addr)
@@ -106,7 +108,7 @@ class Shout(AnsweringProtocol):
         Drop a datagram that was sent to a broadcast or multicast address: a
         whole network would answer at once.
         """
-        self.counters.received += 1
+        self.counters.count(self.family, [datagram], [])
         self.counters.drop("broadcast")
 
     def sendFailed(self, number: int, count: int) -> None:
@@ -118,8 +120,7 @@ class Shout(AnsweringProtocol):
 
         @param count: how many replies it has kept from being sent.
         """
-        self.counters.answered -= count
-        self.counters.drop(_name(number), count)
+        self.counters.fail(_name(number), count)
 
 
 def _name(number: int) -> str:

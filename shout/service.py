@@ -4,10 +4,8 @@ The service that keeps sockets answered.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterable
-from shlex import quote
 from typing import Any
 
 from twisted.application.service import Service
@@ -16,9 +14,10 @@ from twisted.logger import Logger
 
 from shout.batched import listen
 from shout.counters import Counters
+from shout.figures import FAMILIES, Figures
 from shout.port import DatagramPort
 from shout.protocol import Shout
-from shout.sockets import describe
+from shout.sockets import describe, example
 
 
 class ShoutService(Service):
@@ -43,7 +42,7 @@ class ShoutService(Service):
         """
         @param sockets: bound datagram sockets that do not block, as
             L{bindUDP<shout.sockets.bindUDP>} and
-            L{bindUNIX<shout.sockets.bindUNIX>} make them; the service owns
+            L{bindUNIX<shout.unix.bindUNIX>} make them; the service owns
             them from now on and closes them when it stops.
 
         @param protocol: called without arguments, once per socket: L{Shout}, or
@@ -59,6 +58,8 @@ class ShoutService(Service):
         self._protocol = protocol
         self._reactor = reactor
         self._isStopped = False
+        # Of the ports that are closed.
+        self._kernelDrops = 0
 
     def startService(self) -> None:
         """
@@ -77,6 +78,8 @@ class ShoutService(Service):
         for sock in self._sockets:
             protocol = self._protocol()
             protocol.counters = self.counters
+            protocol.family = FAMILIES[sock.family]
+            self.counters.families[protocol.family] += 0
             self.ports.append(listen(sock, protocol, self._reactor))
         self._reactor.callWhenRunning(self._announce)
 
@@ -84,7 +87,14 @@ class ShoutService(Service):
         for port in self.ports:
             self._log.info("listening on {address}", address=describe(port.socket))
         for port in self.ports[:1]:
-            self._log.info("try it with: {command}", command=_example(port.socket))
+            self._log.info("try it with: {command}", command=example(port.socket))
+
+    def figures(self) -> Figures:
+        """
+        Return what the service has done so far; also when it has stopped.
+        """
+        lost = sum(port.kernelDrops for port in self.ports)
+        return Figures.of(self.counters, self._kernelDrops + lost)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -102,7 +112,7 @@ class ShoutService(Service):
         for port in ports:
             port.drain()
         addresses = ", ".join(describe(port.socket) for port in ports)
-        lost = sum(port.kernelDrops for port in ports)
+        self._kernelDrops = lost = sum(port.kernelDrops for port in ports)
         closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])
         return closed.addCallback(self._stopped, addresses, lost)
 
@@ -114,16 +124,3 @@ class ShoutService(Service):
         )
         if lost:
             self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
-
-
-def _example(sock: socket.socket) -> str:
-    """
-    Return a command that asks the service at a socket.
-    """
-    address = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        path = os.fsdecode(address).replace("\0", "@", 1)
-        return f"shout --unix {quote(path)} hello"
-    host, port = address[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"nc -u {host} {port}"

@@ -7,24 +7,28 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_network
-from socket import socket
 from typing import Any, NoReturn
 
 from twisted import copyright
+from twisted.application.service import MultiService, Service
 from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
 from shout.guard import Guard, Limit
+from shout.health import Health
+from shout.notify import Notifier
+from shout.opening import AUTO, DEFAULT_PORT, openSockets
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sockets import BindError, bindUDP, bindUNIX
+from shout.sharing import Share, canShare
+from shout.sockets import BindError, describe
 from shout.sources import Allow, SourceRule, neverAsks
+from shout.workers import WorkersService
 
-DEFAULT_PORT = 9999
+MOST_WORKERS = 256
 
 
 class Options(_Options):
@@ -64,9 +68,11 @@ Examples:
         self.docs = {name: " ".join(doc.split()) for name, doc in self.docs.items()}
         self["port"] = None
         self["limit"] = None
+        self["workers"] = None
         self["allow"] = []
         self["interfaces"] = []
         self["unix"] = []
+        self["status"] = None
 
     def opt_port(self, text: str) -> None:
         """
@@ -122,6 +128,35 @@ Examples:
             raise UsageError(f"--limit takes a number of replies from 1, not {text!r}")
         self["limit"] = int(text)
 
+    def opt_workers(self, text: str) -> None:
+        """
+        How many processes answer, or auto for one per core. One that ends is
+        replaced. More than one takes Linux; elsewhere the kernel does not deal
+        datagrams out to them, and auto is one. [default: this process alone]
+        """
+        if text == "auto":
+            self["workers"] = AUTO
+            return
+        if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MOST_WORKERS:
+            raise UsageError(
+                f"--workers takes a number from 1 to {MOST_WORKERS}, or auto, "
+                f"not {text!r}"
+            )
+        if int(text) > 1 and not canShare:
+            raise UsageError(
+                "--workers takes no more than 1 here: only Linux deals out what "
+                "arrives at one UDP port to several processes"
+            )
+        self["workers"] = int(text)
+
+    def opt_status(self, endpoint: str) -> None:
+        """
+        Where to show over HTTP how the service fares: a Twisted endpoint such as
+        tcp:9990:interface=127.0.0.1 or unix:/run/shout/status. It has a page for
+        people, /healthz and, for Prometheus, /metrics. [default: nowhere]
+        """
+        self["status"] = endpoint
+
     def opt_version(self) -> NoReturn:
         """
         Show the versions of shout and Twisted, and exit.
@@ -156,21 +191,72 @@ Examples:
         return str(super().getUsage(width)) + self.examples
 
 
-def makeService(options: Options, reactor: Any = None) -> ShoutService:
+def makeService(
+    options: Options, reactor: Any = None
+) -> ShoutService | WorkersService | MultiService:
     """
-    Bind the sockets and make the service that answers at them.
+    Bind the sockets, or take those that systemd hands over, and make the service
+    that answers at them.
 
-    The sockets are bound here, before C{twistd} daemonizes and sheds
-    privileges, so that what is wrong is said where the user sees it.
+    That happens here, before C{twistd} daemonizes and sheds privileges, so that
+    what is wrong is said where the user sees it.
+
+    @return: that service; with C{--status}, and where systemd wants to be told how
+        it fares, together with one more for each.
 
     @raise SystemExit: when one of the addresses cannot be listened on.
     """
     try:
-        sockets = _bind(options)
+        shares = openSockets(options)
     except BindError as e:
         sys.exit(f"shout: {e}")
-    protocol = UnicodeShout if options["unicode"] else Shout
-    return ShoutService(sockets, partial(protocol, _guard(options)), reactor)
+    guard = _guard(options)
+    answer = partial(UnicodeShout if options["unicode"] else Shout, guard)
+    service: ShoutService | WorkersService
+    if options["workers"] is None:
+        service = ShoutService(shares[0], answer, reactor)
+    else:
+        service = WorkersService(shares, answer, reactor)
+    beside: list[Service] = []
+    if options["status"] is not None:
+        health = _health(service, shares)
+        guard.exempt.update(health.sources)
+        beside.append(_status(service, health, options["status"], reactor))
+    notifier = Notifier.fromEnvironment(service, reactor)
+    if notifier is not None:
+        beside.append(notifier)
+    if not beside:
+        return service
+    services = MultiService()
+    for each in service, *beside:
+        each.setServiceParent(services)
+    return services
+
+
+def _health(service: ShoutService | WorkersService, shares: Sequence[Share]) -> Health:
+    sockets = {describe(sock): sock for share in shares for sock in share}.values()
+    if isinstance(service, ShoutService):
+        return Health(sockets)
+    # From so many ports that datagrams reach most workers, if not all.
+    return Health(sockets, min(8 * len(shares), 64), service.missing)
+
+
+def _status(
+    service: ShoutService | WorkersService, health: Health, endpoint: str, reactor: Any
+) -> Service:
+    if reactor is None:
+        from twisted.internet import reactor
+    try:
+        from shout.statusservice import StatusService
+
+        return StatusService(endpoint, service.figures, health, reactor)
+    except (BindError, ModuleNotFoundError) as e:
+        service.stopService()
+        health.stop()
+        if isinstance(e, ModuleNotFoundError):
+            command = f"{sys.executable} -m pip install {e.name}"
+            sys.exit(f"shout: --status needs {e.name}; get it with: {command}")
+        sys.exit(f"shout: --status: {e}")
 
 
 def _guard(options: Options) -> Guard:
@@ -179,17 +265,3 @@ def _guard(options: Options) -> Guard:
         sources.append(Allow(options["allow"]))
     limits = [] if options["limit"] is None else [Limit(options["limit"])]
     return Guard(sources, rules=limits)
-
-
-def _bind(options: Options) -> list[socket]:
-    port, interfaces, paths = options["port"], options["interfaces"], options["unix"]
-    with ExitStack() as undo:
-        sockets = []
-        if port is not None or interfaces or not paths:
-            sockets += bindUDP(DEFAULT_PORT if port is None else port, interfaces)
-        for sock in sockets:
-            undo.enter_context(sock)
-        for path in paths:
-            sockets.append(undo.enter_context(bindUNIX(path)))
-        undo.pop_all()
-    return sockets

@@ -11,7 +11,8 @@ from typing import Any
 
 from shout.client import discard, explain
 from shout.resolve import resolve
-from shout.sockets import connectUDP, connectUNIX
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from shout.sockets import bindUNIX
+from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.peers import PeerCase
 

@@ -19,7 +19,8 @@ import shout
 from shout import AskError, NoAnswer, Refused, UnicodeShout, WrongAnswer, ask
 from shout.asking import Asking
 from shout.client import Client, TooLong, UnknownHost, Unreachable, connect
-from shout.sockets import bindUDP, bindUNIX
+from shout.sockets import bindUDP
+from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.peers import PeerCase
 

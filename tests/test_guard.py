@@ -375,6 +375,21 @@ class GuardTests(SynchronousTestCase):
         for _ in range(3):
             self.assertEqual(guard.refuse(b"a", b"A", PEER), "no")
 
+    def test_exempt(self) -> None:
+        """
+        What is exempt is answered whatever the rules say, and so is nobody else.
+        """
+        guard = Guard(
+            sources=[lambda addr: "source"],
+            rules=[lambda datagram, reply, addr: "rule"],
+        )
+        self.assertEqual(guard.refuse(b"A", b"A", PEER), "source")
+        guard.exempt.add(PEER)
+        for _ in range(1000):
+            self.assertIsNone(guard.refuse(b"A", b"A", PEER))
+        other = (PEER[0], PEER[1] + 1)
+        self.assertEqual(guard.refuse(b"A", b"A", other), "source")
+
     def test_sourcesOnce(self) -> None:
         """
         What a source is decides once, and is remembered.

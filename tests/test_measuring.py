@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.task import deferLater
 
 from shout import UnicodeShout, bindUDP
-from shout.sockets import bindUNIX
+from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.relay import ANSWER, CORRUPT, DROP, DUPLICATE, ECHO, GARBAGE, Relay
 from tests.test_cli import Command, CommandCase

@@ -18,8 +18,8 @@ import shout
 from shout.asking import Refused, UnknownHost
 from shout.ping import deviation, mean, percentile, ping, summarize
 from shout.result import RoundTrips
-from shout.sockets import bindUNIX
 from shout.trips import Trips
+from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.peers import PeerCase
 

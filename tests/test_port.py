@@ -36,7 +36,8 @@ from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
 from shout.port import DatagramPort
-from shout.sockets import connectUDP, connectUNIX
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 from tests.folder import shortFolder
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from unittest import skipUnless
 
 from shout import bindUDP
-from shout.sockets import connectUDP, connectUNIX
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 from tests.test_twistd import PATIENCE, TwistdCase, ask
 
 README = Path(__file__).parent.parent / "README.md"

@@ -18,7 +18,9 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from shout import Shout, ShoutService, UnicodeShout, bindUDP, bindUNIX
-from shout.sockets import connectUDP, connectUNIX
+from shout.figures import Figures
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 from tests.asynccase import AsyncCase
 from tests.folder import shortFolder
 
@@ -231,6 +233,28 @@ class ShoutServiceTests(TestCase):
         self.assertEqual(
             messages(self.log)[-1], f"not even received, for want of buffer: {lost}"
         )
+        self.assertEqual(service.figures().kernelDrops, lost)
+
+    def test_figures(self) -> None:
+        """
+        The figures tell the families apart, and can be read before the service
+        starts, while it runs and when it has stopped.
+        """
+        sockets = bindUDP(0, ["127.0.0.1", "::1"])
+        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        self.assertEqual(ShoutService([]).figures(), Figures())
+        service = self.service(sockets)
+        for sock, count in zip(sockets, (3, 2, 1)):
+            client = self.client(sock)
+            for _ in range(count):
+                client.send(b"12bytes long")
+        self.visit()
+        running = service.figures()
+        self.assertEqual(running.received, {"ipv4": 3, "ipv6": 2, "unix": 1})
+        self.assertEqual((running.receivedBytes, running.replyBytes), (72, 72))
+        self.assertEqual(running.replies, 6)
+        self.stop(service)
+        self.assertEqual(service.figures(), running)
 
     def test_vanishedPeer(self) -> None:
         """
@@ -242,6 +266,8 @@ class ShoutServiceTests(TestCase):
             client.send(b"x")
         self.visit()
         self.assertEqual(service.counters.dropped, {"ECONNREFUSED": 1})
+        self.assertEqual(service.figures().sendErrors, {"ECONNREFUSED": 1})
+        self.assertEqual(service.figures().replies, 0)
         self.assertEqual(self.reactor.getReaders(), service.ports)
 
 

@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred
 from shout.attempts import Attempts
 from shout.probes import SMALLEST
 from shout.sizes import FoundSizes, findSizes, search
-from shout.sockets import bindUDP, bindUNIX
+from shout.sockets import bindUDP
 from shout.target import Target
+from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase

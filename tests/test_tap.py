@@ -9,8 +9,9 @@ import sys
 from io import StringIO
 from ipaddress import ip_network
 from typing import Any
+from unittest import skipUnless
 
-from twisted.application.service import IServiceMaker
+from twisted.application.service import IServiceMaker, MultiService
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import IPlugin, getPlugins
 from twisted.python.usage import Options as ParentOptions
@@ -19,9 +20,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import shout
-from shout import Shout, ShoutService, UnicodeShout, tap
+from shout import Shout, ShoutService, UnicodeShout, opening, tap
+from shout.notify import Notifier
+from shout.sharing import canShare
 from shout.sockets import bindUDP, describe
 from shout.tap import Options, makeService
+from shout.unix import bindUNIX
+from shout.workers import WorkersService
 from tests.folder import shortFolder
 
 
@@ -97,6 +102,28 @@ class OptionsTests(SynchronousTestCase):
             error = self.assertRaises(UsageError, parse, "--limit", text)
             self.assertIn("from 1", str(error))
 
+    def test_workers(self) -> None:
+        """
+        A number of workers is read, or that there are to be as many as there is
+        use for.
+        """
+        self.assertIs(parse()["workers"], None)
+        self.assertEqual(parse("--workers", "1")["workers"], 1)
+        self.assertEqual(parse("--workers", "auto")["workers"], opening.AUTO)
+        for text in ("", "x", "0", "-1", "257", "1.5", "9" * 5000):
+            error = self.assertRaises(UsageError, parse, "--workers", text)
+            self.assertIn("1 to 256, or auto", str(error))
+
+    def test_workersElsewhere(self) -> None:
+        """
+        Where the system does not deal datagrams out, one worker is the most.
+        """
+        self.patch(tap, "canShare", False)
+        error = self.assertRaises(UsageError, parse, "--workers", "2")
+        self.assertIn("only Linux", str(error))
+        self.assertEqual(parse("--workers", "1")["workers"], 1)
+        self.assertEqual(parse("--workers", "auto")["workers"], opening.AUTO)
+
     def test_unexpectedArgument(self) -> None:
         """
         Arguments besides the options are an error that names the first.
@@ -128,7 +155,7 @@ class OptionsTests(SynchronousTestCase):
         and fits a terminal.
         """
         text = str(Options())
-        for option in ("--port", "--interface", "--unix", "--unicode", "--version"):
+        for option in ("--port", "--interface", "--unix", "--unicode", "--workers"):
             self.assertIn(option, text)
         self.assertIn("[default: 9999]", " ".join(text.split()))
         self.assertIn("twistd -n shout -p 4000 -i 127.0.0.1", text)
@@ -155,7 +182,7 @@ class MakeServiceTests(SynchronousTestCase):
         """
         reactor = MemoryReactorClock()
         service = makeService(parse(*args), reactor)
-        self.assertIsInstance(service, ShoutService)
+        assert isinstance(service, ShoutService)
         service.startService()
         addresses = [describe(port.socket) for port in service.ports]
         self.protocols = [port.protocol for port in service.ports]
@@ -186,10 +213,10 @@ class MakeServiceTests(SynchronousTestCase):
         """
         The port is 9999 unless another is given.
         """
-        self.assertEqual(tap.DEFAULT_PORT, 9999)
-        self.patch(tap, "DEFAULT_PORT", self.freePort())
+        self.assertEqual(opening.DEFAULT_PORT, 9999)
+        self.patch(opening, "DEFAULT_PORT", self.freePort())
         addresses = self.listening("-i", "127.0.0.1")
-        self.assertEqual(addresses, [f"UDP 127.0.0.1:{tap.DEFAULT_PORT}"])
+        self.assertEqual(addresses, [f"UDP 127.0.0.1:{opening.DEFAULT_PORT}"])
 
     def freePort(self) -> int:
         """
@@ -212,9 +239,9 @@ class MakeServiceTests(SynchronousTestCase):
         """
         path = os.path.join(shortFolder(self), "s")
         self.assertEqual(len(self.listening("-u", path, "-p", "0")), 3)
-        self.patch(tap, "DEFAULT_PORT", self.freePort())
+        self.patch(opening, "DEFAULT_PORT", self.freePort())
         addresses = self.listening("-u", path, "-u", path, "-i", "127.0.0.1")
-        udp = f"UDP 127.0.0.1:{tap.DEFAULT_PORT}"
+        udp = f"UDP 127.0.0.1:{opening.DEFAULT_PORT}"
         self.assertEqual(addresses, [udp, f"UNIX {path}"])
 
     def test_unicode(self) -> None:
@@ -239,6 +266,88 @@ class MakeServiceTests(SynchronousTestCase):
         ]
         self.assertEqual(replies, [[b"A", None, None]] * 2)
         self.assertEqual(self.protocols[0].answer([b"a"], [allowed]), [None])
+
+    def workers(self, *args: str) -> int:
+        """
+        Return for how many workers a service is made.
+        """
+        service = makeService(parse(*args), MemoryReactorClock())
+        assert isinstance(service, WorkersService)
+        count = len(service.shares)
+        self.successResultOf(service.stopService())
+        return count
+
+    def test_workers(self) -> None:
+        """
+        One worker answers everywhere; where the system does not deal datagrams
+        out, C{auto} is one.
+        """
+        local = "-p", "0", "-i", "127.0.0.1"
+        self.assertEqual(self.workers(*local, "--workers", "1"), 1)
+        self.patch(opening, "canShare", False)
+        self.assertEqual(self.workers(*local, "--workers", "auto"), 1)
+
+    @skipUnless(canShare, "more than one worker takes Linux")
+    def test_severalWorkers(self) -> None:
+        """
+        With C{--workers} there are so many, and with C{auto} one for each core
+        that the process may use.
+        """
+        local = "-p", "0", "-i", "127.0.0.1"
+        self.assertEqual(self.workers(*local, "--workers", "3"), 3)
+        self.assertEqual(self.workers(*local, "--workers", "3", "--limit", "1"), 3)
+        self.patch(os, "sched_getaffinity", lambda pid: set(range(5)))
+        self.assertEqual(self.workers(*local, "--workers", "auto"), 5)
+
+    def test_notifies(self) -> None:
+        """
+        Where the environment asks for it, systemd is told beside.
+        """
+        path = os.path.join(shortFolder(self), "notify")
+        with bindUNIX(path):
+            self.patch(os, "environ", {**os.environ, "NOTIFY_SOCKET": path})
+            services = makeService(parse("-p", "0"), MemoryReactorClock())
+        assert isinstance(services, MultiService)
+        self.assertEqual(
+            [type(service) for service in services], [ShoutService, Notifier]
+        )
+        for service in services:
+            self.successResultOf(service.stopService())
+
+    def test_status(self) -> None:
+        """
+        With a status there is one service more, which listens from the beginning;
+        the guard answers what it asks, and nobody else who is refused.
+        """
+        reactor = MemoryReactorClock()
+        options = parse("-p", "0", "--allow", "192.0.2.0/24", "--status", "tcp:9990")
+        services = makeService(options, reactor)
+        assert isinstance(services, MultiService)
+        servers: list[Any] = reactor.tcpServers
+        [(port, site, *_)] = servers
+        self.assertEqual(port, 9990)
+        services.startService()
+        readers = reactor.getReaders()
+        found = site.resource._watched.check()
+        for reader in [*readers, *readers]:
+            reader.doRead()
+        self.assertEqual(self.successResultOf(found), [])
+        for reader in readers:
+            if isinstance(reader.protocol, Shout):
+                answers = reader.protocol.answer([b"a"], [("127.0.0.1", 4000)])
+                self.assertEqual(answers, [None])
+        stopped = services.stopService()
+        reactor.advance(0)
+        self.successResultOf(stopped)
+
+    def test_statusFails(self) -> None:
+        """
+        When the status cannot be shown one line says so, and what was bound is
+        released.
+        """
+        path = os.path.join(shortFolder(self), "s")
+        self.assertIn("--status: 'x'", self.failure("-u", path, "--status", "x"))
+        self.assertFalse(os.path.exists(path))
 
     def test_inUse(self) -> None:
         """

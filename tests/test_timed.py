@@ -12,8 +12,9 @@ import time
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
 
-from shout.sockets import bindUDP, bindUNIX, connectUDP, connectUNIX
+from shout.sockets import bindUDP, connectUDP
 from shout.timed import TimedPort, allowFragments
+from shout.unix import bindUNIX, connectUNIX
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase

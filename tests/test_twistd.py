@@ -13,12 +13,14 @@ import time
 from contextlib import ExitStack
 from ctypes import CDLL
 from socket import socket
+from typing import Any
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import bindUDP, bindUNIX
-from shout.sockets import connectUDP, connectUNIX
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 from tests.folder import shortFolder
 
 # How long, in seconds, to wait for what has to happen.
@@ -57,10 +59,13 @@ class TwistdCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = shortFolder(self)
         self.capabilities: set[int] = set()
+        self.environment: dict[str, str] = {}
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, **options: Any) -> subprocess.Popen[str]:
         """
         Start a server in the foreground; it is stopped when the test ends.
+
+        @param options: further ones of L{subprocess.Popen}.
         """
         process = subprocess.Popen(
             [command(args[0]), *args[1:]],
@@ -71,6 +76,7 @@ class TwistdCase(SynchronousTestCase):
             # A shell that starts something in the background has it ignore
             # interrupts.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **options,
         )
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
@@ -110,8 +116,34 @@ class TwistdCase(SynchronousTestCase):
             text=True,
             timeout=PATIENCE,
             check=False,
+            env=os.environ | self.environment,
             preexec_fn=self.giveUpCapabilities,
         )
+
+    def waitUntilGone(self, pid: int) -> None:
+        """
+        Wait until a process that is not a child of this one has ended.
+        """
+        for _ in range(PATIENCE * 100):
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.01)
+        self.fail(f"{pid} goes on")
+
+    def assertOneLine(self, pattern: str, *args: str) -> None:
+        """
+        A mistake is one line on standard error and a status that is not 0, in
+        the foreground and in the background, and leaves nothing behind.
+        """
+        before = os.listdir(self.folder)
+        for start in (("twistd", "-n"), ("twistd",), ("twist",)):
+            ended = self.run_(*start, "shout", *args)
+            self.assertNotEqual(ended.returncode, 0)
+            self.assertRegex(ended.stderr, rf"^shout: .*{pattern}.*\n$")
+            self.assertEqual(ended.stdout, "")
+            self.assertEqual(os.listdir(self.folder), before)
 
     def giveUpCapabilities(self) -> None:
         """
@@ -239,36 +271,11 @@ class DaemonTests(TwistdCase):
         with open(os.path.join(self.folder, "twistd.log")) as f:
             self.assertIn(": received 1, answered 1, dropped 0", f.read())
 
-    def waitUntilGone(self, pid: int) -> None:
-        """
-        Wait until a process that is not a child of this one has ended.
-        """
-        for _ in range(PATIENCE * 100):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return
-            time.sleep(0.01)
-        self.fail(f"{pid} goes on")
-
 
 class MistakeTests(TwistdCase):
     """
     Tests for what users get wrong.
     """
-
-    def assertOneLine(self, pattern: str, *args: str) -> None:
-        """
-        A mistake is one line on standard error and a status that is not 0, in
-        the foreground and in the background, and leaves nothing behind.
-        """
-        before = os.listdir(self.folder)
-        for start in (("twistd", "-n"), ("twistd",), ("twist",)):
-            ended = self.run_(*start, "shout", *args)
-            self.assertNotEqual(ended.returncode, 0)
-            self.assertRegex(ended.stderr, rf"^shout: .*{pattern}.*\n$")
-            self.assertEqual(ended.stdout, "")
-            self.assertEqual(os.listdir(self.folder), before)
 
     def test_inUse(self) -> None:
         """

@@ -1,0 +1,123 @@
+"""
+A child that goes on where its parent is.
+
+It is forked and runs no program of its own, so it needs no Python that its user may
+read, and none in a chroot: all that it needs has been imported.  What it must not
+share with its parent it gives up here.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from ctypes import CDLL
+from typing import NoReturn
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+
+_libc = CDLL(None) if sys.platform == "linux" else None
+
+# More than a parent has that keeps its children's sockets.
+_DESCRIPTORS = 1 << 16
+
+# Like all that the parent does something about these are for the parent, which tells
+# its children.  An interrupt from the keyboard reaches all of them.
+_STOP = {signal.SIGINT, signal.SIGTERM}
+
+
+class Child:
+    """
+    A child process.
+
+    @ivar pid: its number.
+    @type pid: L{int}
+    """
+
+    def __init__(self, pid: int) -> None:
+        """
+        @param pid: as fork(2) returns it.
+        """
+        self.pid = pid
+
+    def kill(self) -> None:
+        """
+        End it at once, unless it has ended.
+        """
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> str:
+        """
+        Wait until it has ended.  To be called once.
+
+        @return: how.
+        """
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        return f"exit status {code}" if code >= 0 else f"signal {-code}"
+
+
+def fork(work: Callable[[], None], keep: Iterable[int]) -> Child:
+    """
+    Start a child, which ends when this process ends, however that happens, on Linux;
+    and when its work is done.
+
+    @param work: what it does.
+
+    @param keep: the descriptors that it keeps, besides 0, 1 and 2.
+
+    @raise OSError: when the system starts none.
+    """
+    parent = os.getpid()
+    # A signal must not find the child with what its parent does about it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _be(work, keep, parent, mask)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return Child(pid)
+
+
+def _be(
+    work: Callable[[], None], keep: Iterable[int], parent: int, mask: Iterable[int]
+) -> NoReturn:
+    status = 1
+    try:
+        _dieWith(parent)
+        _giveUp(keep)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        work()
+        status = 0
+    except BaseException:
+        os.write(2, traceback.format_exc().encode(errors="replace"))
+    finally:
+        # Nothing of what the parent wants done when it exits.
+        os._exit(status)
+
+
+def _dieWith(parent: int) -> None:
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _giveUp(keep: Iterable[int]) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)) or number in _STOP:
+            signal.signal(number, signal.SIG_IGN)
+    # The parent's objects stay as they are: one that is collected as garbage would
+    # close its descriptor, which may be another's by now.
+    gc.freeze()
+    last = 2
+    for descriptor in sorted(keep):
+        os.closerange(last + 1, descriptor)
+        last = descriptor
+    os.closerange(last + 1, _DESCRIPTORS)

@@ -1,0 +1,237 @@
+"""
+A post: where one worker ends, another takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.python.failure import Failure
+
+from shout.backoff import Backoff
+from shout.channel import Channel
+from shout.figures import Figures
+
+
+class Process(Protocol):
+    """
+    A worker's process, such as a L{Child<shout.forked.Child>}.
+
+    @ivar pid: its number.
+    """
+
+    pid: int
+
+    def kill(self) -> None:
+        """
+        End it at once.
+        """
+
+    def wait(self) -> str:
+        """
+        Wait until it has ended, and return how.
+        """
+
+
+class Employer(Protocol):
+    """
+    Who has posts, such as a L{WorkersService<shout.workers.WorkersService>}.
+    """
+
+    def workerReady(self, post: Post) -> None:
+        """
+        Be told that the worker at a post answers.
+        """
+
+    def workerCounted(self, post: Post) -> None:
+        """
+        Be told that there are new figures.
+        """
+
+    def workerSaid(self, post: Post, level: str, text: str) -> None:
+        """
+        Be told of an event that a worker would have logged.
+        """
+
+    def workerEnded(self, post: Post, what: str, wait: float) -> None:
+        """
+        Be told that a worker has ended without being told to.
+
+        @param what: which one, and how.
+
+        @param wait: in how many seconds another starts.
+        """
+
+
+class Post:
+    """
+    A place where there is always a worker, or soon again.
+
+    @cvar patience: how long, in seconds, a worker that was told to stop may take
+        before it is ended.
+
+    @cvar attention: how long, in seconds, to wait for the figures of a worker
+        before those that it told last have to do.
+
+    @ivar number: which of the posts it is, from 1.
+    """
+
+    patience = 10.0
+    attention = 1.0
+
+    def __init__(
+        self,
+        number: int,
+        spawn: Callable[[Channel], Process],
+        employer: Employer,
+        clock: Any,
+    ) -> None:
+        """
+        @param spawn: starts a worker that talks to the channel it is given.
+
+        @param clock: an L{IReactorTime
+            <twisted.internet.interfaces.IReactorTime>} provider.
+        """
+        self.number = number
+        self._spawn = spawn
+        self._employer = employer
+        self._clock = clock
+        self._backoff = Backoff()
+        self._past = Figures()
+        self._line: _Line | None = None
+        self._process: Process | None = None
+        self._next: Any = None
+        self._readySince: float | None = None
+        self._stopped: Deferred[None] | None = None
+        self._overdue: Any = None
+
+    @property
+    def pid(self) -> int | None:
+        """
+        The number of the worker's process, if there is one.
+        """
+        return self._process.pid if self._process else None
+
+    def figures(self) -> Figures:
+        """
+        Return what all workers here have done, as far as they have told.
+        """
+        return self._past + (self._line.figures if self._line else Figures())
+
+    def ask(self) -> Deferred[bool]:
+        """
+        Ask the worker for its figures.
+
+        @return: fires when L{figures} are fresh, or cannot be made so, with
+            whether they are.
+        """
+        if self._line is None or self._readySince is None:
+            return succeed(False)
+        asked = self._line.ask().addTimeout(self.attention, self._clock)
+        return asked.addErrback(_forgo)
+
+    def fill(self) -> None:
+        """
+        Start a worker.
+        """
+        self._next = self._readySince = None
+        self._line = _Line(self, self._employer)
+        try:
+            self._process = self._spawn(self._line)
+        except OSError as e:
+            self._line = None
+            self._lost(f"a worker cannot be started: {e.strerror}")
+
+    def ready(self) -> None:
+        """
+        Be told that the worker answers.
+        """
+        self._readySince = self._clock.seconds()
+        self._employer.workerReady(self)
+
+    def ended(self) -> None:
+        """
+        Be told that the worker has gone, or goes.
+        """
+        assert self._line is not None and self._process is not None
+        self._past += self._line.figures
+        line, process = self._line, self._process
+        self._line = self._process = None
+        process.kill()
+        how = process.wait()
+        line.answer(False)
+        self._employer.workerCounted(self)
+        if self._stopped is None:
+            self._lost(f"worker {self.number} (process {process.pid}) ended: {how}")
+        else:
+            if self._overdue.active():
+                self._overdue.cancel()
+            self._stopped.callback(None)
+
+    def _lost(self, what: str) -> None:
+        lived = 0.0
+        if self._readySince is not None:
+            lived = self._clock.seconds() - self._readySince
+        wait = self._backoff.after(lived)
+        self._next = self._clock.callLater(wait, self.fill)
+        self._employer.workerEnded(self, what, wait)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Have the worker answer what has arrived, and start no other.
+
+        @return: fires when it has ended.
+        """
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._line is None or self._process is None:
+            return succeed(None)
+        self._stopped = Deferred()
+        self._line.tell("stop")
+        self._overdue = self._clock.callLater(self.patience, self._process.kill)
+        return self._stopped
+
+
+def _forgo(failure: Failure) -> bool:
+    failure.trap(TimeoutError)
+    return False
+
+
+class _Line(Channel):
+    """
+    The channel to one worker.
+    """
+
+    def __init__(self, post: Post, employer: Employer) -> None:
+        self.figures = Figures()
+        self._post = post
+        self._employer = employer
+        self._asked: list[Deferred[bool]] = []
+
+    def ask(self) -> Deferred[bool]:
+        asked: Deferred[bool] = Deferred()
+        self._asked.append(asked)
+        self.tell("figures")
+        return asked
+
+    def answer(self, isFresh: bool) -> None:
+        asked, self._asked = self._asked, []
+        for each in asked:
+            each.callback(isFresh)
+
+    def toldReady(self) -> None:
+        self._post.ready()
+
+    def toldFigures(self, values: dict[str, Any]) -> None:
+        self.figures = Figures.fromJSON(values)
+        self._employer.workerCounted(self._post)
+        self.answer(True)
+
+    def toldEvent(self, level: str, text: str) -> None:
+        self._employer.workerSaid(self._post, level, text)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self._post.ended()

@@ -1,0 +1,245 @@
+"""
+The service that has several processes keep sockets answered.
+
+The sockets stay open here, where nobody reads them.  So nothing that arrives while a
+worker is missing is lost: it waits for the next one.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger, LogLevel
+
+from shout.channel import Channel
+from shout.counters import Counters
+from shout.figures import Figures
+from shout.post import Post, Process
+from shout.protocol import Shout
+from shout.sockets import describe, dropped, example
+from shout.worker import start
+
+
+class WorkersService(Service):
+    """
+    Have a number of worker processes answer, one for each share of the sockets, and
+    start another where one ends.
+
+    @cvar quietPeriod: how long, in seconds, after a worker's end was logged others
+        are only counted.
+
+    @ivar counters: the totals of all workers, as far as they have told.
+    @type counters: L{Counters}
+
+    @ivar shares: for each worker, the sockets that it answers at, until the service
+        has stopped.
+    @type shares: L{list} of sequences of sockets
+
+    @ivar posts: the workers' places.
+    @type posts: L{list} of L{Post}
+    """
+
+    _log = Logger()
+
+    quietPeriod = 30.0
+
+    def __init__(
+        self,
+        shares: Sequence[Sequence[socket.socket]],
+        protocol: Callable[[], Shout] = Shout,
+        reactor: Any = None,
+        spawn: Callable[[Sequence[socket.socket], Channel], Process] | None = None,
+    ) -> None:
+        """
+        @param shares: for each worker, the bound datagram sockets that it answers
+            at, as L{share<shout.sharing.share>} makes them; the service owns them
+            from now on and closes them when it stops.
+
+        @param protocol: called in the workers without arguments, once per socket:
+            L{Shout}, or a subclass.
+
+        @param reactor: by default the global one, when the service starts.
+
+        @param spawn: starts a worker that answers at sockets and talks to a channel;
+            by default it is forked.
+        """
+        self.counters = Counters()
+        self.posts: list[Post] = []
+        self.shares = list(shares)
+        self._protocol = protocol
+        self._reactor = reactor
+        self._spawn = spawn or self._start
+        self._missing: set[Post] = set()
+        self._listening: Deferred[None] = Deferred()
+        self._isStopped = False
+        self._kernelDrops = 0
+        self._ends = 0
+        self._endsLogged = 0
+        self._quietUntil = float("-inf")
+
+    @property
+    def _sockets(self) -> list[socket.socket]:
+        return [sock for share in self.shares for sock in share]
+
+    def _addresses(self) -> list[str]:
+        return list(dict.fromkeys(map(describe, self._sockets)))
+
+    def startService(self) -> None:
+        """
+        Start the workers, once the reactor runs.
+
+        @raise RuntimeError: when the service has been stopped before, which has
+            closed its sockets.
+        """
+        if self._isStopped:
+            raise RuntimeError("a stopped service cannot start again: make another")
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        self._reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        if self._isStopped:
+            return
+        for number, sockets in enumerate(self.shares, 1):
+            spawn = partial(self._spawn, sockets)
+            self.posts.append(Post(number, spawn, self, self._reactor))
+        self._missing.update(self.posts)
+        for post in self.posts:
+            post.fill()
+
+    def _start(self, sockets: Sequence[socket.socket], channel: Channel) -> Process:
+        return start(channel, sockets, self._protocol, self._reactor)
+
+    def whenListening(self) -> Deferred[None]:
+        """
+        Return what fires once every worker has begun to answer.
+        """
+        return self._listening
+
+    def workerReady(self, post: Post) -> None:
+        """
+        Say where it listens, when all workers are ready for the first time.
+        """
+        if post not in self._missing:
+            return
+        self._missing.remove(post)
+        if self._missing:
+            return
+        for address in self._addresses():
+            self._log.info("listening on {address}", address=address)
+        self._log.info(
+            "with {count} workers: processes {pids}",
+            count=len(self.posts),
+            pids=", ".join(str(post.pid) for post in self.posts),
+        )
+        for sock in self._sockets[:1]:
+            self._log.info("try it with: {command}", command=example(sock))
+        self._listening.callback(None)
+
+    def workerCounted(self, post: Post) -> None:
+        """
+        Count what the workers have counted, which says what was dropped.
+        """
+        total = self._total()
+        self.counters.families = Counter(total.received)
+        self.counters.answered = total.replies
+        for reason, count in Counter(total.dropped, **total.sendErrors).items():
+            new = count - self.counters.dropped[reason]
+            if new > 0:
+                self.counters.drop(reason, new)
+
+    def workerSaid(self, post: Post, level: str, text: str) -> None:
+        """
+        Log what a worker would have logged.
+        """
+        self._log.emit(
+            LogLevel.levelWithName(level),
+            "worker {number}: {text}",
+            number=post.number,
+            text=text,
+        )
+
+    def workerEnded(self, post: Post, what: str, wait: float) -> None:
+        """
+        Log that a worker has ended, unless that was logged a short while ago.
+        """
+        self._ends += 1
+        now = self._reactor.seconds()
+        if now < self._quietUntil:
+            return
+        self._quietUntil = now + self.quietPeriod
+        others = self._ends - self._endsLogged - 1
+        self._endsLogged = self._ends
+        self._log.warn(
+            "{what}; another starts {when}{others}",
+            what=what,
+            when=f"in {wait:.1f} s" if wait else "at once",
+            others=f"; {others} more have ended since this was said" if others else "",
+        )
+
+    def _total(self) -> Figures:
+        # The sockets outlive the workers, and so do their drops.
+        lost = self._kernelDrops + sum(map(dropped, self._sockets))
+        total = sum((post.figures() for post in self.posts), Figures())
+        return replace(total, kernelDrops=lost)
+
+    def figures(self) -> Deferred[Figures]:
+        """
+        Return what the workers have done so far, the dead ones too: of those that
+        have not told in their last second, up to then.
+        """
+        asked = gatherResults([post.ask() for post in self.posts])
+        return asked.addCallback(lambda _: self._total())
+
+    def missing(self) -> Deferred[list[str]]:
+        """
+        Return a line for each worker that is not there, or does nothing.
+        """
+
+        def lines(answers: list[bool]) -> list[str]:
+            return [
+                f"worker {post.number} does not answer"
+                for post, isFresh in zip(self.posts, answers)
+                if not isFresh
+            ]
+
+        asked = gatherResults([post.ask() for post in self.posts])
+        return asked.addCallback(lines)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Have the workers answer what has already arrived, then close the sockets.
+
+        @return: fires when they are closed.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._isStopped = True
+        stopped = gatherResults([post.stop() for post in self.posts])
+        return stopped.addCallback(self._stopped)
+
+    def _stopped(self, _: object) -> None:
+        addresses = ", ".join(self._addresses())
+        sockets = self._sockets
+        self._kernelDrops = lost = sum(map(dropped, sockets))
+        self.shares = []
+        for sock in sockets:
+            sock.close()
+        if not self.posts:
+            return
+        self._log.info(
+            "stopped listening on {addresses}: {counters}",
+            addresses=addresses,
+            counters=self.counters,
+        )
+        if lost:
+            self._log.warn("not even received, for want of buffer: {lost}", lost=lost)

@@ -1,0 +1,80 @@
+"""
+Tests for L{shout.figures}.
+"""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.counters import Counters
+from shout.figures import Figures
+
+counts = st.integers(0, 2**63)
+byName = st.dictionaries(st.sampled_from(["a", "b", "c"]), counts)
+figures = st.builds(Figures, byName, counts, counts, counts, byName, byName, counts)
+
+
+class FiguresTests(SynchronousTestCase):
+    """
+    Tests for L{Figures}.
+    """
+
+    def test_of(self) -> None:
+        """
+        What counters hold is taken as it is now; every datagram is a reply, or
+        was dropped, or could not be answered because of an error.
+        """
+        counters = Counters()
+        counters.count("ipv4", [b"a", b"b", b"HELLO"], [b"A", b"B"])
+        counters.drop("loop")
+        counters.fail("ENOBUFS", 1)
+        taken = Figures.of(counters, 9)
+        counters.count("ipv4", [b"later"], [])
+        self.assertEqual(
+            taken,
+            Figures(
+                received={"ipv4": 3},
+                receivedBytes=7,
+                replies=1,
+                replyBytes=2,
+                dropped={"loop": 1},
+                sendErrors={"ENOBUFS": 1},
+                kernelDrops=9,
+            ),
+        )
+
+    @given(st.lists(figures))
+    def test_sum(self, several: list[Figures]) -> None:
+        """
+        Figures add up, each with its like; a name that some do not have counts
+        as 0 there.
+        """
+        total = sum(several, Figures())
+        self.assertEqual(total.replies, sum(each.replies for each in several))
+        for name in "abc":
+            self.assertEqual(
+                total.received.get(name, 0),
+                sum(each.received.get(name, 0) for each in several),
+            )
+
+    @given(figures, figures)
+    def test_order(self, one: Figures, other: Figures) -> None:
+        """
+        In which order they are added does not matter, and what is added stays as
+        it was.
+        """
+        before = one.toJSON(), other.toJSON()
+        self.assertEqual(one + other, other + one)
+        self.assertEqual((one.toJSON(), other.toJSON()), before)
+
+    @given(figures)
+    def test_JSON(self, original: Figures) -> None:
+        """
+        Figures come back from JSON as they were.
+        """
+        text = json.dumps(original.toJSON())
+        self.assertEqual(Figures.fromJSON(json.loads(text)), original)

@@ -1,0 +1,271 @@
+"""
+Tests for L{shout.health}.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from functools import partial
+from ipaddress import ip_network
+from unittest import skipIf, skipUnless
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout import Guard, Shout, ShoutService, bindUDP, bindUNIX
+from shout.guard import Allow, Limit
+from shout.health import Health
+from shout.sockets import connectUDP
+from tests import hosts
+from tests.folder import shortFolder
+
+
+class HealthTests(SynchronousTestCase):
+    """
+    Tests for L{Health}, with a reactor that does nothing by itself.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+
+    def loopback(self, *interfaces: str) -> list[socket.socket]:
+        """
+        Return sockets on the loopback, by default on 127.0.0.1.
+        """
+        sockets = bindUDP(0, interfaces or ["127.0.0.1"])
+        for sock in sockets:
+            self.addCleanup(sock.close)
+        return sockets
+
+    def serve(
+        self, sockets: list[socket.socket], guard: Guard | None = None
+    ) -> ShoutService:
+        """
+        Start a service; it is stopped when the test ends.
+        """
+        service = ShoutService(sockets, partial(Shout, guard), self.reactor)
+        service.startService()
+        self.addCleanup(lambda: self.settle(service.stopService()))
+        return service
+
+    def settle(self, result: object) -> None:
+        """
+        Do what the reactor has been asked to do soon.
+        """
+        self.reactor.advance(0)
+
+    def health(self, sockets: list[socket.socket], sourcePorts: int = 1) -> Health:
+        """
+        Be ready to ask sockets; that ends when the test does.
+        """
+        health = Health(sockets, sourcePorts)
+        health.start(self.reactor)
+        self.addCleanup(lambda: self.settle(health.stop()))
+        return health
+
+    def visit(self) -> None:
+        """
+        Do what a reactor does when something has arrived.
+        """
+        for _ in range(2):
+            for reader in self.reactor.getReaders():
+                reader.doRead()
+
+    def check(self, health: Health) -> list[str]:
+        """
+        Return what a check finds, with all the time that it may take.
+        """
+        found = health.check()
+        for _ in range(health.tries):
+            self.visit()
+            self.reactor.advance(health.timeout)
+        return self.successResultOf(found)
+
+    def test_everyKindOfSocket(self) -> None:
+        """
+        Nothing is wrong with sockets that answer: those of each family, those
+        bound to all addresses, and those of UNIX with a path.
+        """
+        sockets = [*bindUDP(0), *bindUDP(0, ["127.0.0.1", "127.0.0.2", "::1"])]
+        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        service = self.serve(sockets)
+        self.assertEqual(self.check(self.health(sockets)), [])
+        self.assertEqual(service.counters.answered, 6)
+
+    @skipUnless(sys.platform == "linux", "only Linux has abstract names")
+    def test_abstract(self) -> None:
+        """
+        A UNIX socket with an abstract name is asked, too.
+        """
+        sockets = [bindUNIX(f"@shout-test-{os.getpid()}")]
+        self.serve(sockets)
+        self.assertEqual(self.check(self.health(sockets)), [])
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_linkLocal(self) -> None:
+        """
+        A socket at a link-local address is asked there, whatever the guard has
+        to say to others.
+        """
+        with hosts.Hosts(self).on("a"):
+            sockets = bindUDP(0, ["fe80::1%va", "192.0.2.1"])
+            health = self.health(sockets)
+            guard = Guard(sources=[Allow([])])
+            guard.exempt.update(health.sources)
+            self.serve(sockets, guard)
+            self.assertEqual(self.check(health), [])
+
+    def test_silent(self) -> None:
+        """
+        There is a line for a socket that does not answer in a second, and none
+        for one that does.
+        """
+        silent, good = self.loopback("127.0.0.1", "127.0.0.2")
+        self.serve([good])
+        [line] = self.check(self.health([silent, good]))
+        self.assertIn(f"UDP 127.0.0.1:{silent.getsockname()[1]}", line)
+        self.assertIn("4 tries in 1.0 seconds", line)
+
+    def test_refused(self) -> None:
+        """
+        A socket that is closed is said to refuse, at once.
+        """
+        [sock] = self.loopback()
+        health = self.health([sock])
+        sock.close()
+        found = health.check()
+        self.visit()
+        [line] = self.successResultOf(found)
+        self.assertIn("nothing is listening", line)
+
+    def test_lostOnce(self) -> None:
+        """
+        One datagram that gets lost is no trouble.
+        """
+        sockets = self.loopback()
+        found = self.health(sockets).check()
+        sockets[0].recv(100)
+        self.serve(sockets)
+        self.reactor.advance(Health.timeout)
+        self.visit()
+        self.assertEqual(self.successResultOf(found), [])
+
+    def test_oneCheckForAll(self) -> None:
+        """
+        Who asks while a check is under way is told its outcome, and nothing is
+        sent for that; the next one asks anew.
+        """
+        sockets = self.loopback()
+        service = self.serve(sockets)
+        health = self.health(sockets)
+        several = [health.check() for _ in range(50)]
+        self.visit()
+        for found in several:
+            self.assertEqual(self.successResultOf(found), [])
+        self.assertEqual(service.counters.received, 1)
+        self.assertEqual(self.check(health), [])
+        self.assertEqual(service.counters.received, 2)
+
+    def test_givenUp(self) -> None:
+        """
+        When one of those who wait goes away the others are told all the same.
+        """
+        sockets = self.loopback()
+        self.serve(sockets)
+        health = self.health(sockets)
+        first, second = health.check(), health.check()
+        first.addErrback(lambda failure: None)
+        first.cancel()
+        self.visit()
+        self.assertEqual(self.successResultOf(second), [])
+
+    def test_guard(self) -> None:
+        """
+        A guard that is told the sources answers them although it would refuse
+        them, as often as they ask, and nobody else.
+        """
+        sockets = self.loopback()
+        nobody = Allow([ip_network("10.0.0.0/8")])
+        guard = Guard(sources=[nobody], rules=[Limit(1)])
+        health = self.health(sockets)
+        service = self.serve(sockets, guard)
+        self.assertEqual(len(self.check(health)), 1)
+        guard.exempt.update(health.sources)
+        for _ in range(5):
+            self.assertEqual(self.check(health), [])
+        dropped = service.counters.dropped["not allowed"]
+        other = connectUDP(*sockets[0].getsockname())
+        self.addCleanup(other.close)
+        other.send(b"me too")
+        self.visit()
+        self.assertEqual(service.counters.dropped["not allowed"], dropped + 1)
+
+    def test_UNIXIsLimited(self) -> None:
+        """
+        A limit that holds for the peers of UNIX sockets does not hold for it.
+        """
+        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        guard = Guard(rules=[Limit(1)])
+        health = self.health(sockets)
+        guard.exempt.update(health.sources)
+        self.serve(sockets, guard)
+        for _ in range(5):
+            self.assertEqual(self.check(health), [])
+
+    def test_sourcePorts(self) -> None:
+        """
+        An address can be asked from several ports, and it is said how many of
+        them got no answer.
+        """
+        sockets = self.loopback()
+        health = self.health(sockets, 4)
+        self.assertEqual(len(health.sources), 4)
+        refused = sorted(health.sources)[:3]
+        guard = Guard(sources=[lambda addr: "test" if addr in refused else None])
+        self.serve(sockets, guard)
+        [line] = self.check(health)
+        self.assertIn("(from 3 of 4 source ports)", line)
+        guard.exempt.update(refused)
+        self.assertEqual(self.check(health), [])
+
+    def test_UNIXOnce(self) -> None:
+        """
+        Nobody shares a UNIX socket, so it is asked once.
+        """
+        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        self.addCleanup(sockets[0].close)
+        self.assertEqual(len(self.health(sockets, 4).sources), 1)
+
+    def test_notRunning(self) -> None:
+        """
+        Before it is started and when it is stopped nothing is said to be well.
+        """
+        health = Health(self.loopback())
+        [line] = self.successResultOf(health.check())
+        self.assertIn("is not being asked", line)
+        health.start(self.reactor)
+        self.settle(health.stop())
+        [line] = self.successResultOf(health.check())
+        self.assertIn("is not being asked", line)
+        self.assertEqual(self.reactor.getReaders(), [])
+
+    def test_neverStarted(self) -> None:
+        """
+        When it is stopped before it was started it leaves no socket open.
+        """
+        health = Health(self.loopback())
+        [address] = health.sources
+        self.successResultOf(health.stop())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(address)
+
+    @skipUnless(sys.platform == "linux", "others do not bind such addresses")
+    def test_cannotBeAsked(self) -> None:
+        """
+        There is a line for a socket that there is no way to.
+        """
+        sockets = self.loopback("255.255.255.255")
+        [line] = self.check(self.health(sockets))
+        self.assertRegex(line, r"^UDP 255\.255\.255\.255:\d+ cannot be asked: ")

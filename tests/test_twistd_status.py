@@ -1,0 +1,281 @@
+"""
+Tests for C{twistd shout --status} as its users run it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+from http.client import HTTPConnection
+from unittest import skipUnless
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
+from tests.test_twistd import ISROOT, PATIENCE, TwistdCase
+from tests.test_twistd import ask as askShout
+
+STATUS = "tcp:0:interface=127.0.0.1"
+
+
+def get(where: int | str, path: str) -> tuple[int, str]:
+    """
+    Ask for a page.
+
+    @param where: a port on the loopback, or the path of a UNIX socket.
+
+    @return: the status, and the body.
+    """
+    connection = HTTPConnection("127.0.0.1", where if isinstance(where, int) else 1)
+    if isinstance(where, str):
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(PATIENCE)
+        connection.sock.connect(where)
+    try:
+        connection.timeout = PATIENCE
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def received(where: int | str) -> dict[str, float]:
+    """
+    Return how many datagrams Prometheus is told have arrived, by family.
+    """
+    [family] = [
+        family
+        for family in text_string_to_metric_families(get(where, "/metrics")[1])
+        if family.name == "shout_datagrams_received"
+    ]
+    return {sample.labels["family"]: sample.value for sample in family.samples}
+
+
+class StatusTests(TwistdCase):
+    """
+    Tests for a server in the foreground.
+    """
+
+    def status(self, server: subprocess.Popen[str]) -> int:
+        """
+        Return the port on which a server shows its status.
+        """
+        return int(self.waitFor(server, r"status at http://127\.0\.0\.1:(\d+)/")[1])
+
+    def test_shows(self) -> None:
+        """
+        It says where its status is, says there that it is
+        healthy, counts by family what has arrived, and stops without a word about
+        the requests.
+        """
+        for args in (
+            ("twistd", "-n", "shout"),
+            ("twistd", "-n", "-r", "select", "shout"),
+            ("twist", "--log-format=text", "shout"),
+        ):
+            server = self.start(*args, "-p", "0", "-u", "s", "--status", STATUS)
+            where = self.status(server)
+            port = int(self.waitFor(server, r"listening on UDP \[::\]:(\d+)")[1])
+            self.waitFor(server, "try it with")
+            askShout(connectUDP("::1", port), b"six")
+            askShout(connectUNIX(os.path.join(self.folder, "s")), b"unix")
+            self.assertEqual(received(where), {"ipv4": 0, "ipv6": 1, "unix": 1})
+            self.assertEqual(get(where, "/healthz"), (200, "every socket answers\n"))
+            self.assertEqual(received(where), {"ipv4": 1, "ipv6": 2, "unix": 2})
+            self.assertEqual(get(where, "/")[0], 200)
+            output = self.finish(server, signal.SIGTERM)
+            self.assertIn(": received 5, answered 5, dropped 0", output)
+            self.assertNotIn("Traceback", output)
+            self.assertNotIn("GET", output)
+
+    def test_guarded(self) -> None:
+        """
+        It finds itself healthy although others are refused and limited, and that
+        opens nothing to others.
+        """
+        server = self.start(
+            "twistd", "-n", "shout", "-i", "127.0.0.1", "-p", "0", "-u", "s",
+            "--allow", "10.0.0.0/8", "--limit", "1", "--status", STATUS,
+        )  # fmt: skip
+        where = self.status(server)
+        port = int(self.waitFor(server, r"listening on UDP 127\.0\.0\.1:(\d+)")[1])
+        with connectUDP("127.0.0.1", port) as other:
+            other.send(b"refused")
+        for _ in range(4):
+            self.assertEqual(get(where, "/healthz")[0], 200)
+        output = self.finish(server, signal.SIGTERM)
+        self.assertIn("received 9, answered 8, dropped 1 (1 not allowed)", output)
+
+    def test_UNIX(self) -> None:
+        """
+        It can be shown on a UNIX socket, whose path is removed in the end.
+        """
+        server = self.start(
+            "twistd", "-n", "shout", "-u", "s", "--status", "unix:status:mode=600"
+        )
+        path = os.path.join(self.folder, "status")
+        self.waitFor(server, f"status at UNIX {path}")
+        self.waitFor(server, "try it with")
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        self.assertEqual(get(path, "/healthz")[0], 200)
+        self.finish(server, signal.SIGTERM)
+        self.assertFalse(os.path.exists(path))
+
+    @skipUnless(ISROOT, "shedding privileges needs root")
+    def test_shedPrivileges(self) -> None:
+        """
+        A server that has shed its privileges, and sees another root folder, still
+        finds itself healthy at a path that it cannot see, and stops without
+        complaint.
+        """
+        os.chmod(self.folder, 0o755)
+        os.makedirs(os.path.join(self.folder, "root", "etc"))
+        with open(os.path.join(self.folder, "root", "etc", "passwd"), "w") as f:
+            f.write("nobody:x:65534:65534::/:/bin/false\n")
+        server = self.start(
+            "twistd", "-n", "--pidfile=", "--uid=65534", "--gid=65534",
+            f"--chroot={self.folder}/root", "-d", "/", "shout", "-p", "0", "-u", "s",
+            "--status", "unix:status",
+        )  # fmt: skip
+        self.waitFor(server, "try it with")
+        path = os.path.join(self.folder, "status")
+        for page in ("/", "/healthz", "/metrics", "/figures"):
+            self.assertEqual(get(path, page)[0], 200)
+        output = self.finish(server, signal.SIGTERM)
+        self.assertIn("stopped listening", output)
+        self.assertNotIn("Traceback", output)
+        self.assertNotIn("Error", output)
+
+
+class StatusDaemonTests(TwistdCase):
+    """
+    Tests for a server in the background.
+    """
+
+    def daemon(self, *args: str) -> int:
+        """
+        Start a server in the background, and return its process.
+        """
+        started = self.run_("twistd", *args)
+        self.assertEqual((started.returncode, started.stderr), (0, ""))
+        with open(os.path.join(self.folder, "twistd.pid")) as f:
+            pid = int(f.read())
+        self.addCleanup(self.kill, pid)
+        return pid
+
+    def kill(self, pid: int) -> None:
+        """
+        End a server if it still runs.
+        """
+        if os.path.exists(os.path.join(self.folder, "twistd.pid")):
+            os.kill(pid, signal.SIGKILL)
+
+    def stop(self, pid: int) -> str:
+        """
+        Stop a server, and return its log.
+        """
+        os.kill(pid, signal.SIGTERM)
+        self.waitUntilGone(pid)
+        with open(os.path.join(self.folder, "twistd.log")) as f:
+            return f.read()
+
+    def test_answers(self) -> None:
+        """
+        What was bound before it went into the background is answered there, also
+        with reactors that keep what they watch in the kernel.
+        """
+        for kind in ("epoll", "asyncio"):
+            pid = self.daemon(
+                "-r", kind, "shout", "-p", "0", "-u", "s", "--status", STATUS
+            )
+            with open(os.path.join(self.folder, "twistd.log")) as f:
+                found = re.search(r"status at http://127.0.0.1:(\d+)/", f.read())
+            assert found is not None
+            self.assertEqual(get(int(found[1]), "/healthz")[0], 200)
+            log = self.stop(pid)
+            self.assertIn(": received 3, answered 3, dropped 0", log)
+            self.assertNotIn("Traceback", log)
+            self.assertEqual(os.listdir(self.folder), ["twistd.log"])
+            os.remove(os.path.join(self.folder, "twistd.log"))
+
+    def test_second(self) -> None:
+        """
+        A second server does not take the path of one in the background for one
+        that was left behind.
+        """
+        pid = self.daemon("shout", "-u", "s", "--status", "unix:status")
+        second = self.run_(
+            "twistd", "--pidfile=", "shout", "-u", "t", "--status", "unix:status"
+        )
+        self.assertRegex(second.stderr, r"^shout: --status: .* already in use.*\n$")
+        path = os.path.join(self.folder, "status")
+        self.assertEqual(get(path, "/healthz")[0], 200)
+        self.stop(pid)
+        self.assertEqual(os.listdir(self.folder), ["twistd.log"])
+
+    @skipUnless(ISROOT, "a port below 1024 and shedding privileges need root")
+    def test_privilegedPort(self) -> None:
+        """
+        It can be shown on a port that takes privileges, which are shed then.
+        """
+        with socket.socket() as sock:
+            for port in range(700, 1024):
+                try:
+                    sock.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                break
+        os.chmod(self.folder, 0o777)
+        pid = self.daemon(
+            "--uid=65534", "--gid=65534", "shout", "-p", "0",
+            "--status", f"tcp:{port}:interface=127.0.0.1",
+        )  # fmt: skip
+        self.assertEqual(os.stat(f"/proc/{pid}").st_uid, 65534)
+        self.assertEqual(get(port, "/healthz")[0], 200)
+        self.assertNotIn("Traceback", self.stop(pid))
+
+
+class StatusMistakeTests(TwistdCase):
+    """
+    Tests for what users get wrong.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        # Twisted keeps a file in reserve once it has tried to listen, of which
+        # Python's development mode has a word to say at the end.
+        self.environment["PYTHONDEVMODE"] = ""
+
+    def test_inUse(self) -> None:
+        """
+        A port in use is said to be, and the other sockets are given up.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            self.assertOneLine("in use", "-p", "0", "-u", "s", "--status", where)
+
+    def test_usage(self) -> None:
+        """
+        What is not an endpoint is said to be none.
+        """
+        self.assertOneLine("not an endpoint", "-p", "0", "--status", "9990")
+
+    def test_missing(self) -> None:
+        """
+        Without C{prometheus_client} it is said how to get it; without C{--status}
+        nobody misses it.
+        """
+        os.mkdir(os.path.join(self.folder, "missing"))
+        with open(f"{self.folder}/missing/prometheus_client.py", "w") as f:
+            f.write("raise ModuleNotFoundError(name='prometheus_client')\n")
+        self.environment["PYTHONPATH"] = f"{self.folder}/missing"
+        self.assertOneLine(
+            "pip install prometheus_client", "-p", "0", "-u", "s", "--status", STATUS
+        )
+        self.assertOneLine("not an IP address", "-i", "localhost")

@@ -1,0 +1,186 @@
+"""
+Tests for L{shout.worker}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import Logger, LogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout import ShoutService, bindUNIX
+from shout.figures import Figures
+from shout.unix import connectUNIX
+from shout.worker import Worker
+from tests.folder import shortFolder
+
+
+class WorkerTests(SynchronousTestCase):
+    """
+    Tests for L{Worker}, in a reactor that does nothing by itself.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.reactor.running = True
+        self.path = os.path.join(shortFolder(self), "s")
+        self.sock = bindUNIX(self.path)
+        self.addCleanup(self.sock.close)
+        self.service = ShoutService([self.sock], reactor=self.reactor)
+        self.worker = Worker(self.service, self.reactor)
+        self.transport = StringTransport()
+        self.worker.makeConnection(self.transport)
+        self.log = self.logger("tests")
+
+    def logger(self, namespace: str) -> Logger:
+        """
+        Return a logger that the worker observes.
+        """
+        observer: Any = self.worker.observe
+        return Logger(namespace, observer=LogPublisher(observer))
+
+    def said(self) -> list[Any]:
+        """
+        Return what the worker has said since this was called last.
+        """
+        lines = self.transport.value().splitlines()
+        self.transport.clear()
+        return [json.loads(line) for line in lines]
+
+    def hear(self, word: str) -> None:
+        """
+        Tell the worker something.
+        """
+        self.worker.dataReceived(json.dumps([word]).encode() + b"\n")
+
+    def ask(self) -> bytes:
+        """
+        Ask its service, and return the reply.
+        """
+        with connectUNIX(self.path) as client:
+            client.send(b"hello")
+            for reader in self.reactor.getReaders():
+                reader.doRead()
+            return client.recv(100)
+
+    def hangUp(self) -> None:
+        """
+        Let the connection be lost, and do what is due.
+        """
+        self.worker.connectionLost(Failure(ConnectionDone()))
+        self.reactor.advance(0)
+
+    def test_ready(self) -> None:
+        """
+        It begins to answer, and then says that it is ready.
+        """
+        self.assertEqual(self.said(), [["ready"]])
+        self.assertEqual(self.ask(), b"HELLO")
+
+    def test_figures(self) -> None:
+        """
+        It tells its figures when it is asked, and every second when they have
+        changed.
+        """
+        self.said()
+        self.hear("figures")
+        self.assertEqual(self.said(), [["figures", self.service.figures().toJSON()]])
+        self.reactor.advance(Worker.interval)
+        self.assertEqual(self.said(), [])
+        self.ask()
+        self.assertEqual(self.said(), [])
+        self.reactor.advance(Worker.interval)
+        [[_, told]] = self.said()
+        self.assertEqual(Figures.fromJSON(told).replies, 1)
+        self.reactor.advance(Worker.interval)
+        self.assertEqual(self.said(), [])
+
+    def test_noRoom(self) -> None:
+        """
+        While the parent does not listen, nothing piles up for it.
+        """
+        self.said()
+        self.worker.pauseProducing()
+        self.ask()
+        self.reactor.advance(Worker.interval)
+        self.log.warn("unheard")
+        self.assertEqual(self.said(), [])
+        self.worker.resumeProducing()
+        self.reactor.advance(Worker.interval)
+        self.assertEqual([word for word, _ in self.said()], ["figures"])
+
+    def test_events(self) -> None:
+        """
+        It tells what it would have logged, with the traceback if there is one,
+        and no details.
+        """
+        self.said()
+        self.log.debug("a detail")
+        self.log.warn("mind the {what}", what="gap")
+        try:
+            raise ValueError("sudden")
+        except ValueError:
+            self.log.failure("what now?")
+        (_, level, text), (_, failed, why) = self.said()
+        self.assertEqual((level, text), ("warn", "mind the gap"))
+        self.assertEqual(failed, "critical")
+        self.assertTrue(why.startswith("what now?\nTraceback"))
+        self.assertIn("ValueError: sudden", why)
+
+    def test_parentsEvents(self) -> None:
+        """
+        What the parent says for all workers it does not tell.
+        """
+        self.said()
+        for namespace in ("shout.service.ShoutService", "shout.counters.Counters"):
+            self.logger(namespace).warn("not answered: 1 loop")
+        self.assertEqual(self.said(), [])
+
+    def test_stop(self) -> None:
+        """
+        Told to stop, it answers what has arrived, tells the last figures, hangs
+        up and ends.
+        """
+        self.said()
+        with connectUNIX(self.path) as client:
+            client.send(b"hello")
+            self.hear("stop")
+            self.hear("stop")
+            self.assertEqual(client.recv(100), b"HELLO")
+        self.reactor.advance(0)
+        [[_, told]] = self.said()
+        self.assertEqual(Figures.fromJSON(told).replies, 1)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertTrue(self.reactor.running)
+        self.hangUp()
+        self.assertFalse(self.reactor.running)
+
+    def test_leftAlone(self) -> None:
+        """
+        When the parent has gone, it answers what has arrived, and ends.
+        """
+        with connectUNIX(self.path) as client:
+            client.send(b"hello")
+            self.hangUp()
+            self.assertEqual(client.recv(100), b"HELLO")
+        self.assertFalse(self.reactor.running)
+        self.log.warn("nobody hears this")
+
+    def test_leftAloneWhileStopping(self) -> None:
+        """
+        When the parent goes while the worker stops, it ends all the same.
+        """
+        stopping: Deferred[None] = Deferred()
+        self.patch(self.service, "stopService", lambda: stopping)
+        self.hear("stop")
+        self.worker.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(self.reactor.running)
+        stopping.callback(None)
+        self.assertFalse(self.reactor.running)

@@ -1,0 +1,272 @@
+"""
+Tests for L{shout.workers}, with workers that are no processes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from twisted.application.service import IService
+from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from shout import bindUDP, bindUNIX
+from shout.channel import Channel
+from shout.figures import Figures
+from shout.sharing import share
+from shout.sockets import connectUDP
+from shout.workers import WorkersService
+from tests.folder import shortFolder
+from tests.spawning import FakeWorker, Spawner
+
+
+class WorkersServiceTests(TestCase):
+    """
+    Tests for L{WorkersService}.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.spawner = Spawner()
+        self.given: list[Sequence[socket.socket]] = []
+        self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+
+    def spawn(self, sockets: Sequence[socket.socket], channel: Channel) -> FakeWorker:
+        """
+        Start a worker.
+        """
+        self.given.append(sockets)
+        return self.spawner(channel)
+
+    def service(self, *sockets: socket.socket, count: int = 2) -> WorkersService:
+        """
+        Start a service.
+        """
+        shares = share(sockets, count)
+        for each in [sock for one in shares for sock in one]:
+            self.addCleanup(each.close)
+        service = WorkersService(shares, reactor=self.reactor, spawn=self.spawn)
+        service.startService()
+        self.reactor.run()
+        return service
+
+    def sockets(self, count: int = 2) -> list[socket.socket]:
+        """
+        Bind UNIX sockets, which can be shared everywhere.
+        """
+        folder = shortFolder(self)
+        return [bindUNIX(os.path.join(folder, str(n))) for n in range(count)]
+
+    def messages(self) -> list[str]:
+        """
+        Return what was logged, as text.
+        """
+        return [event["log_format"].format(**event) for event in self.log]
+
+    def test_interface(self) -> None:
+        """
+        It is a service.
+        """
+        verifyObject(IService, WorkersService([]))
+
+    def test_starts(self) -> None:
+        """
+        When the reactor runs one worker is started for each share, and given its
+        sockets.
+        """
+        first, second = self.sockets()
+        service = WorkersService(
+            [[first], [second]], reactor=self.reactor, spawn=self.spawn
+        )
+        self.addCleanup(first.close)
+        self.addCleanup(second.close)
+        service.startService()
+        self.assertEqual(self.given, [])
+        self.reactor.run()
+        self.assertEqual(self.given, [[first], [second]])
+
+    def test_announces(self) -> None:
+        """
+        Once all workers are ready, and not before, every address is logged once,
+        and a command to try it with; a successor is not announced.
+        """
+        first, second = self.sockets()
+        listening = self.service(first, second).whenListening()
+        self.spawner.workers[0].says("ready")
+        self.assertNoResult(listening)
+        self.assertEqual(self.messages(), [])
+        self.spawner.workers[1].says("ready")
+        self.successResultOf(listening)
+        paths = first.getsockname(), second.getsockname()
+        expected = [
+            f"listening on UNIX {paths[0]}",
+            f"listening on UNIX {paths[1]}",
+            "with 2 workers: processes 1001, 1002",
+            f"try it with: shout --unix {paths[0]} hello",
+        ]
+        self.assertEqual(self.messages(), expected)
+        self.spawner.workers[0].ends("signal 9")
+        self.reactor.advance(0)
+        self.spawner.workers[2].says("ready")
+        self.assertEqual(len(self.messages()), len(expected) + 1)
+
+    def test_endsAreLoggedSeldom(self) -> None:
+        """
+        Of the workers that end one is logged in 30 seconds, and then how many
+        more there were.
+        """
+        self.service(*self.sockets(1))
+        for _ in range(5):
+            self.spawner.workers[-1].ends("signal 11")
+            self.reactor.advance(1)
+        [message] = self.messages()
+        self.assertEqual(
+            message, "worker 1 (process 1001) ended: signal 11; another starts at once"
+        )
+        self.reactor.advance(60)
+        self.spawner.workers[-1].ends("signal 11")
+        self.assertRegex(
+            self.messages()[-1], r"in \d\.\d s; 4 more have ended since this was said$"
+        )
+
+    def test_dropsAreLoggedOnce(self) -> None:
+        """
+        What several workers do not answer for one reason is one line, as if they
+        were one, and one sum.
+        """
+        service = self.service(*self.sockets())
+        for worker in self.spawner.workers:
+            figures = Figures(
+                received={"ipv4": 5},
+                replies=2,
+                dropped={"loop": 1},
+                sendErrors={"EPERM": 2},
+            )
+            worker.says("figures", figures.toJSON())
+        self.assertEqual(
+            self.messages(), ["not answered: 1 loop", "not answered: 2 EPERM"]
+        )
+        self.assertEqual(
+            str(service.counters),
+            "received 10, answered 4, dropped 6 (4 EPERM, 2 loop)",
+        )
+
+    def test_events(self) -> None:
+        """
+        What a worker would have logged is logged, with which of them it was.
+        """
+        self.service(*self.sockets())
+        self.spawner.workers[1].says("event", "critical", "{all} is lost")
+        self.assertEqual(self.messages(), ["worker 2: {all} is lost"])
+        [event] = self.log
+        self.assertEqual(event["log_level"].name, "critical")
+
+    def test_figures(self) -> None:
+        """
+        The figures are the sum over all workers, asked anew, and over those that
+        have ended.
+        """
+        service = self.service(*self.sockets())
+        first, second = self.spawner.workers
+        first.says("figures", Figures(replies=1).toJSON())
+        first.ends("signal 9")
+        second.says("ready")
+        asked = service.figures()
+        self.assertEqual(second.told(), [["figures"]])
+        self.assertNoResult(asked)
+        second.says("figures", Figures(replies=10).toJSON())
+        self.assertEqual(self.successResultOf(asked), Figures(replies=11))
+
+    def test_missing(self) -> None:
+        """
+        A worker that is not ready, has ended or does not answer is missing.
+        """
+        service = self.service(*self.sockets(3), count=3)
+        lines = [f"worker {number} does not answer" for number in (1, 2, 3)]
+        self.assertEqual(self.successResultOf(service.missing()), lines)
+        for worker in self.spawner.workers:
+            worker.says("ready")
+        missing = service.missing()
+        self.spawner.workers[0].ends("signal 9")
+        self.spawner.workers[1].says("figures", Figures().toJSON())
+        self.assertNoResult(missing)
+        self.reactor.advance(1)
+        self.assertEqual(self.successResultOf(missing), [lines[0], lines[2]])
+
+    def test_kernelDrops(self) -> None:
+        """
+        What the kernel has dropped is counted here, where the sockets outlive the
+        workers, and still known when they are closed.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        service = self.service(sock, count=1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with connectUDP(*sock.getsockname()) as client:
+            for _ in range(100):
+                client.send(bytes(100))
+        [worker] = self.spawner.workers
+        worker.says("figures", Figures(kernelDrops=7).toJSON())
+        before = self.successResultOf(service.figures())
+        if before.kernelDrops == 0:
+            self.skipTest("the system does not tell")
+        self.assertGreater(before.kernelDrops, 7)
+        stopped = service.stopService()
+        worker.ends("exit status 0")
+        self.successResultOf(stopped)
+        self.assertEqual(self.successResultOf(service.figures()), before)
+        self.assertEqual(
+            self.messages()[-1],
+            f"not even received, for want of buffer: {before.kernelDrops}",
+        )
+
+    def test_stop(self) -> None:
+        """
+        All workers are told to stop; when they have, the sockets are closed and
+        the totals logged.
+        """
+        sockets = self.sockets()
+        paths = [sock.getsockname() for sock in sockets]
+        service = self.service(*sockets)
+        stopped = service.stopService()
+        for worker in self.spawner.workers:
+            self.assertEqual(worker.told(), [["stop"]])
+            self.assertNoResult(stopped)
+            self.assertTrue(all(map(os.path.exists, paths)))
+            worker.says("figures", Figures(received={"unix": 2}, replies=2).toJSON())
+            worker.ends("exit status 0")
+        self.successResultOf(stopped)
+        self.assertFalse(any(map(os.path.exists, paths)))
+        self.assertEqual(
+            self.messages(),
+            [
+                f"stopped listening on UNIX {paths[0]}, UNIX {paths[1]}: "
+                "received 4, answered 4, dropped 0"
+            ],
+        )
+
+    def test_startedAgain(self) -> None:
+        """
+        A service that was stopped cannot be started again, and says so; nor does
+        it start workers when the reactor runs only after that.
+        """
+        service = WorkersService(
+            [self.sockets(1)], reactor=self.reactor, spawn=self.spawn
+        )
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.reactor.run()
+        self.assertEqual(self.given, [])
+        self.assertRaises(RuntimeError, service.startService)
+
+    def test_neverStarted(self) -> None:
+        """
+        A service that is stopped before it was started closes its sockets, too.
+        """
+        sockets = self.sockets(1)
+        self.successResultOf(WorkersService([sockets]).stopService())
+        self.assertEqual(sockets[0].fileno(), -1)
+        self.assertEqual(self.messages(), [])
