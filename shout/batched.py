@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from errno import EMSGSIZE
+from errno import ECONNREFUSED, EMSGSIZE
 from itertools import compress
 from operator import attrgetter
+from os import strerror
 from socket import AF_INET, AF_UNIX
 from socket import socket as Socket
 from typing import Any
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 
 from shout._mmsg import available
 from shout.answering import AnsweringProtocol
+from shout.delivery import Delivery
 from shout.inbox import SLOTS, Inbox
 from shout.outbox import Outbox
 from shout.peer import Peer
@@ -30,8 +32,7 @@ def listen(sock: Socket, protocol: DatagramProtocol, reactor: Any) -> DatagramPo
     Run a protocol on a socket: on a L{BatchedPort} for UDP where the system can
     do that, and on a L{DatagramPort} otherwise.
 
-    @param sock: a bound or connected datagram socket that does not block; the
-        port closes it.
+    @param sock: a bound or connected datagram socket; the port closes it.
 
     @param protocol: receives the datagrams.
 
@@ -52,8 +53,11 @@ class BatchedPort(DatagramPort):
     any protocol.
 
     What the protocol writes while it is given datagrams is sent when the batch
-    is through, in order; what it writes otherwise is sent at once.  A reply
-    leaves from the local address that its peer has asked.
+    is through, in order; what it writes otherwise is sent at once.
+
+    A reply leaves from the local address that its peer has asked.  To make one
+    later, after the batch, write to the very C{addr} that came: a tuple that
+    equals it does not know that address.
 
     What cannot be sent is counted and does not raise.
 
@@ -85,8 +89,9 @@ class BatchedPort(DatagramPort):
         self._outbox = Outbox(self.socket)
         # The UDP header's length field less the headers (RFC 768, 791, 8200).
         self._maxPayload = 65507 if self.addressFamily == AF_INET else 65527
-        self._delivery: _Delivery | None = None
-        self._rest: Any = None
+        self._delivery: Delivery | None = None
+        self._isReading = False
+        self._restCall: Any = None
         self._isTelling = False
 
     def doRead(self) -> None:
@@ -120,6 +125,9 @@ class BatchedPort(DatagramPort):
 
         @raise BlockingIOError: when nothing had arrived.
         """
+        if self._delivery is not None:
+            # The protocol lets the reactor go on while it is given a batch.
+            self._flush()
         try:
             datagrams, peers = self._inbox.receive()
         except BlockingIOError:
@@ -129,7 +137,7 @@ class BatchedPort(DatagramPort):
             return ()
         # What is alone does not gain from being prepared like a batch.
         if len(datagrams) == 1 or not self._answer(datagrams, peers):
-            outer, self._delivery = self._delivery, _Delivery(peers)
+            outer, self._delivery = self._delivery, Delivery(peers)
             try:
                 self._deliver(datagrams, self._delivery)
                 self._flush()
@@ -140,11 +148,12 @@ class BatchedPort(DatagramPort):
     # What the inbox holds does not make the socket readable, so the reactor has
     # to be asked to come back for it.
     def _readRestLater(self) -> None:
-        if not self._inbox.isEmpty and self._rest is None:
-            self._rest = self.reactor.callLater(0, self._readRest)
+        isLeft = self._isReading and not self._inbox.isEmpty
+        if isLeft and self._restCall is None:
+            self._restCall = self.reactor.callLater(0, self._readRest)
 
     def _readRest(self) -> None:
-        self._rest = None
+        self._restCall = None
         self.doRead()
 
     def startReading(self) -> None:
@@ -152,16 +161,18 @@ class BatchedPort(DatagramPort):
         Deliver what arrives from now on, and what is left of what has arrived.
         """
         super().startReading()  # type: ignore[no-untyped-call]
+        self._isReading = True
         self._readRestLater()
 
     def stopReading(self) -> None:
         """
-        Deliver nothing until L{startReading} is called.
+        Deliver nothing after this visit until L{startReading} is called.
         """
         super().stopReading()  # type: ignore[no-untyped-call]
-        rest, self._rest = self._rest, None
-        if rest is not None:
-            rest.cancel()
+        self._isReading = False
+        call, self._restCall = self._restCall, None
+        if call is not None:
+            call.cancel()
 
     def _answer(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> bool:
         """
@@ -177,21 +188,18 @@ class BatchedPort(DatagramPort):
             replies = self.protocol.answer(datagrams, peers)
             if len(replies) != len(datagrams):
                 raise ValueError("there must be one answer for each datagram")
-            kinds = set(map(type, replies))
+            if set(map(type, replies)) != {bytes}:
+                isAnswered = [reply is not None for reply in replies]
+                peers = list(compress(peers, isAnswered))
+                replies = [_bytes(reply) for reply in compress(replies, isAnswered)]
         except BaseException:
             # One by one it will show which of them it is, and the rest goes on.
             return False
-        if kinds != {bytes}:
-            if not kinds <= {bytes, type(None)}:
-                return False
-            answered = [reply is not None for reply in replies]
-            replies = list(compress(replies, answered))
-            peers = list(compress(peers, answered))
         if self.connected:
             self._send(replies, peers)
         return True
 
-    def _deliver(self, datagrams: Sequence[bytes], delivery: _Delivery) -> None:
+    def _deliver(self, datagrams: Sequence[bytes], delivery: Delivery) -> None:
         received = self.protocol.datagramReceived
         groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
         for datagram, peer in zip(datagrams, delivery.peers):
@@ -217,40 +225,38 @@ class BatchedPort(DatagramPort):
         @raise InvalidAddressError: when the host is not an IP address of the
             port's family.
         """
-        if type(datagram) is not bytes:
-            datagram = memoryview(datagram).tobytes()
+        datagram = _bytes(datagram)
         if len(datagram) > self._maxPayload:
+            self.sendErrors[EMSGSIZE] += 1
             raise MessageLengthError("message too long")
-        delivery = self._delivery
-        if delivery is not None and type(addr) is not Peer:
-            addr = delivery.find(addr)
-        if delivery is None or delivery.isAlone:
-            self._writeNow(datagram, addr)
-            return
-        if type(addr) is not Peer:
+        delivery, peer = self._delivery, self._knownPeer(addr)
+        if delivery is None or delivery.isAlone or peer is None or not self.connected:
             self._flush()
-            self._writeNow(datagram, addr)
-            return
-        if not self.connected:
-            return
-        delivery.replies.append(datagram)
-        delivery.addressees.append(addr)
-        if len(delivery.replies) == SLOTS:
+            self._writeNow(datagram, peer or addr)
+        elif delivery.write(datagram, peer) == SLOTS:
             self._flush()
+
+    def _knownPeer(self, addr: Any) -> Peer | None:
+        """
+        Return the peer with an address, if it is one of this port's, or of the
+        batch that is being delivered.
+        """
+        if type(addr) is Peer and addr.origin is self._inbox.peers:
+            return addr
+        return None if self._delivery is None else self._delivery.find(addr)
 
     def _flush(self) -> None:
         """
         Send what has been written while a batch is being delivered.
         """
-        delivery = self._delivery
-        if delivery is not None and delivery.replies:
-            replies, delivery.replies = delivery.replies, []
-            addressees, delivery.addressees = delivery.addressees, []
-            self._send(replies, addressees)
+        if self._delivery is not None and self.connected:
+            datagrams, peers = self._delivery.take()
+            if datagrams:
+                self._send(datagrams, peers)
 
     def _writeNow(self, datagram: bytes, addr: Any) -> None:
         try:
-            if type(addr) is Peer:
+            if type(addr) is Peer and addr.origin is self._inbox.peers:
                 self.socket.sendmsg([datagram], addr.control, 0, addr.name)
             else:
                 super().write(datagram, addr)
@@ -259,12 +265,14 @@ class BatchedPort(DatagramPort):
         except OSError as e:
             self._sendFailed([e.errno or 0])
 
-    def _send(self, replies: Sequence[bytes], peers: Sequence[Peer]) -> None:
-        errors = self._outbox.send(replies, peers)
+    def _send(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> None:
+        errors = self._outbox.send(datagrams, peers)
         if errors:
             self._sendFailed(errors)
 
     def _sendFailed(self, errors: Sequence[int]) -> None:
+        if ECONNREFUSED in errors:
+            self._peerFailed(OSError(ECONNREFUSED, strerror(ECONNREFUSED)))
         tell = getattr(self.protocol, "sendFailed", None)
         for number, count in Counter(errors).items():
             self.sendErrors[number] += count
@@ -288,35 +296,11 @@ class BatchedPort(DatagramPort):
         super().connectionLost(reason)
 
 
-class _Delivery:
+def _bytes(datagram: Any) -> bytes:
     """
-    A batch on its way to the protocol, and what that writes meanwhile.
-
-    @ivar peers: for each datagram its peer.
-
-    @ivar peer: the peer whose datagram is being delivered.
-
-    @ivar isAlone: whether there is just one.
+    Return what anything holds that has bytes; they may change later.
     """
-
-    def __init__(self, peers: Sequence[Peer]) -> None:
-        self.peers = peers
-        self.peer = peers[0]
-        self.isAlone = len(peers) == 1
-        self.replies: list[bytes] = []
-        self.addressees: list[Peer] = []
-        self._named: dict[Any, Peer] = {}
-
-    def find(self, addr: Any) -> Any:
-        """
-        Return the peer with an address, if it is among those of the batch, or
-        else the address.
-        """
-        if addr == self.peer:
-            return self.peer
-        if not self._named:
-            self._named = dict(zip(self.peers, self.peers))
-        return self._named.get(addr, addr)
+    return datagram if type(datagram) is bytes else memoryview(datagram).tobytes()
 
 
 _isToGroup = attrgetter("isToGroup")

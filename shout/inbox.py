@@ -49,8 +49,9 @@ _PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 
 _HEADER = ctypes.sizeof(mmsghdr)
 
-# From linux/udp.h.
+# From linux/udp.h and linux/in6.h.
 _UDP_GRO = 104
+_IPV6_FREEBIND = 78
 _COALESCED = (socket.IPPROTO_UDP, _UDP_GRO)
 
 
@@ -60,6 +61,9 @@ class Inbox:
 
     It takes 4 MiB of address space, of which only what datagrams have filled
     becomes resident.
+
+    @ivar peers: those who have sent something.
+    @type peers: L{Peers}
 
     @ivar isEmpty: whether all that was received has been given out.
     @type isEmpty: L{bool}
@@ -71,7 +75,7 @@ class Inbox:
             local address each datagram was sent to.
         """
         self._fd = sock.fileno()
-        self._peers = Peers(sock.family)
+        self.peers = Peers(sock.family)
         self._nameLength = 16 if sock.family == socket.AF_INET else 28
         _ask(sock)
         self._used = 0
@@ -131,7 +135,7 @@ class Inbox:
         self._used = count = recvmmsg(self._fd, self._address, SLOTS)
         if count == 1 and (usual := self._controlLengths[0]) in self._usual:
             # To touch the fields one by one is the quicker way for one slot.
-            peer = self._peers[bytes(self._envelopes[: NAME + usual])]
+            peer = self.peers[bytes(self._envelopes[: NAME + usual])]
             return [self._arena[: self._lengths[0]]], [peer]
         for usual, usualLengths in zip(self._usual, self._usualLengths):
             if self._controlLengths[:count] == usualLengths[:count]:
@@ -148,7 +152,7 @@ class Inbox:
         @param envelope: how long the envelopes are.
         """
         envelopes = pieces(envelope, _ENVELOPE, count).unpack_from(self._envelopes)
-        peers = list(map(self._peers.__getitem__, envelopes))
+        peers = list(map(self.peers.__getitem__, envelopes))
         lengths = self._lengths[:count].tolist()
         if lengths.count(lengths[0]) == count:
             cut = pieces(lengths[0], _STRIDE, count)
@@ -174,7 +178,7 @@ class Inbox:
             name = bytes(self._envelopes[envelope:control])
             end = control + self._controlLengths[slot]
             length, others = _segmentLength(bytes(self._envelopes[control:end]))
-            peer = self._peers[name + others]
+            peer = self.peers[name + others]
             whole = self._lengths[slot]
             number = whole // length if length else 0
             cut = pieces(length, length, number).unpack_from(self._arena, room)
@@ -195,6 +199,9 @@ def _ask(sock: socket.socket) -> None:
         # For IPv4 that comes by way of IPv6, where older kernels refuse it.
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        # Without it nothing leaves from an address that a route makes local.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
     # Kernels before 5.0 do not know it.
     with suppress(OSError):
         sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)

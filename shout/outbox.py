@@ -121,8 +121,8 @@ class Outbox:
         self, datagrams: Sequence[bytes], peers: Sequence[Peer]
     ) -> tuple[list[int], int]:
         """
-        Send as many datagrams as there are slots, or those up to the first ones
-        that the path does not take as segments.
+        Send as many datagrams as there are slots, or those up to the first
+        message of several that cannot be sent.
 
         @return: the numbers of the errors, and how many datagrams are through.
         """
@@ -134,24 +134,27 @@ class Outbox:
         errors: list[int] = []
         for index, number in self._transmit(len(ends)):
             start, end = ends[index - 1] if index else 0, ends[index]
-            if end - start > 1 and number in _CANNOT_SEGMENT:
+            if number not in _CANNOT_SEGMENT or end - start == 1:
+                # As it would be without segments, it is the first that fails.
+                errors.append(number)
+                start += 1
+            if start < end:
                 errors += self._sendSingly(datagrams[start:end], peers[start], number)
                 return errors, end
-            errors += [number] * (end - start)
         return errors, len(datagrams)
 
     def _sendSingly(
         self, datagrams: Sequence[bytes], peer: Peer, number: int
     ) -> list[int]:
         """
-        Send what was refused as segments, and remember that it was.
+        Send what could not be sent as segments, and remember that if it was the
+        segments that were refused.
         """
-        before = peer.longestSegment
-        peer.longestSegment = 0 if number == EIO else len(datagrams[0]) - 1
+        longest, peer.longestSegment = peer.longestSegment, 0
         errors = self.send(datagrams, [peer] * len(datagrams))
-        if len(errors) == len(datagrams):
-            # It was not the segments that were refused, but the peer.
-            peer.longestSegment = before
+        if number in _CANNOT_SEGMENT and len(errors) < len(datagrams):
+            longest = 0 if number == EIO else len(datagrams[0]) - 1
+        peer.longestSegment = longest
         return errors
 
     def _group(self, peers: Sequence[Peer], lengths: Sequence[int]) -> Sequence[int]:

@@ -34,6 +34,9 @@ class Peer(tuple[str, int]):
     Whoever asks two local addresses is two peers, which are equal but not the
     same.
 
+    @ivar origin: the table that it was decoded for: that of one port.
+    @type origin: L{Peers}
+
     @ivar envelope: what has to stand around a reply, so that it leaves from the
         local address that was asked.
     @type envelope: L{bytes}
@@ -47,6 +50,7 @@ class Peer(tuple[str, int]):
     @type longestSegment: L{int}
     """
 
+    origin: Peers
     envelope: bytes
     isToGroup: bool
     longestSegment = 65000
@@ -88,6 +92,7 @@ class Peers(dict[bytes, Peer]):
         if len(self) >= self.limit:
             self.clear()
         peer = self[envelope] = self._decode(envelope)
+        peer.origin = self
         return peer
 
 
@@ -133,12 +138,12 @@ def _localIPv4(control: dict[tuple[int, int], bytes]) -> tuple[bytes, bool]:
     whether it was not this one but a group that was asked.
     """
     # struct in_pktinfo: interface, local address, destination; see ip(7).
-    info = control.get((socket.IPPROTO_IP, IP_PKTINFO), b"")
+    info = control.get((socket.IPPROTO_IP, IP_PKTINFO), bytes(12))
     local, destination = info[4:8], info[8:12]
-    # What came before the kernel was told to say has no local address.
-    if local in (b"", bytes(4)):
-        return bytes(4), False
-    return local, local != destination
+    # What came before the kernel was told to say has no local address; some
+    # groups can be told all the same.
+    isToGroup = destination != local if any(local) else destination[0] >= 224
+    return local, isToGroup
 
 
 def _decodeIPv6(envelope: bytes) -> Peer:
@@ -148,12 +153,11 @@ def _decodeIPv6(envelope: bytes) -> Peer:
     peer = Peer((withScope(host, scope), int.from_bytes(envelope[2:4], "big")))
     control = dict(messages(envelope[NAME:]))
     # struct in6_pktinfo: destination, interface; see ipv6(7).
-    info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), b"")
-    local = info[:16].ljust(16, b"\0")
-    interface = bytes(4)
-    if local.startswith(_MAPPED):
+    info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), bytes(20))
+    local, interface = info[:16], bytes(4)
+    if envelope[8:24].startswith(_MAPPED):
         localIPv4, peer.isToGroup = _localIPv4(control)
-        local = _MAPPED + localIPv4 if any(localIPv4) else bytes(16)
+        local = _MAPPED + localIPv4
     else:
         peer.isToGroup = local[0] == 0xFF
         if peer.isToGroup:

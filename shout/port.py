@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from errno import EMSGSIZE
+from errno import EDESTADDRREQ, EMSGSIZE
 from fcntl import ioctl
 from socket import AF_INET6, AF_UNIX, SO_ERROR, SO_RCVBUF, SOL_SOCKET
 from socket import socket as Socket
@@ -64,8 +64,8 @@ class DatagramPort(Port):
 
     def __init__(self, sock: Socket, protocol: DatagramProtocol, reactor: Any):
         """
-        @param sock: a bound or connected datagram socket that does not block;
-            the port closes it.
+        @param sock: a bound or connected datagram socket, which is made not to
+            block; the port closes it.
 
         @param protocol: receives the datagrams, each with its peer's host and
             port, or the name of its UNIX socket, and, when the socket is
@@ -85,6 +85,7 @@ class DatagramPort(Port):
         self._preexistingSocket = None
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
         self.connected = True
+        self.socket.setblocking(False)
         raiseReceiveBuffer(self.socket, self.receiveBuffer)
         host = self.socket.getsockname()
         isUNIX = self.addressFamily == AF_UNIX
@@ -122,10 +123,11 @@ class DatagramPort(Port):
 
     def drain(self) -> None:
         """
-        Deliver what has arrived, but not what goes on arriving: at most as many
-        datagrams as the receive buffer can hold.
+        Deliver what has arrived, but not what goes on arriving: at most one
+        datagram for every 512 bytes of the receive buffer.  Even an empty one
+        takes more than that; just a burst that the kernel keeps together, with
+        C{UDP_GRO}, can hold more of them, which are lost.
         """
-        # Even an empty datagram takes more than this; see SO_RCVBUF in socket(7).
         left = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 512
         while self.connected and left > 0:
             taken = self._read(left)
@@ -178,11 +180,14 @@ class DatagramPort(Port):
         @raise MessageLengthError: when the datagram is larger than the socket
             or the way to the peer can carry.
 
-        @raise OSError: when the system refuses to send it.
+        @raise OSError: when the system refuses to send it, or the peer has no
+            name.
         """
         if self._connectedAddr or self.addressFamily != AF_UNIX:
             super().write(datagram, addr)
             return
+        if addr is None:
+            raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
         try:
             self.socket.sendto(datagram, addr)
         except OSError as e:
@@ -194,7 +199,10 @@ class DatagramPort(Port):
         # What a peer that is not connected does to others is nobody's business.
         if self._connectedAddr:
             self.refusal = error
-            self.protocol.connectionRefused()
+            try:
+                self.protocol.connectionRefused()
+            except BaseException:
+                self._log.failure("connectionRefused raised")
 
     def readConnectionLost(self, reason: Failure) -> None:
         """

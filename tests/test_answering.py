@@ -4,8 +4,10 @@ Tests for L{shout.answering}.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from errno import EMSGSIZE, EPERM
+from errno import EDESTADDRREQ, EMSGSIZE, EPERM
+from socket import AF_UNIX, SOCK_DGRAM, socket
 from typing import Any
 from unittest import skipUnless
 
@@ -13,11 +15,13 @@ from twisted.internet.error import MessageLengthError
 from twisted.internet.testing import FakeDatagramTransport, MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout import bindUDP
+from shout import bindUDP, bindUNIX
 from shout._mmsg import available
 from shout.answering import AnsweringProtocol
 from shout.batched import BatchedPort
+from shout.port import DatagramPort
 from shout.sockets import connectUDP
+from tests.folder import shortFolder
 
 PEER = ("192.0.2.1", 4000)
 
@@ -96,6 +100,22 @@ class AnsweringProtocolTests(SynchronousTestCase):
             protocol.datagramReceived(b"abc", PEER)
             self.assertEqual(protocol.failures, [(number, 1)])
 
+    def test_unnamed(self) -> None:
+        """
+        A UNIX socket without a name cannot be answered, which is told.
+        """
+        reactor = MemoryReactorClock()
+        protocol = Reversing()
+        path = os.path.join(shortFolder(self), "s")
+        port = DatagramPort(bindUNIX(path), protocol, reactor)
+        port.startListening()
+        with socket(AF_UNIX, SOCK_DGRAM) as client:
+            client.sendto(b"abc", path)
+            port.doRead()
+        self.assertEqual(protocol.failures, [(EDESTADDRREQ, 1)])
+        port.stopListening()
+        reactor.advance(0)
+
 
 @skipUnless(available, "this system has no recvmmsg(2)")
 class BatchedAnsweringTests(SynchronousTestCase):
@@ -164,6 +184,43 @@ class BatchedAnsweringTests(SynchronousTestCase):
 
         self.assertEqual(self.exchange(Confused(), b"ab", b"cd"), [])
         self.assertEqual(len(self.flushLoggedErrors()), 2)
+
+    def test_bytesLike(self) -> None:
+        """
+        Answers of any type that holds bytes are sent, and asked for once.
+        """
+
+        class Mutable(Reversing):
+            def answer(self, datagrams: Any, addrs: Any) -> Any:
+                answers = super().answer(datagrams, addrs)
+                return [bytearray(answer or b"") for answer in answers]
+
+        protocol = Mutable()
+        self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
+        self.assertEqual(protocol.calls, [2])
+
+    def test_tooFew(self) -> None:
+        """
+        When there are fewer answers than datagrams, it is asked about them one
+        by one.
+        """
+
+        class Forgetful(Reversing):
+            def answer(self, datagrams: Any, addrs: Any) -> Any:
+                return super().answer(datagrams, addrs)[:1]
+
+        protocol = Forgetful()
+        self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
+        self.assertEqual(protocol.calls, [2, 1, 1])
+
+    def test_aloneTooLong(self) -> None:
+        """
+        So it is with one that comes alone.
+        """
+        protocol = Reversing()
+        self.assertEqual(self.exchange(protocol, b"huge"), [])
+        self.assertEqual(protocol.failures, [(EMSGSIZE, 1)])
+        self.assertEqual(self.port.sendErrors, {EMSGSIZE: 1})
 
     def test_tooLong(self) -> None:
         """

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 from unittest import skipIf, skipUnless
 
+from twisted.internet.error import InvalidAddressError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -207,10 +208,12 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port = self.echo()
         calls = Calls(self)
         calls.failures = [errno.EINVAL] * 4
-        self.assertEqual(self.exchange(port, [b"abc"] * 3)[1], [])
+        client, replies = self.exchange(port, [b"abc"] * 3)
+        self.assertEqual(replies, [])
         self.assertEqual(port.sendErrors, {errno.EINVAL: 3})
         calls.counts.clear()
-        self.assertEqual(self.exchange(port, [b"abc"] * 3)[1], [b"abc"] * 3)
+        replies = self.exchangeFrom(client, port, [b"abc"] * 3)
+        self.assertEqual(replies, [b"abc"] * 3)
         self.assertEqual(calls.counts, [1])
 
     def test_partial(self) -> None:
@@ -254,12 +257,18 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
 
     def test_groupFails(self) -> None:
         """
-        When a group cannot be sent, each of its replies counts.
+        When a group cannot be sent, the first of it has failed, and the others
+        are tried one by one; the next group is tried as one again.
         """
         port = self.echo()
-        Calls(self).failures = [errno.ENOBUFS]
-        self.assertEqual(self.exchange(port, [b"x"] * 5)[1], [])
-        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 5})
+        calls = Calls(self)
+        calls.failures = [errno.ENOBUFS] * 2
+        client, replies = self.exchange(port, [b"a", b"b", b"c", b"d"])
+        self.assertEqual(replies, [b"c", b"d"])
+        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 2})
+        calls.counts.clear()
+        self.exchangeFrom(client, port, [b"x"] * 5)
+        self.assertEqual(calls.counts, [1])
 
     def test_errorAtOnce(self) -> None:
         """
@@ -507,6 +516,25 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         self.assertEqual(replies, [each.upper() for each in bursts])
         self.assertEqual(protocol.counters.received, 900)
 
+    def test_burstsPausedFromWithin(self) -> None:
+        """
+        Nor is it when the protocol pauses the port while it is given some.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+        for _ in range(20):
+            client.send(bytes(60))
+        self.protocol.react = lambda datagram, addr: port.pauseProducing()
+        port.doRead()
+        self.reactor.pump([1] * 9)
+        self.assertEqual(len(self.protocol.received), port.maxDatagrams)
+        self.protocol.react = None
+        port.resumeProducing()
+        port.resumeProducing()
+        self.reactor.pump([0] * 5)
+        self.assertEqual(len(self.protocol.received), 1200)
+
     def test_burstsPaused(self) -> None:
         """
         What is left of bursts is not delivered while the port is paused, and is
@@ -587,6 +615,119 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.doRead()
         self.assertEqual(len(self.protocol.received), SLOTS)
 
+    def test_segmentSizes(self) -> None:
+        """
+        What was sent in segments before has no bearing on what is sent alone.
+        """
+        port = self.echo()
+        client = self.client(port)
+        for datagrams in (
+            [b"aa", b"aa", b"b", b"cc", b"cc"],
+            [b"dddd", b"dddd", b"eeeee", b"fff"],
+        ):
+            self.assertEqual(self.exchangeFrom(client, port, datagrams), datagrams)
+
+    def test_longest(self) -> None:
+        """
+        The longest datagrams that IPv4 and IPv6 carry can be sent, and longer
+        ones raise.
+        """
+        for address, longest in (("127.0.0.1", 65507), ("::1", 65527)):
+            port = self.echo(address)
+            client = self.client(port)
+            peer = client.getsockname()[:2]
+            port.write(bytes(longest), peer)
+            self.assertEqual(len(client.recv(70_000)), longest)
+            too = bytes(longest + 1)
+            self.assertRaises(MessageLengthError, port.write, too, peer)
+            self.assertEqual(port.sendErrors, {errno.EMSGSIZE: 1})
+
+    def test_anothersPeer(self) -> None:
+        """
+        A peer that another port has heard of is like any other address: what is
+        written to it does not leave from where it has asked.
+        """
+        asked = self.echo("127.0.0.2")
+        [client] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(client.close)
+        client.sendto(b"x", asked.socket.getsockname())
+        asked.doRead()
+        [(_, peer)] = self.protocol.received
+        client.recv(9)
+
+        port = self.echo("127.0.0.3")
+        port.write(b"at once", peer)
+        self.protocol.react = lambda datagram, addr: port.write(datagram, peer)
+        self.exchange(port, [b"one", b"two"])
+        for expected in (b"at once", b"one", b"two"):
+            self.assertEqual(client.recvfrom(9), (expected, port.socket.getsockname()))
+        self.assertRaises(InvalidAddressError, self.echo("::1").write, b"x", peer)
+
+    def test_anotherOfTheBatch(self) -> None:
+        """
+        A peer whose datagram is in the same batch is answered from the address
+        that it has asked, also when it is called by another tuple.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock)
+        clients = [
+            connectUDP(address, sock.getsockname()[1])
+            for address in ("127.0.0.2", "127.0.0.3")
+        ]
+        names = [client.getsockname() for client in clients]
+        for client in clients:
+            self.addCleanup(client.close)
+        others = dict(zip(names, reversed(names)))
+        self.protocol.react = lambda datagram, addr: port.write(datagram, others[addr])
+        for client in clients:
+            client.send(b"from %d" % names.index(client.getsockname()))
+        port.doRead()
+        self.assertEqual(list(self.pending(clients[0])), [b"from 1"])
+        self.assertEqual(list(self.pending(clients[1])), [b"from 0"])
+
+    def test_orderAmongStrangers(self) -> None:
+        """
+        What is written to a peer of the batch and to others leaves in order.
+        """
+        port = self.echo()
+        client, stranger = self.client(port), self.client(port)
+        arrived: list[bytes] = []
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(datagram, addr)
+            port.write(datagram, stranger.getsockname())
+            arrived.append(client.recv(9))
+
+        self.protocol.react = react
+        self.exchangeFrom(client, port, [b"one", b"two"])
+        self.assertEqual(arrived, [b"one", b"two"])
+
+    def test_refusedAmidstABatch(self) -> None:
+        """
+        When it turns out that a connected peer has refused something before,
+        the protocol is told, and no more than one reply is lost.
+        """
+        [server] = bindUDP(0, ["127.0.0.1"])
+        address = server.getsockname()
+        port = self.listen(connectUDP(*address))
+        again: list[socket.socket] = []
+
+        def react(datagram: bytes, addr: Any) -> None:
+            if not again:
+                server.close()
+                port.socket.send(b"is anybody there?")
+                again.extend(bindUDP(address[1], [address[0]]))
+            port.write(datagram, addr)
+
+        self.protocol.react = react
+        for _ in range(5):
+            server.sendto(b"x", port.socket.getsockname())
+        port.doRead()
+        with again[0]:
+            self.assertEqual(list(self.pending(again[0])), [b"x"] * 4)
+        self.assertEqual(self.protocol.refusals, 1)
+        self.assertEqual(port.sendErrors, {errno.ECONNREFUSED: 1})
+
     def test_otherControlMessages(self) -> None:
         """
         What else a socket from elsewhere was made to tell of its datagrams is
@@ -620,13 +761,17 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(("::", 0))
+        number = sock.getsockname()[1]
+        early = connectUDP("127.0.0.1", number)
+        self.addCleanup(early.close)
+        early.send(b"early")
         port = self.listen(sock)
         self.protocol.react = port.write
+        self.assertEqual(self.exchangeFrom(early, port, []), [b"early"])
         toGroup: list[bytes] = []
         self.protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
             lambda datagram, addr: toGroup.append(datagram)
         )
-        number = sock.getsockname()[1]
         for address in ("127.0.0.1", "127.0.0.2", "::1"):
             client = connectUDP(address, number)
             self.addCleanup(client.close)
@@ -641,6 +786,40 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             port.doRead()
             self.assertEqual(list(self.pending(client)), [b"one"])
         self.assertEqual(toGroup, [b"all"])
+
+    def test_answersNoGroup(self) -> None:
+        """
+        A protocol that answers whole batches is given what was sent to a group
+        by itself.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock, protocol := Shout())
+        number = sock.getsockname()[1]
+        [client] = bindUDP(0, ["127.0.0.1"])
+        with client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for host in ("127.0.0.1", "127.255.255.255", "127.0.0.1"):
+                client.sendto(b"to " + host.encode(), (host, number))
+            port.doRead()
+            self.assertEqual(list(self.pending(client)), [b"TO 127.0.0.1"] * 2)
+        self.assertEqual(protocol.counters.dropped, {"broadcast": 1})
+
+    def test_sendFailedRaises(self) -> None:
+        """
+        What C{sendFailed} raises is logged, and the rest is told as well.
+        """
+        port = self.echo()
+        told: list[int] = []
+
+        def sendFailed(number: int, count: int) -> None:
+            told.append(number)
+            raise ZeroDivisionError()
+
+        self.protocol.sendFailed = sendFailed  # type: ignore[attr-defined]
+        Calls(self).failures = [errno.ENOBUFS, errno.EPERM]
+        self.assertEqual(self.exchange(port, [b"x", b"yy", b"zzz"])[1], [b"zzz"])
+        self.assertEqual(told, [errno.ENOBUFS, errno.EPERM])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_writesWhenSendingFails(self) -> None:
         """
@@ -657,14 +836,44 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             port.write(b"sorry", ("127.0.0.1", 0))
 
         self.protocol.sendFailed = sendFailed  # type: ignore[attr-defined]
-        Calls(self).failures = [errno.ENOBUFS]
-        self.assertEqual(self.exchangeFrom(client, port, [b"a", b"b"]), [b"sorry"])
+        Calls(self).failures = [errno.ENOBUFS] * 2
+        replies = self.exchangeFrom(client, port, [b"a", b"bb"])
+        self.assertEqual(replies, [b"sorry"])
         self.protocol.react = lambda datagram, addr: port.write(
             datagram, ("127.0.0.1", 0)
         )
         self.assertEqual(self.exchangeFrom(client, port, [b"x"]), [b"sorry"])
         self.assertEqual(told, [(errno.ENOBUFS, 2), (errno.EINVAL, 1)])
         self.assertEqual(port.sendErrors, {errno.ENOBUFS: 2, errno.EINVAL: 3})
+
+    def test_closedWithinAVisit(self) -> None:
+        """
+        When the port is closed on a visit within a visit, nothing is sent by
+        the descriptor that it had: that may be another's by then.
+        """
+        port = self.echo()
+        [client], [other] = bindUDP(0, ["127.0.0.1"]), bindUDP(0, ["127.0.0.1"])
+        address, number = port.socket.getsockname(), port.fileno()
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(datagram, addr)
+            if datagram == b"outer":
+                client.sendto(b"inner", address)
+                port.doRead()
+                port.write(b"too late", addr)
+            else:
+                self.stop(port)
+                os.dup2(other.fileno(), number)
+                self.addCleanup(os.close, number)
+
+        self.protocol.react = react
+        with client, other:
+            for datagram in (b"outer", b"never delivered"):
+                client.sendto(datagram, address)
+            port.doRead()
+            for expected in (b"outer", b"inner"):
+                self.assertEqual(client.recvfrom(99), (expected, address))
+            self.assertRaises(BlockingIOError, client.recv, 99)
 
     def test_visitWithinAVisit(self) -> None:
         """
@@ -856,6 +1065,21 @@ class NetworkTests(SynchronousTestCase):
                 self.visit(port, count)
                 self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
         self.assertEqual(port.sendErrors, {})
+
+    def test_addressByRoute(self) -> None:
+        """
+        An address that is the host's because a route says so answers like any
+        other.
+        """
+        port = self.echo("::")
+        self.hosts.ip("a", "-6 route add local 2001:db8:1::/64 dev lo")
+        self.hosts.ip("b", "-6 route add 2001:db8:1::/64 via 2001:db8::1")
+        client = self.client("2001:db8:1::7")
+        for count in (1, 3):
+            for _ in range(count):
+                client.send(b"x")
+            self.visit(port, count)
+            self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
 
     def test_groups(self) -> None:
         """

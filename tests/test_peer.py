@@ -5,12 +5,13 @@ Tests for L{shout.peer}.
 from __future__ import annotations
 
 import socket
+import sys
 
 from hypothesis import given
 from hypothesis.strategies import binary, integers, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.peer import Peer, Peers, message, messages, withScope
+from shout.peer import IP_PKTINFO, Peer, Peers, message, messages, withScope
 
 
 class MessagesTests(SynchronousTestCase):
@@ -55,6 +56,42 @@ class PeersTests(SynchronousTestCase):
         self.assertIsInstance(peer, Peer)
         self.assertEqual(peer, ("192.0.2.1", 4000))
         self.assertFalse(peer.isToGroup)
+
+    def test_interface(self) -> None:
+        """
+        A reply may leave by any interface, but for one from a link-local
+        address, which means nothing without its own.
+        """
+        peers = Peers(socket.AF_INET6)
+        for asked, expected in (("2001:db8::1", 0), ("fe80::1", 7), ("febf::1", 7)):
+            local = socket.inet_pton(socket.AF_INET6, asked)
+            info = local + (7).to_bytes(4, sys.byteorder)
+            name = b"\x0a\0\x30\x39" + bytes(28)
+            control = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
+            [(_, _, data)] = peers[name + control].control
+            self.assertEqual(data[:16], local)
+            self.assertEqual(int.from_bytes(data[16:], sys.byteorder), expected)
+
+    def test_groups(self) -> None:
+        """
+        A group that was asked is known as such, also where the kernel does not
+        say which local address goes with it; a reply cannot leave from there.
+        """
+        peers = Peers(socket.AF_INET)
+        name = b"\2\0\x30\x39" + bytes(28)
+        for local, asked, expected in (
+            ("192.0.2.1", "192.0.2.1", False),
+            ("192.0.2.1", "192.0.2.255", True),
+            ("0.0.0.0", "192.0.2.1", False),
+            ("0.0.0.0", "224.0.0.1", True),
+            ("0.0.0.0", "255.255.255.255", True),
+        ):
+            addresses = socket.inet_aton(local) + socket.inet_aton(asked)
+            info = bytes(4) + addresses
+            peer = peers[name + message(socket.IPPROTO_IP, IP_PKTINFO, info)]
+            self.assertEqual(peer.isToGroup, expected)
+            [(_, _, data)] = peer.control
+            self.assertEqual(data[4:8], socket.inet_aton(local))
 
     def test_bounded(self) -> None:
         """

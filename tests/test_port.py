@@ -432,6 +432,33 @@ class AdoptingPortBehaviour(PortBehaviour):
         self.assertLess(received, 100)
         self.assertEqual(port.kernelDrops, 100 - received)
 
+    def test_blocking(self) -> None:
+        """
+        A socket that blocks is made not to.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        sock.setblocking(True)
+        port = self.listen(sock)
+        port.doRead()
+        self.assertEqual(self.protocol.received, [])
+
+    def test_refusedRaises(self) -> None:
+        """
+        What C{connectionRefused} raises is logged, and the port stays open.
+        """
+
+        class Raising(RecordingProtocol):
+            def connectionRefused(self) -> None:
+                raise ZeroDivisionError()
+
+        [server] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(connectUDP(*server.getsockname()), Raising())
+        server.close()
+        port.write(b"x")
+        port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn(port, self.reactor.getReaders())
+
     def test_boundedVisit(self) -> None:
         """
         One visit by the reactor takes a bounded number of datagrams, the empty
