@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Sequence
 from errno import EINTR
 from functools import lru_cache
 from os import strerror
@@ -169,3 +170,20 @@ def pieces(length: int, stride: int, count: int) -> Struct:
     @param count: how many pieces there are.
     """
     return Struct(f"{length}s{stride - length}x" * count)
+
+
+def cut(arena: Any, lengths: list[int], stride: int) -> Sequence[bytes]:
+    """
+    Return the datagrams that stand at the beginning of the slots of an arena.
+
+    @param arena: a buffer whose slices are bytes.
+
+    @param lengths: how long each datagram is.
+
+    @param stride: how many bytes there are from one slot to the next.
+    """
+    count = len(lengths)
+    if lengths.count(lengths[0]) == count:
+        return pieces(lengths[0], stride, count).unpack_from(arena)
+    starts = range(0, count * stride, stride)
+    return [arena[start : start + length] for start, length in zip(starts, lengths)]

@@ -14,7 +14,7 @@ from twisted import copyright
 
 import shout
 from shout.pingarguments import addPingOptions, checkPingOptions
-from shout.usage import UsageError, number
+from shout.usage import UsageError, addNumber
 
 __all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "UsageError", "parse"]
 
@@ -36,6 +36,8 @@ piped, and each reply is printed as it comes.
 """
 
 EPILOG = """\
+While it measures, Ctrl-C ends it with the figures, and Ctrl-\\ shows those so far.
+
 The exit status is 0 when everything was answered correctly, 1 when something
 was not answered, refused, or answered wrongly, and 2 when the command line is
 wrong or the name of the host is unknown.  With --ping it is 0 when all is well, 1
@@ -83,10 +85,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         help=f"a name, an IPv4 or an IPv6 address [{DEFAULT_HOST}]",
     )
-    option(
+    addNumber(
+        option,
         "-p",
         "--port",
-        type=number("--port", "a number", int, 1, 65535),
+        low=1,
+        high=65535,
         help=f"the UDP port [{DEFAULT_PORT}]",
     )
     option(
@@ -104,19 +108,25 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             default=socket.AF_UNSPEC,
             help=f"use the IPv{name[1]} addresses of the host alone",
         )
-    option(
+    addNumber(
+        option,
         "-t",
         "--timeout",
+        kind="a number of seconds",
+        convert=float,
+        low=0.001,
+        high=86400,
         metavar="SECONDS",
-        type=number("--timeout", "a number of seconds", float, 0.001, 86400),
         default=1.0,
         help="how long to wait for a reply before trying again [1]",
     )
-    option(
+    addNumber(
+        option,
         "-r",
         "--retries",
+        low=0,
+        high=1000,
         metavar="NUMBER",
-        type=number("--retries", "a number", int, 0, 1000),
         help=f"how many times to try again [{DEFAULT_RETRIES}]",
     )
     option(

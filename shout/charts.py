@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shout.ping import Result
 from shout.report import milliseconds, nameOf
+from shout.result import Result
 from shout.trips import Trips
 
 _ROWS = 12

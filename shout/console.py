@@ -4,6 +4,7 @@ Standard output, with a line at its end that changes.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from errno import EPIPE
@@ -36,6 +37,7 @@ class Console:
         self,
         fd: int,
         isTerminal: bool,
+        leftOutLine: Callable[[int], str],
         complain: Callable[[str], object],
         reactor: Any,
     ) -> None:
@@ -43,6 +45,8 @@ class Console:
         @param fd: the descriptor to print to; it stays open.
 
         @param isTerminal: whether a line can be printed over.
+
+        @param leftOutLine: makes the line that says how many were left out.
 
         @param complain: called with one line when nothing can be printed.
 
@@ -52,6 +56,8 @@ class Console:
         self.isTerminal = isTerminal
         self.ended: Deferred[int] = Deferred()
         self._complain = complain
+        self._leftOutLine = leftOutLine
+        self._fd = fd
         self._live = ""
         self._isPaused = False
         self._isOver = False
@@ -71,7 +77,7 @@ class Console:
             self._leftOut += 1
             return
         left, self._leftOut = self._leftOut, 0
-        note = f"({left} lines left out)\n" if left else ""
+        note = f"{self._leftOutLine(left)}\n" if left else ""
         live = self._live
         self._write(self._erase() + note + text + "\n" + live)
         self._live = live
@@ -80,8 +86,11 @@ class Console:
         """
         Print the changing line anew, on a terminal; nothing takes it away.
         """
-        isShown = self.isTerminal and not (self._isPaused or self._isOver)
-        if isShown and text != self._live:
+        if not self.isTerminal or self._isPaused or self._isOver:
+            return
+        # What does not fit in one line cannot be printed over.
+        text = text[: self._columns() - 1]
+        if text != self._live:
             self._write(self._erase() + text)
             self._live = text
 
@@ -93,6 +102,12 @@ class Console:
             self._isOver = True
             self._write(self._erase())
             self._output.finish()
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._fd).columns or 80
+        except OSError:
+            return 80
 
     def _erase(self) -> str:
         live, self._live = self._live, ""

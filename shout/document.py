@@ -4,13 +4,14 @@ Measurements as JSON.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from shout.ping import Result
+from shout.events import LOST, REFUSED, Event
 from shout.rates import FoundRate
+from shout.result import Result
 from shout.sizes import FoundSizes
-from shout.tally import Event
 from shout.target import Target
 
 FORMAT = 1
@@ -47,7 +48,15 @@ def _object(result: Result) -> dict[str, Any]:
         "wrong": result.wrong,
         "refused": result.refused,
         "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
+        "clock": clockName(result.hasKernelTimes),
     }
+
+
+def clockName(hasKernelTimes: bool) -> str:
+    """
+    Return whose times those of arrival are.
+    """
+    return "kernel" if hasKernelTimes else "monotonic"
 
 
 def eventObject(event: Event, target: Target) -> dict[str, Any]:
@@ -60,7 +69,7 @@ def eventObject(event: Event, target: Target) -> dict[str, Any]:
         "port": target.port,
         "seq": event.number,
     }
-    if event.length:
+    if event.kind not in (LOST, REFUSED):
         fields["bytes"] = event.length
     if event.roundTrip is not None:
         fields["rtt_ns"] = event.roundTrip
@@ -69,6 +78,13 @@ def eventObject(event: Event, target: Target) -> dict[str, Any]:
     if event.detail:
         fields["detail"] = event.detail
     return fields
+
+
+def eventLine(event: Event, target: Target) -> str:
+    """
+    Return the line about an event.
+    """
+    return json.dumps(eventObject(event, target))
 
 
 def beginObject(target: Target, size: int, hasKernelTimes: bool) -> dict[str, Any]:
@@ -81,8 +97,15 @@ def beginObject(target: Target, size: int, hasKernelTimes: bool) -> dict[str, An
         "address": target.address,
         "port": target.port,
         "size": size,
-        "clock": "kernel" if hasKernelTimes else "monotonic",
+        "clock": clockName(hasKernelTimes),
     }
+
+
+def leftOutLine(count: int) -> str:
+    """
+    Return what is printed in the place of events that nobody reads in time.
+    """
+    return json.dumps({"event": "left out", "count": count})
 
 
 def rateObject(target: Target, found: FoundRate) -> dict[str, Any]:

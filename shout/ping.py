@@ -4,7 +4,7 @@ that takes, and how many get lost.
 
 From a program of your own::
 
-    from shout.ping import ping
+    from shout import ping
 
     result = await ping("192.0.2.2", 9999, count=100, interval=0.01)
     print(result.lost, result.roundTrips.p99)
@@ -15,14 +15,15 @@ The statistics are functions of a L{Trips<shout.trips.Trips>} and nothing else.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import isqrt
+from collections.abc import Callable
+from math import inf, isqrt
 from typing import Any
 
-from shout.pinging import Pinging, Plan
+from shout.events import Event
+from shout.pinging import Pinging
+from shout.plan import Plan
 from shout.probes import SMALLEST, WRONG
-from shout.tally import Event, Tally
+from shout.result import Result, RoundTrips
 from shout.target import Target, reach
 from shout.trips import Trips
 
@@ -37,146 +38,6 @@ __all__ = [
     "ping",
     "summarize",
 ]
-
-
-@dataclass(frozen=True)
-class RoundTrips:
-    """
-    How long round trips took, all in nanoseconds.
-
-    @ivar min: the shortest, exactly.
-
-    @ivar mean: the arithmetic mean, rounded.
-
-    @ivar p50: half took no longer; within 1 %, as the other percentiles.
-
-    @ivar p90: 90 % took no longer.
-
-    @ivar p99: 99 % took no longer.
-
-    @ivar max: the longest, exactly.
-
-    @ivar stddev: the standard deviation of all of them (not of a sample),
-        rounded down.
-    """
-
-    min: int
-    mean: int
-    p50: int
-    p90: int
-    p99: int
-    max: int
-    stddev: int
-
-
-@dataclass(frozen=True)
-class Result:
-    """
-    What was measured.  Every probe has one fate: it is among the answered, the
-    late, the lost, the refused or the mistaken.
-
-    @ivar host: as it was named.
-
-    @ivar address: the address that was measured.
-
-    @ivar port: the UDP port; L{None} for a UNIX socket.
-
-    @ivar sent: how many probes were sent.
-
-    @ivar answered: how many of them got the right reply in time.
-
-    @ivar lost: how many got nothing.
-
-    @ivar duplicates: how many right replies came again.
-
-    @ivar late: how many got the right reply, but after the timeout.
-
-    @ivar outOfOrder: how many right replies came after that to a later probe.
-
-    @ivar wrong: how many replies were not the right ones.
-
-    @ivar kinds: how many of the wrong replies were of which kind, as in
-        L{shout.probes.WRONG}.
-
-    @ivar mistaken: how many probes got wrong replies alone.
-
-    @ivar refused: how many probes were refused.
-
-    @ivar refusals: how many refusals there were of each reason.
-
-    @ivar old: how many right replies came so late that they cannot be told from
-        duplicates.
-
-    @ivar trips: the record of the round trips of what was answered.
-
-    @ivar jitter: by how much the round trips of two successive probes differ on
-        average (RFC 3393), in nanoseconds; L{None} when no two were answered.
-
-    @ivar duration: from the first probe to the last, in nanoseconds.
-
-    @ivar hasKernelTimes: whether the system told when replies arrived; if not,
-        the time that this program took is in the round trips.
-
-    @ivar skipped: how many probes were due but were not sent, as this machine
-        could not.
-
-    @ivar kernelDrops: how many replies this machine had no room for.
-
-    @ivar withdrawn: how many probes were on their way at the end, and are not
-        in these figures.
-    """
-
-    host: str
-    address: str
-    port: int | None
-    sent: int
-    answered: int
-    lost: int
-    duplicates: int
-    late: int
-    outOfOrder: int
-    wrong: int
-    kinds: Mapping[str, int]
-    mistaken: int
-    refused: int
-    refusals: Mapping[str, int]
-    old: int
-    trips: Trips
-    jitter: int | None
-    duration: int
-    hasKernelTimes: bool
-    skipped: int
-    kernelDrops: int
-    withdrawn: int
-
-    @property
-    def roundTrips(self) -> RoundTrips | None:
-        """
-        The round trips of what was answered in time; L{None} when nothing was.
-        """
-        return summarize(self.trips)
-
-    @property
-    def unanswered(self) -> float:
-        """
-        How much of what was sent was not answered in time, for whatever reason,
-        in percent.
-        """
-        return 100 * (1 - self.answered / self.sent) if self.sent else 0.0
-
-    @property
-    def loss(self) -> float:
-        """
-        How much of what was sent is lost, in percent.
-        """
-        return 100 * self.lost / self.sent if self.sent else 0.0
-
-    @property
-    def rate(self) -> float:
-        """
-        How many probes were sent per second; 0 when it was only one.
-        """
-        return (self.sent - 1) * 1e9 / self.duration if self.duration else 0.0
 
 
 async def ping(
@@ -218,7 +79,7 @@ async def ping(
     @param deadline: how long it all may take, in seconds.  Sending stops one
         C{timeout} earlier.
 
-    @param heard: called with each L{Event}.
+    @param heard: called with each L{Event}; what it raises is logged.
 
     @param reactor: an L{IReactorFDSet
         <twisted.internet.interfaces.IReactorFDSet>} provider; by default the
@@ -237,10 +98,11 @@ async def ping(
         raise ValueError("without a count or a deadline it would never end")
     if not 1 <= port <= 65535:
         raise ValueError(f"the port must be from 1 to 65535, not {port}")
-    if (count is not None and count < 1) or (deadline is not None and deadline <= 0):
-        raise ValueError("the count and the deadline must be above 0")
-    if not (interval > 0 and timeout > 0):
-        raise ValueError("the interval and the timeout must be above 0")
+    if count is not None and count < 1:
+        raise ValueError(f"the count must be above 0, not {count}")
+    for seconds in (interval, timeout, 1 if deadline is None else deadline):
+        if not 0 < seconds < inf:
+            raise ValueError(f"a time must be above 0 and end, not {seconds}")
     if size < SMALLEST:
         raise ValueError(f"the size must be at least {SMALLEST}, not {size}")
     if reactor is None:
@@ -256,7 +118,7 @@ def resultOf(target: Target, pinging: Pinging) -> Result:
     """
     Return the figures of a measurement, which may still be running.
     """
-    tally: Tally = pinging.tally
+    tally = pinging.tally
     return Result(
         host=target.host,
         address=target.address,
@@ -274,6 +136,7 @@ def resultOf(target: Target, pinging: Pinging) -> Result:
         refusals=dict(tally.refusals),
         old=tally.old,
         trips=tally.trips,
+        roundTrips=summarize(tally.trips),
         jitter=_divide(tally.variation, tally.variations),
         duration=pinging.ended - pinging.began,
         hasKernelTimes=pinging.hasKernelTimes,

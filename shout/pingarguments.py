@@ -5,10 +5,11 @@ The options with which C{shout} measures.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
-from shout.pinging import Plan
+from shout.plan import Plan
 from shout.probes import SMALLEST
-from shout.usage import UsageError, number
+from shout.usage import UsageError, addNumber
 
 _SIZE = 56
 _INTERVAL = 1.0
@@ -22,39 +23,47 @@ def addPingOptions(parser: argparse.ArgumentParser) -> None:
     Add the options to a parser.
     """
     option = parser.add_argument_group("measuring").add_argument
+    addSeconds = partial(addNumber, option, kind="a number of seconds", convert=float)
     option(
         "--ping",
         action="store_true",
         help="send a datagram a second, measure the replies, and sum up at the end; "
-        "-H may be given several times",
+        "-H may be given several times, and a reply after -t is late",
     )
-    option(
+    addNumber(
+        option,
         "-c",
         "--count",
+        low=1,
+        high=10**12,
         metavar="NUMBER",
-        type=number("--count", "a number", int, 1, 10**12),
         help="stop after so many; without -c and -w, Ctrl-C does",
     )
-    option(
+    addSeconds(
         "-i",
         "--interval",
+        low=0.000001,
+        high=86400,
         metavar="SECONDS",
-        type=number("--interval", "a number of seconds", float, 0.000001, 86400),
-        help="from one datagram to the next [1]",
+        help="how long there is from one datagram to the next [1]",
     )
-    option(
+    addNumber(
+        option,
         "-s",
         "--size",
+        kind="a number of bytes",
+        low=SMALLEST,
+        high=_LARGEST,
         metavar="BYTES",
-        type=number("--size", "a number of bytes", int, SMALLEST, _LARGEST),
-        help=f"of a datagram, without headers [{_SIZE}]",
+        help=f"how long a datagram is, without headers [{_SIZE}]",
     )
-    option(
+    addSeconds(
         "-w",
         "--deadline",
+        low=0.001,
+        high=10**9,
         metavar="SECONDS",
-        type=number("--deadline", "a number of seconds", float, 0.001, 10**9),
-        help="end after that time, with the last datagrams answered or given up",
+        help="end after that time; the last datagram leaves in time to be answered",
     )
     option("-q", "--quiet", action="store_true", help="no line for each reply")
     option("--json", action="store_true", help="print one JSON object at the end")
@@ -63,17 +72,26 @@ def addPingOptions(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print one for every event as well, a line each",
     )
-    option(
+    addNumber(
+        option,
         "--max-loss",
+        kind="a percentage",
+        convert=float,
+        low=0,
+        high=100,
         metavar="PERCENT",
-        type=number("--max-loss", "a percentage", float, 0, 100),
         help="exit with 1 when more than that is not answered in time",
     )
-    option(
+    addNumber(
+        option,
         "--rate",
+        kind="a number per second",
+        convert=float,
+        low=0.001,
+        high=1_000_000,
         metavar="NUMBER",
-        type=number("--rate", "a number per second", float, 0.001, 1_000_000),
-        help="send so many per second, evenly; says nothing of each from 100 on",
+        help="send so many per second, evenly, instead of -i; from 100 on there is "
+        "no line for each reply",
     )
     option(
         "--flood",
@@ -83,12 +101,13 @@ def addPingOptions(parser: argparse.ArgumentParser) -> None:
     option(
         "--find-rate",
         action="store_true",
-        help="look for the highest rate without loss",
+        help="instead of --ping: look for the highest rate without loss",
     )
     option(
         "--sizes",
         action="store_true",
-        help="look for the largest datagrams that come back, whole and unfragmented",
+        help="instead of --ping: look for the largest datagrams that come back, "
+        "whole and unfragmented",
     )
 
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
-from shout.ping import Result, resultOf
-from shout.pinging import Pinging, Plan
-from shout.target import Target
+from shout.attempts import Attempts, Stopped
+from shout.plan import Plan
+from shout.result import Result
 
 HIGHEST = 1_000_000.0
 """
@@ -20,6 +19,7 @@ The highest rate that is tried, per second.
 LOSS = "loss"
 MACHINE = "this machine"
 CEILING = "the limit"
+STOPPED = "stopped"
 
 _FIRST = 125.0
 _LOWEST = 10.0
@@ -70,8 +70,8 @@ class FoundRate:
 
     @ivar best: the highest without loss, per second; 0 when there is none.
 
-    @ivar limit: what kept it from being higher: L{LOSS}, L{MACHINE} or
-        L{CEILING}.
+    @ivar limit: what kept it from being higher: L{LOSS}, L{MACHINE},
+        L{CEILING} or L{STOPPED}.
     """
 
     steps: list[Step]
@@ -89,7 +89,7 @@ async def search(
     What loses something is tried once more, so that a single accident does not
     decide.  When nothing at all comes back, that is the end.
 
-    @param attempt: tries a rate.
+    @param attempt: tries a rate.  When it raises L{Stopped}, that is the end, too.
 
     @param ceiling: the highest rate to try, per second.
     """
@@ -99,7 +99,10 @@ async def search(
     rate = min(_FIRST, ceiling)
     while True:
         for _ in range(2):
-            step = await attempt(rate)
+            try:
+                step = await attempt(rate)
+            except Stopped:
+                return FoundRate(steps, good, STOPPED)
             steps.append(step)
             if step.isSent and step.isWhole:
                 break
@@ -121,15 +124,16 @@ async def search(
 
 
 async def findRate(
-    target: Target,
+    attempts: Attempts,
     size: int,
     timeout: float,
     ceiling: float,
     tried: Callable[[Step], object],
-    reactor: Any,
 ) -> FoundRate:
     """
     Find the highest rate that a target answers without loss.
+
+    @param attempts: measures the target.
 
     @param size: how many bytes a datagram has.
 
@@ -138,16 +142,12 @@ async def findRate(
     @param ceiling: the highest rate to try, per second.
 
     @param tried: called with each step.
-
-    @param reactor: as for L{Pinging}.
     """
 
     async def attempt(rate: float) -> Step:
         count = max(2, round(rate * _DURATION))
         plan = Plan(count, 1 / rate, size, timeout)
-        pinging = Pinging(target.open(), plan, lambda event: None, reactor)
-        await pinging.start()
-        step = Step(rate, resultOf(target, pinging))
+        step = Step(rate, await attempts.measure(plan))
         tried(step)
         return step
 

@@ -4,16 +4,13 @@ Measurements as people and programs read them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from shout.ping import Result, RoundTrips, mean
-from shout.rates import CEILING, LOSS, MACHINE, FoundRate, Step
-from shout.sizes import FoundSizes
-from shout.tally import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event, Tally
+from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event
+from shout.ping import mean
+from shout.result import Result, RoundTrips
+from shout.tally import Tally
 from shout.target import Target
-
-_BAR = 40
 
 
 def milliseconds(nanoseconds: float) -> str:
@@ -43,9 +40,10 @@ def opening(
     """
     Return the line before the first reply.
     """
-    pace = f"every {interval:g} s" if interval >= 0.01 else f"{1 / interval:,.0f} per s"
+    isSlow = interval >= 0.01
+    often = f"every {interval:g} s" if isSlow else f"{1 / interval:,.0f} per s"
     return (
-        f"SHOUT {target}: {size} bytes, {pace}, late after {timeout:g} s, "
+        f"SHOUT {target}: {size} bytes, {often}, late after {timeout:g} s, "
         f"times by {_clock(hasKernelTimes)}"
     )
 
@@ -54,13 +52,11 @@ def _clock(hasKernelTimes: bool) -> str:
     return "the kernel" if hasKernelTimes else "this program's monotonic clock"
 
 
-def eventLine(event: Event, target: Target, timeout: float) -> str:
+def eventLine(event: Event, target: Target) -> str:
     """
     Return the line about an event.
 
     @param target: where it happened.
-
-    @param timeout: how long replies are awaited, in seconds.
     """
     where = target.address
     number = "" if event.number is None else f" seq={event.number}"
@@ -83,7 +79,14 @@ def eventLine(event: Event, target: Target, timeout: float) -> str:
     if event.kind == REFUSED:
         return f"refused on the way to {where}:{number} {event.detail}"
     assert event.kind == LOST
-    return f"no answer from {where}:{number} in {timeout:g} s"
+    return f"no answer from {where}:{number}"
+
+
+def leftOutLine(count: int) -> str:
+    """
+    Return the line in the place of others that nobody reads in time.
+    """
+    return f"({count} lines left out)"
 
 
 def liveLine(tallies: Sequence[Tally]) -> str:
@@ -106,9 +109,9 @@ def summary(result: Result) -> list[str]:
     """
     refused, wrong = f"{result.refused} refused", f"{result.wrong} wrong"
     if result.refusals:
-        refused += f" ({_list(result.refusals)})"
+        refused += f" ({inWords(result.refusals)})"
     if result.kinds:
-        wrong += f" ({_list(result.kinds)})"
+        wrong += f" ({inWords(result.kinds)})"
     lines = [
         f"--- {nameOf(result)} ---",
         f"{result.sent} sent, {result.answered} answered, "
@@ -127,8 +130,8 @@ def summary(result: Result) -> list[str]:
         lines.append(f"{jitter}times by {_clock(result.hasKernelTimes)}")
     if result.skipped:
         lines.append(
-            f"sent {_pace(result.rate)} per s; {result.skipped} times this machine, "
-            "or the number in flight, did not allow to keep the pace"
+            f"sent {pace(result.rate)} per s, {result.skipped} fewer than were due: "
+            "this machine, or the number in flight, did not allow more"
         )
     if result.kernelDrops:
         lines.append(
@@ -140,7 +143,10 @@ def summary(result: Result) -> list[str]:
     return lines
 
 
-def _pace(rate: float) -> str:
+def pace(rate: float) -> str:
+    """
+    Return a rate per second, with as many digits as make sense.
+    """
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
@@ -151,7 +157,10 @@ def nameOf(result: Result) -> str:
     return str(Target(result.host, result.address, result.port))
 
 
-def _list(counts: Any) -> str:
+def inWords(counts: Mapping[str, int]) -> str:
+    """
+    Return how many there are of what, without the number where all are the same.
+    """
     if len(counts) == 1:
         return str(next(iter(counts)))
     return ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -167,77 +176,3 @@ def _values(trips: RoundTrips) -> tuple[int, ...]:
         trips.max,
         trips.stddev,
     )
-
-
-def stepLine(step: Step) -> str:
-    """
-    Return the line about a rate that was tried.
-    """
-    result = step.result
-    text = f"{step.rate:>11,.0f} per s: {result.sent} sent, "
-    text += f"{percent(result.unanswered)} not answered"
-    if result.roundTrips is not None:
-        text += f", p50 {milliseconds(result.roundTrips.p50)} ms"
-    if not step.isSent:
-        text += f", this machine managed {result.rate:,.0f} per s"
-    return text
-
-
-def rateLines(found: FoundRate) -> list[str]:
-    """
-    Return the curve and what was found out.
-    """
-    lines = ["", "not answered, by rate:"]
-    for step in sorted(found.steps, key=lambda step: step.rate):
-        share = step.result.unanswered
-        bar = "#" * -(-_BAR * round(share * 100) // 10000)
-        lines.append(f"{step.rate:>11,.0f} per s {percent(share):>17} {bar}".rstrip())
-    why = {
-        LOSS: "above that, datagrams get lost",
-        MACHINE: "above that, this machine cannot send and receive evenly",
-        CEILING: "no higher rate was tried; off the loopback --flood allows more",
-    }
-    lines.append("")
-    if found.best:
-        lines.append(
-            f"highest rate without loss: {found.best:,.0f} per s ({why[found.limit]})"
-        )
-    elif any(step.result.answered for step in found.steps):
-        lines.append("no rate was without loss")
-    else:
-        refusals = found.steps[-1].result.refusals
-        reason = f": {_list(refusals)}" if refusals else ""
-        lines.append(f"nothing came back{reason}")
-    return lines
-
-
-def sizeLine(size: int, isAllowed: bool, isWhole: bool) -> str:
-    """
-    Return the line about a size that was tried.
-
-    @param isAllowed: whether it may be fragmented.
-
-    @param isWhole: whether it came back.
-    """
-    how = "" if isAllowed else " unfragmented"
-    return f"{size:>7} bytes{how}: {'came back' if isWhole else 'did not come back'}"
-
-
-def sizeLines(found: FoundSizes) -> list[str]:
-    """
-    Return what was found out.
-    """
-    if found.whole is None:
-        return ["", "nothing came back, of any size"]
-    most = ", the most there can be" if found.whole == found.largest else ""
-    lines = ["", f"largest that comes back whole: {found.whole} bytes{most}"]
-    if found.unfragmented is not None:
-        atLeast = "at least " if found.unfragmented == found.largest else ""
-        lines += [
-            f"largest that comes back unfragmented: {found.unfragmented} bytes",
-            f"path MTU: {atLeast}{found.pathMTU} bytes "
-            f"({found.headers} of them headers)",
-        ]
-    elif found.headers:
-        lines.append("nothing comes back unfragmented, or this system cannot tell")
-    return lines

@@ -5,14 +5,13 @@ The largest datagrams that come back.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from socket import socket as Socket
-from typing import Any
 
-from shout.pinging import Pinging, Plan
+from shout.attempts import Attempts
+from shout.events import REFUSED, REPLY, Event
+from shout.plan import Plan
 from shout.probes import SMALLEST
-from shout.tally import REFUSED, REPLY, Event
-from shout.target import Target
 from shout.timed import allowFragments
 
 # The length field of a UDP header (RFC 768), less the headers that it counts;
@@ -86,10 +85,7 @@ async def search(
 
 
 async def findSizes(
-    target: Target,
-    timeout: float,
-    tried: Callable[[int, bool, bool], object],
-    reactor: Any,
+    attempts: Attempts, timeout: float, tried: Callable[[int, bool, bool], object]
 ) -> FoundSizes:
     """
     Find the largest datagrams that a target answers whole.
@@ -97,13 +93,16 @@ async def findSizes(
     Each size is tried up to three times, so that a loss now and then does not
     decide.
 
+    @param attempts: measures the target.
+
     @param timeout: how long to wait for a reply, in seconds.
 
     @param tried: called with each size, whether it may be fragmented, and
         whether it came back.
 
-    @param reactor: as for L{Pinging}.
+    @raise Stopped: when C{attempts} was stopped.
     """
+    target = attempts.target
     if target.port is None:
         most, headers = _LARGEST_UNIX, 0
     elif target.isIPv6:
@@ -112,50 +111,46 @@ async def findSizes(
         most, headers = _LARGEST_IPv4, _HEADERS_IPv4
 
     async def attempt(size: int, isAllowed: bool) -> bool:
-        sock = target.open()
-        try:
-            if target.port is not None:
-                allowFragments(sock, isAllowed)
-        except OSError:
-            if not isAllowed:
-                sock.close()
-                raise
-        isWhole = await comesBack(sock, size, timeout, isAllowed, reactor)
+        isWhole = await comesBack(attempts, size, timeout, isAllowed)
         tried(size, isAllowed, isWhole)
         return isWhole
 
     whole = await search(lambda size: attempt(size, True), SMALLEST, most)
     unfragmented = None
     if whole is not None and target.port is not None:
-        try:
+        # Not every system can set don't-fragment.
+        with suppress(OSError):
             unfragmented = await search(
                 lambda size: attempt(size, False), SMALLEST, whole
             )
-        except OSError:
-            # The system cannot set don't-fragment.
-            unfragmented = None
     return FoundSizes(whole, unfragmented, headers, most)
 
 
 async def comesBack(
-    sock: Socket, size: int, timeout: float, isAllowed: bool, reactor: Any
+    attempts: Attempts, size: int, timeout: float, isAllowed: bool
 ) -> bool:
     """
     Tell whether a datagram of a size comes back whole.
 
-    @param sock: a connected socket; it is closed.
-
     @param isAllowed: whether it may come back in fragments.
+
+    @raise OSError: when it may not, and this system cannot forbid it.
     """
     found = False
 
-    def heard(event: Event) -> None:
+    def isEnough(event: Event) -> bool:
         nonlocal found
         if event.kind == REPLY and (isAllowed or not event.isFragmented):
             found = True
-        if event.kind in (REPLY, REFUSED):
-            pinging.stop()
+        return event.kind in (REPLY, REFUSED)
 
-    pinging = Pinging(sock, Plan(_TRIES, _APART, size, timeout), heard, reactor)
-    await pinging.start()
+    sock = attempts.target.open()
+    try:
+        if attempts.target.port is not None:
+            allowFragments(sock, isAllowed)
+    except OSError:
+        if not isAllowed:
+            sock.close()
+            raise
+    await attempts.measure(Plan(_TRIES, _APART, size, timeout), sock, isEnough)
     return found

@@ -6,53 +6,15 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from typing import NamedTuple
 
-from shout.probes import OTHER_RUN, RIGHT, Probes
+from shout.claims import Claims
+from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event
+from shout.probes import GARBAGE, OTHER_RUN, RIGHT, Probes
 from shout.trips import Trips
-
-REPLY = "reply"
-DUPLICATE = "duplicate"
-LATE = "late"
-OLD = "old"
-WRONG = "wrong"
-REFUSED = "refused"
-LOST = "lost"
 
 # The fate of a probe.  What waits is on its way and may still get any other; a
 # mistaken one has only got wrong replies so far.
 _WAITING, _MISTAKEN, _ANSWERED, _LATE, _SILENT, _WRONG, _REFUSED = range(1, 8)
-
-
-class Event(NamedTuple):
-    """
-    Something that happened to a probe.
-
-    @ivar kind: one of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OLD}, L{WRONG},
-        L{REFUSED} and L{LOST}.
-
-    @ivar number: which probe, from 1; L{None} when that cannot be told.
-
-    @ivar length: how many bytes came back; 0 when none did.
-
-    @ivar roundTrip: how long it took, in nanoseconds; L{None} where there is no
-        such time.
-
-    @ivar isOutOfOrder: whether a later probe was answered before it.
-
-    @ivar isFragmented: whether the reply came in fragments; always false where
-        the system does not tell.
-
-    @ivar detail: what was wrong, or why it was refused; may be empty.
-    """
-
-    kind: str
-    number: int | None
-    length: int = 0
-    roundTrip: int | None = None
-    isOutOfOrder: bool = False
-    isFragmented: bool = False
-    detail: str = ""
 
 
 # Every probe has exactly one fate, so that at the end
@@ -60,13 +22,8 @@ class Event(NamedTuple):
 #     sent = answered + late + lost + refused + those with wrong replies alone
 #
 # and every datagram that comes back is counted once: as answered, late,
-# duplicate, wrong or old.  A right reply decides, whatever came before it.
-#
-# A wrong reply, or a refusal, that does not say which probe it belongs to, is
-# held until a probe has waited in vain.  That one is then claimed to be the one:
-# it is counted as mistaken or refused, and not as lost.  So the figures are right
-# where it is not known which is which; that is also why the claims are kept as
-# numbers, and not as fates of probes.
+# duplicate, wrong or old.  A right reply decides, whatever came before it.  What
+# does not say which probe it belongs to is the matter of L{Claims}.
 class Tally:
     """
     Count what comes back.  Pure bookkeeping: no I/O, and the times are handed
@@ -139,25 +96,23 @@ class Tally:
         self._fates = bytearray(self.window)
         self._oldest = 0
         self._highest = -1
-        # How many probes had which fate, and of the silent ones, how many are
-        # claimed; and what is held for a claim.
+        # How many probes had which fate; some of the silent ones are claimed.
         self._silent = self._wrong = self._refused = 0
-        self._claimedWrong = self._claimedRefused = 0
-        self._heldWrong = self._heldRefused = 0
+        self._claims = Claims()
 
     @property
     def lost(self) -> int:
         """
         How many probes got no reply at all.
         """
-        return self._silent - self._claimedWrong - self._claimedRefused
+        return self._silent - self._claims.mistaken - self._claims.refused
 
     @property
     def mistaken(self) -> int:
         """
         How many probes got wrong replies alone.
         """
-        return self._wrong + self._claimedWrong
+        return self._wrong + self._claims.mistaken
 
     @property
     def refused(self) -> int:
@@ -165,7 +120,7 @@ class Tally:
         How many probes came to an ICMP error, or were not let out by the
         system.
         """
-        return self._refused + self._claimedRefused
+        return self._refused + self._claims.refused
 
     @property
     def isFull(self) -> bool:
@@ -178,23 +133,27 @@ class Tally:
         self.oldestDue()
         return self.sent - self._oldest >= self.window
 
-    def next(self) -> bytes:
+    def next(self, count: int = 1) -> list[bytes]:
         """
-        Return the probe to send next.
+        Return the probes to send next.
         """
-        return self.probes.make(self.sent + 1)
+        first = self.sent + 1
+        return [self.probes.make(number) for number in range(first, first + count)]
 
-    def hasSent(self, now: int) -> None:
+    def hasSent(self, now: int, count: int = 1) -> None:
         """
-        Take note that the next probe is on its way.
+        Take note that the next probes are on their way.
 
-        @param now: when it was sent.
+        @param now: when they were sent.
+
+        @param count: how many they are.
         """
-        self.sent += 1
-        slot = self.sent % self.window
-        self._times[slot] = now
-        self._fates[slot] = _WAITING
-        self.inFlight += 1
+        for number in range(self.sent + 1, self.sent + 1 + count):
+            slot = number % self.window
+            self._times[slot] = now
+            self._fates[slot] = _WAITING
+        self.sent += count
+        self.inFlight += count
 
     def received(
         self, reply: bytes, now: int, delay: int = 0, isFragmented: bool = False
@@ -209,7 +168,7 @@ class Tally:
         kind, number, detail = self.probes.judge(reply)
         if number is not None and not 0 < number <= self.sent:
             # It has our nonce, and answers what was never asked.
-            kind, number, detail = "garbage", None, f"answers probe {number}, not sent"
+            kind, number, detail = GARBAGE, None, f"answers probe {number}, not sent"
         if kind != RIGHT:
             self._mistake(kind, number)
             return Event(WRONG, number, len(reply), None, False, isFragmented, detail)
@@ -258,14 +217,8 @@ class Tally:
             self.inFlight -= 1
         elif fate == _SILENT:
             self._silent -= 1
-            # It was not this one, then; perhaps one that still waits.
-            if self._silent < self._claimedWrong + self._claimedRefused:
-                if self._claimedWrong:
-                    self._claimedWrong -= 1
-                    self._heldWrong = min(self._heldWrong + 1, self.inFlight)
-                else:
-                    self._claimedRefused -= 1
-                    self._heldRefused = min(self._heldRefused + 1, self.inFlight)
+            if self.lost < 0:
+                self._claims.giveBack(self.inFlight)
         elif fate == _WRONG:
             self._wrong -= 1
         elif fate == _REFUSED:
@@ -283,8 +236,8 @@ class Tally:
                     self._leave(fate)
                     self._fates[slot] = _WRONG
                     self._wrong += 1
-        elif kind != OTHER_RUN and self._heldWrong < self.inFlight:
-            self._heldWrong += 1
+        elif kind != OTHER_RUN:
+            self._claims.holdWrong(self.inFlight)
 
     def refuse(self, probe: bytes | None, reason: str) -> Event:
         """
@@ -297,8 +250,7 @@ class Tally:
         self.refusals[reason] += 1
         number = None if probe is None else self.probes.recognise(probe)
         if number is None:
-            if self._heldRefused < self.inFlight:
-                self._heldRefused += 1
+            self._claims.holdRefusal(self.inFlight)
         elif self.sent - self.window < number <= self.sent:
             slot = number % self.window
             fate = self._fates[slot]
@@ -316,9 +268,14 @@ class Tally:
 
         @return: what is lost.
         """
-        return self._expire(now - self.timeout)
+        return self.giveUp(now - self.timeout)
 
-    def _expire(self, before: int) -> list[Event]:
+    def giveUp(self, before: int) -> list[Event]:
+        """
+        Give up on what was sent before a time.
+
+        @return: what is lost.
+        """
         events = []
         while self._oldest < self.sent:
             number = self._oldest + 1
@@ -334,26 +291,10 @@ class Tally:
                 else:
                     self._fates[slot] = _SILENT
                     self._silent += 1
-                    if not self._claim():
+                    if not self._claims.claim():
                         events.append(Event(LOST, number))
             self._oldest = number
         return events
-
-    def _claim(self) -> bool:
-        """
-        Hold a silent probe for one to which something came.
-
-        @return: whether there is something.
-        """
-        if self._heldWrong:
-            self._heldWrong -= 1
-            self._claimedWrong += 1
-        elif self._heldRefused:
-            self._heldRefused -= 1
-            self._claimedRefused += 1
-        else:
-            return False
-        return True
 
     def oldestDue(self) -> int | None:
         """
@@ -365,14 +306,6 @@ class Tally:
                 return self._times[slot] + self.timeout
             self._oldest += 1
         return None
-
-    def giveUp(self) -> list[Event]:
-        """
-        End: what still waits is lost.
-
-        @return: what is lost.
-        """
-        return self._expire(1 << 63)
 
     def withdraw(self) -> int:
         """
@@ -391,7 +324,7 @@ class Tally:
         for number in waiting:
             if self._fates[number % self.window] == _MISTAKEN:
                 self._wrong += 1
-            elif self._claim():
+            elif self._claims.claim():
                 self._silent += 1
             else:
                 withdrawn += 1

@@ -1,15 +1,10 @@
 """
 A port that knows when each datagram arrived, and what each refusal refused.
 
-Linux takes the time when a datagram arrives, so that how busy this program is
-does not show in it; see SO_TIMESTAMPNS in socket(7).  That is the wall clock,
-which can be set at any moment.  So it is not compared with when something was
-sent, but only with the wall clock right after receiving: the difference is how
-long the datagram has lain waiting, and all else is measured with the monotonic
-clock.
-
-An ICMP error stands for one datagram, and quotes it.  With IP_RECVERR the
-kernel keeps all of them in a queue, with the quotes; see ip(7).
+The kernel's time of arrival is that of the wall clock, which can be set at any
+moment.  So it is not compared with when something was sent, but only with the
+wall clock right after receiving: the difference is how long the datagram has
+lain waiting, and all else is measured with the monotonic clock.
 """
 
 from __future__ import annotations
@@ -18,54 +13,42 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
-from errno import ECONNREFUSED, EMSGSIZE, ENETUNREACH
-from socket import SOL_SOCKET
-from struct import Struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from errno import ECONNREFUSED, EMSGSIZE
 from typing import Any
 
+from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
 from shout.port import DatagramPort
+from shout.refusals import explain, keepRefusals, takeRefusals
+from shout.timedbatch import OUTGOING, SLOTS, TimedBatch, keepTimes
 
-# From asm-generic/socket.h, linux/in.h and linux/in6.h; Python does not have them.
-_SO_TIMESTAMPNS = 35
-_IP_RECVERR, _IPV6_RECVERR = 11, 25
-_IP_RECVFRAGSIZE, _IPV6_RECVFRAGSIZE = 25, 77
-_IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER = 10, 23
+# From linux/in.h and linux/in6.h; Python does not have them.
+_MTU_DISCOVER = {
+    socket.AF_INET: (socket.IPPROTO_IP, 10),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 23),
+}
 _PMTUDISC_DONT, _PMTUDISC_PROBE = 0, 3
-
-# struct timespec.
-_TIME = Struct("ll")
-# The beginning of struct sock_extended_err in linux/errqueue.h.
-_EXTENDED_ERROR = Struct("IBBB")
-_FROM_ICMP = (2, 3)
-
-_ANCILLARY = 512
 
 # How often to try to send while the refusals of earlier datagrams come in.
 _TRIES = 4
 
-# ICMP's code for "administratively prohibited", in both versions, which the
-# error number does not tell from "no route to host".
-_PROHIBITED = {(2, 3, 9), (2, 3, 10), (2, 3, 13), (3, 1, 1)}
+_Arrival = tuple[bytes, int, int, bool]
 
 
 class TimedPort(DatagramPort):
     """
-    A connected port whose protocol can ask how long ago the datagram that it is
-    given has arrived, and is told what was refused.
+    A connected port whose protocol is told how long ago each datagram has
+    arrived, and what was refused.
 
-    Its protocol has a method C{refused(datagram, reason)}, which takes what was
-    refused as far as that is known, or L{None}, and why, in a few words.
+    Instead of C{datagramReceived} its protocol has a method C{arrived(datagram,
+    now, delay, isFragmented)}: the payload, when it was read by the clock of the
+    port, how long it had waited by then, both in nanoseconds, and whether it came
+    in fragments.  Where the system does not tell, it has not waited, and did not.
 
-    @ivar delay: how long the datagram that is being delivered has waited since
-        it arrived, in nanoseconds; 0 where the system does not tell.
-    @type delay: L{int}
-
-    @ivar isFragmented: whether the datagram that is being delivered came in
-        fragments; always false where the system does not tell.
-    @type isFragmented: L{bool}
+    Its protocol also has a method C{refused(datagram, reason)}, which takes what
+    was refused as far as that is known, or L{None}, and why, in a few words.
 
     @ivar hasKernelTimes: whether the system takes the times of arrival.
     @type hasKernelTimes: L{bool}
@@ -73,31 +56,88 @@ class TimedPort(DatagramPort):
 
     maxDatagrams = 256
 
-    delay = 0
-    isFragmented = False
     hasKernelTimes = False
 
     _wallClock: Callable[[], int] = staticmethod(time.time_ns)
+    _batch: TimedBatch | None = None
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: DatagramProtocol,
+        reactor: Any,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """
+        @param sock: as for L{DatagramPort}, but connected.
+
+        @param protocol: has the methods C{arrived} and C{refused}.
+
+        @param reactor: as for L{DatagramPort}.
+
+        @param clock: returns the time, in nanoseconds that never go back.
+        """
+        super().__init__(sock, protocol, reactor)
+        self._clock = clock
+        self._arrivals: Iterator[_Arrival] = iter(())
 
     def _bindSocket(self) -> None:
         super()._bindSocket()
-        self.hasKernelTimes = watch(self.socket)
-        self._buffer = bytearray(self._maxLength)
+        keepRefusals(self.socket)
+        self.hasKernelTimes = keepTimes(self.socket)
+        if self.hasKernelTimes:
+            self._batch = TimedBatch(self.socket)
 
-    def _receive(self) -> tuple[bytes, Any]:
-        if not self.hasKernelTimes:
-            return super()._receive()
-        length, ancillary, _, _ = self.socket.recvmsg_into([self._buffer], _ANCILLARY)
-        self.delay = 0
-        self.isFragmented = False
-        for level, kind, data in ancillary:
-            if kind == _SO_TIMESTAMPNS and level == SOL_SOCKET:
-                seconds, nanoseconds = _TIME.unpack(data)
-                arrived = seconds * 1_000_000_000 + nanoseconds
-                self.delay = self._wallClock() - arrived
-            elif (level, kind) in _FRAGMENT_SIZES:
-                self.isFragmented = True
-        return bytes(memoryview(self._buffer)[:length]), None
+    @property
+    def maxAtOnce(self) -> int:
+        """
+        How many datagrams L{send} takes, at the most.
+        """
+        return 1 if self._batch is None else OUTGOING
+
+    def _read(self, maxDatagrams: int) -> int:
+        # When this is called while a batch is being delivered, the rest of that
+        # comes first.
+        taken = self._deliver()
+        while taken < maxDatagrams and self.connected:
+            try:
+                self._arrivals = iter(self._arrived())
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as e:
+                self._peerFailed(e)
+                taken += 1
+                break
+            delivered = self._deliver()
+            taken += delivered
+            # A batch that is far from full says that nothing more waits.
+            if self._batch is not None and delivered <= SLOTS // 2:
+                break
+        return taken
+
+    def _arrived(self) -> Iterable[_Arrival]:
+        if self._batch is None:
+            datagram, _ = self._receive()
+            return [(datagram, self._clock(), 0, False)]
+        datagrams, times, fragmented = self._batch.receive()
+        # In this order, so that a pause between the two makes no round trip
+        # shorter than it was.
+        wall, now = self._wallClock(), self._clock()
+        return [
+            (datagram, now, wall - time, bool(fragmented) and i in fragmented)
+            for i, (datagram, time) in enumerate(zip(datagrams, times))
+        ]
+
+    def _deliver(self) -> int:
+        count = 0
+        arrived: Any = self.protocol.arrived
+        for each in self._arrivals:
+            count += 1
+            try:
+                arrived(*each)
+            except BaseException:
+                self._log.failure("arrived raised")
+        return count
 
     def _peerFailed(self, error: OSError) -> None:
         self._tellRefusals(error.errno or 0)
@@ -117,24 +157,30 @@ class TimedPort(DatagramPort):
 
         @return: whether anything was.
         """
-        refusals = _refusals(self.socket)
-        number = number or self.socket.getsockopt(SOL_SOCKET, socket.SO_ERROR)
+        refusals = takeRefusals(self.socket)
+        number = number or self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if not refusals and number:
             refusals = [(None, explain(number))]
         for datagram, reason in refusals:
             self.protocol.refused(datagram, reason)
         return bool(refusals)
 
-    def send(self, datagram: bytes) -> None:
+    def send(self, datagrams: Sequence[bytes]) -> int:
         """
-        Send a datagram at once.
+        Send some datagrams at once, as far as the system takes them.
 
-        @raise OSError: when the system does not take it.
+        @param datagrams: at least one, and at most L{maxAtOnce}.
+
+        @return: how many were sent, at least one.
+
+        @raise OSError: when the system does not take the first one.
         """
         for _ in range(_TRIES):
             try:
-                self.socket.send(datagram)
-                return
+                if self._batch is not None and len(datagrams) > 1:
+                    return self._batch.send(datagrams)
+                self.socket.send(datagrams[0])
+                return 1
             except OSError as e:
                 # It may be the error of an earlier datagram that shows now.
                 isUNIX = self.addressFamily == socket.AF_UNIX
@@ -146,94 +192,13 @@ class TimedPort(DatagramPort):
         raise OSError(ECONNREFUSED, os.strerror(ECONNREFUSED))
 
 
-_FRAGMENT_SIZES = {
-    (socket.IPPROTO_IP, _IP_RECVFRAGSIZE),
-    (socket.IPPROTO_IPV6, _IPV6_RECVFRAGSIZE),
-}
-
-
-def watch(sock: socket.socket) -> bool:
-    """
-    Have the system tell when datagrams arrive, which came in fragments, and
-    which were refused.
-
-    @return: whether it tells the times.
-    """
-    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
-        return False
-    if sock.family == socket.AF_INET:
-        level, errors, fragments = socket.IPPROTO_IP, _IP_RECVERR, _IP_RECVFRAGSIZE
-    else:
-        level, errors = socket.IPPROTO_IPV6, _IPV6_RECVERR
-        fragments = _IPV6_RECVFRAGSIZE
-    for each in (level, errors), (level, fragments):
-        try:
-            sock.setsockopt(*each, 1)
-        except OSError:
-            continue
-    try:
-        sock.setsockopt(SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    except OSError:
-        return False
-    return True
-
-
 def allowFragments(sock: socket.socket, isAllowed: bool) -> None:
     """
     Say whether what a socket sends may be cut into fragments on its way.
 
     @raise OSError: where the system does not have that.
     """
-    value = _PMTUDISC_DONT if isAllowed else _PMTUDISC_PROBE
     if sys.platform != "linux":
         raise OSError("only Linux can send with don't-fragment set")
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, value)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, value)
-
-
-def _refusals(sock: socket.socket) -> list[tuple[bytes | None, str]]:
-    """
-    Take the errors out of the queue of a socket.
-
-    @return: of each, what it quotes, and why it came.
-    """
-    refusals: list[tuple[bytes | None, str]] = []
-    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
-        return refusals
-    # No more than a queue holds; what comes meanwhile is for the next time.
-    while len(refusals) < 4096:
-        try:
-            quote, ancillary, _, _ = sock.recvmsg(
-                65535, _ANCILLARY, socket.MSG_ERRQUEUE
-            )
-        except OSError:
-            break
-        for level, kind, data in ancillary:
-            if (level, kind) in _ERRORS and len(data) >= _EXTENDED_ERROR.size:
-                number, origin, icmpType, code = _EXTENDED_ERROR.unpack_from(data)
-                if (origin, icmpType, code) in _PROHIBITED:
-                    reason = "administratively prohibited"
-                else:
-                    reason = explain(number)
-                if origin in _FROM_ICMP:
-                    refusals.append((quote, reason))
-    return refusals
-
-
-_ERRORS = {
-    (socket.IPPROTO_IP, _IP_RECVERR),
-    (socket.IPPROTO_IPV6, _IPV6_RECVERR),
-}
-
-
-def explain(number: int) -> str:
-    """
-    Say what an error number means where it comes from the network.
-    """
-    if number == ECONNREFUSED:
-        return "port unreachable"
-    if number == ENETUNREACH:
-        return "network unreachable"
-    return os.strerror(number).lower()
+    value = _PMTUDISC_DONT if isAllowed else _PMTUDISC_PROBE
+    sock.setsockopt(*_MTU_DISCOVER[sock.family], value)

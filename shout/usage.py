@@ -6,12 +6,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 
 class UsageError(Exception):
     """
     The command line is wrong.  The message is one line for the user.
     """
+
+
+def addNumber(
+    option: Callable[..., object],
+    *names: str,
+    kind: str = "a number",
+    convert: Callable[[str], float] = int,
+    low: float,
+    high: float,
+    **details: Any,
+) -> None:
+    """
+    Add an option that takes a number.
+
+    @param option: the C{add_argument} of a parser.
+
+    @param names: of the option, the long one last.
+
+    @param kind: what it takes, for messages.
+
+    @param convert: C{int} or C{float}.
+
+    @param low: the least that is allowed.
+
+    @param high: the most.
+
+    @param details: for C{add_argument}.
+    """
+    option(*names, type=number(names[-1], kind, convert, low, high), **details)
 
 
 def number(

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import __version__
 from shout.arguments import UsageError, parse
 from shout.pingarguments import planOf
-from shout.pinging import Plan
+from shout.plan import Plan
 
 
 class ParseCase(SynchronousTestCase):

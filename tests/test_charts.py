@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.charts import histogram, table
+from shout.ping import summarize
 from tests.test_ping import tripsOf
 from tests.test_rates import NOTHING
 
@@ -51,7 +52,7 @@ class TableTests(SynchronousTestCase):
         """
         There is a row for each target, with its columns under their names.
         """
-        answered = replace(NOTHING, trips=tripsOf([10**6]))
+        answered = replace(NOTHING, roundTrips=summarize(tripsOf([10**6])))
         head, first, second, unit = table([answered, replace(NOTHING, host="other")])
         self.assertEqual(len(head.split()), 12)
         self.assertIn("1.000", first)

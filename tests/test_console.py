@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 from shout.console import Console
+from shout.report import leftOutLine
 from tests.peers import PeerCase
 
 
@@ -22,7 +23,9 @@ class ConsoleTests(PeerCase):
         self.ours, theirs = os.pipe()
         self.addCleanup(os.close, theirs)
         self.complaints: list[str] = []
-        return Console(theirs, isTerminal, self.complaints.append, self.reactor)
+        return Console(
+            theirs, isTerminal, leftOutLine, self.complaints.append, self.reactor
+        )
 
     async def printed(self, console: Console) -> str:
         """
@@ -57,6 +60,15 @@ class ConsoleTests(PeerCase):
             await self.printed(console),
             "live" + "\r    \rone\nlive" + "\r    \rlively" + "\r      \r",
         )
+
+    async def test_wide(self) -> None:
+        """
+        What is wider than the terminal is cut off, as only one line can be
+        printed over.
+        """
+        console = self.console(True)
+        console.show("x" * 100)
+        self.assertEqual(await self.printed(console), "x" * 79 + f"\r{' ' * 79}\r")
 
     async def test_slow(self) -> None:
         """
@@ -93,7 +105,7 @@ class ConsoleTests(PeerCase):
         fd = os.open(os.devnull, os.O_RDONLY)
         self.addCleanup(os.close, fd)
         complaints: list[str] = []
-        console = Console(fd, False, complaints.append, self.reactor)
+        console = Console(fd, False, leftOutLine, complaints.append, self.reactor)
         console.say("one")
         self.assertEqual(await console.ended, 1)
         (complaint,) = complaints

@@ -369,4 +369,4 @@ def tablesOf(guard: Any, port: Any) -> list[Any]:
     """
     Return everything that remembers peers.
     """
-    return [guard.known, guard._verdicts, guard._loops._buckets, port._inbox._peers]
+    return [guard.known, guard._verdicts, guard._loops._buckets, port._inbox.peers]

@@ -15,9 +15,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 import shout
-import shout.ping
 from shout.asking import Refused, UnknownHost
-from shout.ping import RoundTrips, deviation, mean, percentile, ping, summarize
+from shout.ping import deviation, mean, percentile, ping, summarize
+from shout.result import RoundTrips
 from shout.sockets import bindUNIX
 from shout.trips import Trips
 from tests.folder import shortFolder
@@ -172,17 +172,18 @@ class PingTests(PeerCase):
             {"interval": 0},
             {"timeout": 0},
             {"deadline": 0},
+            {"deadline": math.nan},
+            {"interval": math.inf},
+            {"timeout": math.inf},
             {"size": 31},
         ]
         for options in wrong:
             pinging = Deferred.fromCoroutine(ping(**options))
             await self.assertFailure(pinging, ValueError)
 
-    def test_module(self) -> None:
+    def test_public(self) -> None:
         """
-        C{shout.ping} is the module, however it is imported.
+        C{shout.ping} is the function, which hides its module, also once that is
+        imported.
         """
-        from shout import ping as imported
-
-        self.assertIs(imported, shout.ping)
-        self.assertIs(shout.ping.ping, ping)
+        self.assertIs(shout.ping, ping)

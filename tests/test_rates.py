@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.ping import Result
-from shout.rates import CEILING, HIGHEST, LOSS, MACHINE, FoundRate, Step, search
+from shout.attempts import Stopped
+from shout.rates import (
+    CEILING,
+    HIGHEST,
+    LOSS,
+    MACHINE,
+    STOPPED,
+    FoundRate,
+    Step,
+    search,
+)
+from shout.result import Result
 from shout.trips import Trips
 
 NOTHING = Result(
@@ -32,6 +42,7 @@ NOTHING = Result(
     refusals={},
     old=0,
     trips=Trips(),
+    roundTrips=None,
     jitter=None,
     duration=1,
     hasKernelTimes=True,
@@ -118,6 +129,20 @@ class SearchTests(SynchronousTestCase):
         """
         found = self.search(1, replace(NOTHING, answered=0, lost=100))
         self.assertEqual((found.best, len(found.steps)), (0, 2))
+
+    def test_stopped(self) -> None:
+        """
+        When it is stopped, what was found so far stays.
+        """
+
+        async def attempt(rate: float) -> Step:
+            if rate > 250:
+                raise Stopped
+            return Step(rate, NOTHING)
+
+        found = self.successResultOf(Deferred.fromCoroutine(search(attempt)))
+        self.assertEqual((found.best, found.limit), (250, STOPPED))
+        self.assertEqual([step.rate for step in found.steps], [125, 250])
 
     def test_accident(self) -> None:
         """

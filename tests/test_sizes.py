@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
+from shout.attempts import Attempts
 from shout.probes import SMALLEST
 from shout.sizes import FoundSizes, findSizes, search
 from shout.sockets import bindUDP, bindUNIX
@@ -74,7 +75,9 @@ class FindSizesTests(PeerCase):
         def tried(*what: Any) -> None:
             self.tried.append(what)
 
-        return Deferred.fromCoroutine(findSizes(target, timeout, tried, self.reactor))
+        return Deferred.fromCoroutine(
+            findSizes(Attempts(target, self.reactor), timeout, tried)
+        )
 
     async def test_unix(self) -> None:
         """
@@ -133,7 +136,7 @@ class PathMTUTests(PeerCase):
                 return opened()
 
         object.__setattr__(target, "open", open)
-        finding = findSizes(target, 0.3, lambda *what: None, self.reactor)
+        finding = findSizes(Attempts(target, self.reactor), 0.3, lambda *what: None)
         found = await Deferred.fromCoroutine(finding)
         self.assertEqual(found, expected)
 

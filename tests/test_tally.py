@@ -4,22 +4,15 @@ Tests for L{shout.tally}.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG
 from shout.probes import CORRUPTED, ECHOED, GARBAGE, OTHER_RUN, Probes
-from shout.tally import (
-    DUPLICATE,
-    LATE,
-    LOST,
-    OLD,
-    REFUSED,
-    REPLY,
-    WRONG,
-    Tally,
-)
+from shout.tally import Tally
 
 
 class SmallTally(Tally):
@@ -30,9 +23,9 @@ class SmallTally(Tally):
     window = 16
 
 
-class TallyTests(SynchronousTestCase):
+class TallyCase(SynchronousTestCase):
     """
-    Tests for L{Tally}, whose timeout is 100 here.
+    Makes a L{Tally} whose timeout is 100.
     """
 
     kind: ClassVar[type[Tally]] = Tally
@@ -47,7 +40,8 @@ class TallyTests(SynchronousTestCase):
         """
         replies = []
         for time in times:
-            replies.append(self.tally.next().upper())
+            (probe,) = self.tally.next()
+            replies.append(probe.upper())
             self.tally.hasSent(time)
         return replies
 
@@ -60,6 +54,12 @@ class TallyTests(SynchronousTestCase):
         counts = {name: getattr(self.tally, name) for name in names}
         self.assertEqual(counts, dict.fromkeys(names, 0) | expected)
         self.assertEqual(counts["sent"], sum(counts[name] for name in fates))
+
+
+class TallyTests(TallyCase):
+    """
+    Tests for L{Tally}.
+    """
 
     def test_answered(self) -> None:
         """
@@ -334,7 +334,7 @@ class TallyTests(SynchronousTestCase):
         At the end of its time, what waits is lost.
         """
         self.send(0, 99)
-        self.assertEqual(len(self.tally.giveUp()), 2)
+        self.assertEqual(len(self.tally.giveUp(1 << 62)), 2)
         self.check(sent=2, lost=2)
 
     def test_withdraw(self) -> None:
@@ -383,25 +383,52 @@ class SmallTallyTests(TallyTests):
         self.tally.received(replies[0], 5)
         self.assertFalse(self.tally.isFull)
 
-    def test_longRun(self) -> None:
+
+class LongTests(TallyCase):
+    """
+    Tests for L{Tally} in runs much longer than it remembers.
+    """
+
+    def run_(self, count: int) -> None:
         """
-        Over a hundred thousand probes the counters are exact and the memory
-        stays what it was.
+        Check a run in which every tenth probe is lost, and every hundredth
+        answered twice.
         """
 
         def size() -> int:
             return sum(map(sys.getsizeof, vars(self.tally).values()))
 
         before = size()
-        for number in range(100_000):
+        for number in range(count):
             now = 10 * number
             (reply,) = self.send(now)
             if number % 10:
                 self.tally.received(reply, now + number % 7)
+            if number % 100 == 1:
+                self.tally.received(reply, now + 9)
             self.tally.expire(now)
-        self.tally.giveUp()
-        self.check(sent=100_000, answered=90_000, lost=10_000)
-        answered = [number % 7 for number in range(100_000) if number % 10]
-        self.assertEqual(self.tally.trips.total, sum(answered))
+        self.tally.giveUp(1 << 62)
+        tenth, hundredth = count // 10, count // 100
+        self.check(sent=count, answered=9 * tenth, lost=tenth, duplicates=hundredth)
+        answered = [number % 7 for number in range(count) if number % 10]
+        trips = self.tally.trips
+        self.assertEqual((trips.count, trips.total), (9 * tenth, sum(answered)))
+        self.assertEqual(trips.squares, sum(each * each for each in answered))
         # Integers grow by some bytes with what they count.
         self.assertLess(size(), before + 500)
+
+    def test_small(self) -> None:
+        """
+        The counters are exact and the memory stays what it was, however little
+        is remembered.
+        """
+        self.tally = SmallTally(self.probes, 100)
+        self.run_(100_000)
+
+    def test_many(self) -> None:
+        """
+        So they are over many probes: C{SHOUT_PROBES} of them.
+        """
+        self.run_(int(os.environ.get("SHOUT_PROBES", 200_000)))
+
+    test_many.timeout = 600  # type: ignore[attr-defined]

@@ -8,7 +8,6 @@ import errno
 import socket
 import sys
 import time
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
@@ -34,9 +33,10 @@ class Timed(DatagramProtocol):
         self.received: list[tuple[bytes, int, bool]] = []
         self.refusals: list[tuple[bytes | None, str]] = []
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        port: Any = self.transport
-        self.received.append((datagram, port.delay, port.isFragmented))
+    def arrived(
+        self, datagram: bytes, now: int, delay: int, isFragmented: bool
+    ) -> None:
+        self.received.append((datagram, delay, isFragmented))
         self._tell()
 
     def refused(self, datagram: bytes | None, reason: str) -> None:
@@ -74,7 +74,7 @@ class TimedPortTests(TimedCase):
             server = self.serveUDP(address)
             port, protocol = self.listen(connectUDP(address, server))
             port._wallClock = lambda: time.time_ns() + 10**9
-            port.send(b"hello")
+            port.send([b"hello"])
             await protocol.heard
             ((datagram, delay, isFragmented),) = protocol.received
             self.assertEqual((datagram, isFragmented), (b"HELLO", False))
@@ -91,7 +91,7 @@ class TimedPortTests(TimedCase):
         """
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
         for length in (0, 1, 65507):
-            port.send(b"x" * length)
+            port.send([b"x" * length])
             await protocol.heard
             self.assertEqual(protocol.received[-1][0], b"X" * length)
 
@@ -102,7 +102,7 @@ class TimedPortTests(TimedCase):
         path = shortFolder(self) + "/shout"
         self.serve(bindUNIX(path))
         port, protocol = self.listen(connectUNIX(path))
-        port.send(b"x" * 100_000)
+        port.send([b"x" * 100_000])
         await protocol.heard
         self.assertEqual(protocol.received, [(b"X" * 100_000, 0, False)])
         self.assertFalse(port.hasKernelTimes)
@@ -119,14 +119,14 @@ class TimedPortTests(TimedCase):
             sent = [b"one", b"two", b"three"]
             # The refusal of one shows in the attempt to send the next.
             for datagram in sent:
-                port.send(datagram)
+                port.send([datagram])
             while len(protocol.refusals) < 3:
                 await protocol.heard
             self.assertEqual(
                 protocol.refusals, [(each, "port unreachable") for each in sent]
             )
             self.serve(*bindUDP(number, [address]))
-            port.send(b"hello")
+            port.send([b"hello"])
             await protocol.heard
             self.assertEqual(protocol.received[0][0], b"HELLO")
 
@@ -139,9 +139,9 @@ class TimedPortTests(TimedCase):
         refusal by the network.
         """
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
-        error = self.assertRaises(OSError, port.send, b"x" * 65508)
+        error = self.assertRaises(OSError, port.send, [b"x" * 65508])
         self.assertEqual(error.errno, errno.EMSGSIZE)
-        port.send(b"hello")
+        port.send([b"hello"])
         await protocol.heard
         self.assertEqual((len(protocol.received), protocol.refusals), (1, []))
 
@@ -158,7 +158,7 @@ class BetweenHostsTests(TimedCase):
         with hosts.on("a"):
             sock = connectUDP(address, 22951)
         port, protocol = self.listen(sock)
-        port.send(b"hello")
+        port.send([b"hello"])
         await protocol.heard
         ((datagram, reason),) = protocol.refusals
         self.assertEqual(datagram, b"hello")
@@ -192,7 +192,7 @@ class BetweenHostsTests(TimedCase):
             allowFragments(sock, True)
             port, protocol = self.listen(sock)
             for length, isFragmented in ((100, False), (3000, True)):
-                port.send(b"x" * length)
+                port.send([b"x" * length])
                 await protocol.heard
                 self.assertEqual(protocol.received[-1][2], isFragmented)
 
@@ -206,6 +206,6 @@ class BetweenHostsTests(TimedCase):
                 sock = connectUDP(address, 22953)
             allowFragments(sock, False)
             port, _ = self.listen(sock)
-            port.send(b"x" * largest)
-            error = self.assertRaises(OSError, port.send, b"x" * (largest + 1))
+            port.send([b"x" * largest])
+            error = self.assertRaises(OSError, port.send, [b"x" * (largest + 1)])
             self.assertEqual(error.errno, errno.EMSGSIZE)

@@ -1,0 +1,94 @@
+"""
+Measurements of one target, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from socket import socket as Socket
+from typing import Any
+
+from shout.events import Event
+from shout.ping import resultOf
+from shout.pinging import Pinging
+from shout.plan import Plan
+from shout.result import Result
+from shout.target import Target
+
+
+class Stopped(Exception):
+    """
+    There are to be no more measurements.
+    """
+
+
+class Attempts:
+    """
+    Measure one target as often as it takes to find something out.
+
+    @ivar target: the target.
+    @type target: L{Target}
+
+    @ivar kinds: how many wrong replies there were in all, by kind; see
+        L{shout.probes.WRONG}.
+    @type kinds: L{Counter} of L{str}
+
+    @ivar refusals: how many refusals there were in all, by reason.
+    @type refusals: L{Counter} of L{str}
+    """
+
+    def __init__(self, target: Target, reactor: Any) -> None:
+        """
+        @param reactor: as for L{Pinging}.
+        """
+        self.target = target
+        self.kinds: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self._reactor = reactor
+        self._pinging: Pinging | None = None
+        self._isStopped = False
+
+    async def measure(
+        self,
+        plan: Plan,
+        sock: Socket | None = None,
+        isEnough: Callable[[Event], bool] = lambda event: False,
+    ) -> Result:
+        """
+        Measure once.
+
+        @param plan: what to measure.
+
+        @param sock: a socket that is connected to the target; it is closed at the
+            end.  By default a new one.
+
+        @param isEnough: tells of each event whether it ends the measurement.
+
+        @raise Stopped: when it was stopped.
+        """
+
+        def heard(event: Event) -> None:
+            if isEnough(event):
+                pinging.stop()
+
+        sock = sock or self.target.open()
+        if self._isStopped:
+            sock.close()
+            raise Stopped
+        pinging = self._pinging = Pinging(sock, plan, heard, self._reactor)
+        await pinging.start()
+        result = resultOf(self.target, pinging)
+        self.kinds.update(result.kinds)
+        self.refusals.update(result.refusals)
+        if self._isStopped:
+            raise Stopped
+        return result
+
+    def stop(self) -> None:
+        """
+        End the measurement that runs, and have no other.
+        """
+        self._isStopped = True
+        if self._pinging is not None:
+            self._pinging.stop()

@@ -1,0 +1,83 @@
+"""
+What a connected socket is told about datagrams that did not get there.
+
+An ICMP error stands for one datagram, and quotes it.  With IP_RECVERR the
+kernel keeps all of them in a queue, with the quotes; see ip(7).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from contextlib import suppress
+from errno import ECONNREFUSED, ENETUNREACH
+from struct import Struct
+
+# From linux/in.h and linux/in6.h; Python does not have them.
+_IP_RECVERR, _IPV6_RECVERR = 11, 25
+_ERRORS = {
+    socket.AF_INET: (socket.IPPROTO_IP, _IP_RECVERR),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+}
+
+# The beginning of struct sock_extended_err in linux/errqueue.h, and its origins
+# SO_EE_ORIGIN_ICMP and SO_EE_ORIGIN_ICMP6.
+_EXTENDED_ERROR = Struct("IBBB")
+_FROM_ICMP = (2, 3)
+_ANCILLARY = 512
+
+# No more than a queue holds; what comes meanwhile is for the next time.
+_MOST = 4096
+
+# ICMP's code for "administratively prohibited", in both versions, which the
+# error number does not tell from "no route to host".
+_PROHIBITED = {(2, 3, 9), (2, 3, 10), (2, 3, 13), (3, 1, 1)}
+
+
+def keepRefusals(sock: socket.socket) -> None:
+    """
+    Have the system keep the errors that come back, where it can.
+    """
+    if sys.platform == "linux" and sock.family in _ERRORS:
+        with suppress(OSError):
+            sock.setsockopt(*_ERRORS[sock.family], 1)
+
+
+def takeRefusals(sock: socket.socket) -> list[tuple[bytes | None, str]]:
+    """
+    Take the errors out of the queue of a socket.
+
+    @return: of each, what it quotes, and why it came, in a few words.
+    """
+    refusals: list[tuple[bytes | None, str]] = []
+    if sys.platform != "linux" or sock.family not in _ERRORS:
+        return refusals
+    wanted = _ERRORS[sock.family]
+    while len(refusals) < _MOST:
+        try:
+            quote, ancillary, _, _ = sock.recvmsg(
+                65535, _ANCILLARY, socket.MSG_ERRQUEUE
+            )
+        except OSError:
+            break
+        for level, kind, data in ancillary:
+            if (level, kind) == wanted and len(data) >= _EXTENDED_ERROR.size:
+                number, *icmp = _EXTENDED_ERROR.unpack_from(data)
+                if icmp[0] in _FROM_ICMP:
+                    reason = explain(number)
+                    if tuple(icmp) in _PROHIBITED:
+                        reason = "administratively prohibited"
+                    refusals.append((quote, reason))
+    return refusals
+
+
+def explain(number: int) -> str:
+    """
+    Say what an error number means where it comes from the network.
+    """
+    if number == ECONNREFUSED:
+        return "port unreachable"
+    if number == ENETUNREACH:
+        return "network unreachable"
+    return os.strerror(number).lower()

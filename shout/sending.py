@@ -1,0 +1,129 @@
+"""
+Sending what is due.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from errno import EAGAIN, EMSGSIZE, ENOBUFS
+from typing import Any
+
+from shout.events import Event
+from shout.plan import SECOND, Plan, Schedule
+from shout.tally import Tally
+
+PAUSE = SECOND // 1000
+"""
+How long to wait at least before probes are sent again, in nanoseconds.
+"""
+
+
+# No timer is set to less than a millisecond, so at more than a thousand per
+# second several probes leave at a time: those of that millisecond, and however
+# late it is no more, so that they leave evenly.
+class Sending:
+    """
+    Send the probes that are due, as far as there is room for them.
+
+    @cvar maxAtOnce: how many probes are sent before the replies are read again.
+
+    @ivar maxInFlight: how many probes may wait for a reply at a time.
+    @type maxInFlight: L{int}
+
+    @ivar last: when probes were last sent; 0 when none were.
+    @type last: L{int}
+
+    @ivar isOver: whether no more are to be sent.
+    @type isOver: L{bool}
+    """
+
+    maxAtOnce = 64
+
+    def __init__(
+        self,
+        port: Any,
+        tally: Tally,
+        plan: Plan,
+        isUNIX: bool,
+        heard: Callable[[Event], object],
+        clock: Callable[[], int],
+    ) -> None:
+        """
+        @param port: a L{TimedPort<shout.timed.TimedPort>}, or one like it.
+
+        @param tally: makes the probes, and is told of them.
+
+        @param plan: how often they are sent.
+
+        @param isUNIX: whether they go to a UNIX socket, which queues no more than
+            C{net.unix.max_dgram_qlen}, usually 10.
+
+        @param heard: called with each L{Event}.
+
+        @param clock: returns the time, in nanoseconds that never go back.
+        """
+        self.maxInFlight = 8 if isUNIX else 1 << 16
+        self.last = 0
+        self.isOver = False
+        self._port = port
+        self._tally = tally
+        self._heard = heard
+        self._clock = clock
+        perPause = int(PAUSE / SECOND / plan.interval) + 1
+        self._maxAtOnce = min(self.maxAtOnce, perPause)
+        self._blockedSince: int | None = None
+
+    def send(self, schedule: Schedule, now: int, patience: int) -> bool:
+        """
+        Send what is due.
+
+        @param schedule: says what that is.
+
+        @param now: the time.
+
+        @param patience: as for L{Schedule.due}.
+
+        @return: whether more is due, and there is room for it.
+        """
+        due = schedule.due(now, patience)
+        left = min(due, self._maxAtOnce)
+        # The callback for an event may end it.
+        while left and not self.isOver:
+            room = self.maxInFlight - self._tally.inFlight
+            if room <= 0 or self._tally.isFull:
+                return False
+            sent = self._sendSome(min(left, room, self._port.maxAtOnce))
+            if not sent:
+                return False
+            schedule.took(sent)
+            left -= sent
+        return due > self._maxAtOnce
+
+    def _sendSome(self, count: int) -> int:
+        """
+        Send probes at once.
+
+        @return: how many; 0 when there is no room for any.
+        """
+        probes = self._tally.next(count)
+        now = self._clock()
+        try:
+            sent: int = self._port.send(probes)
+        except OSError as e:
+            if e.errno in (EAGAIN, ENOBUFS):
+                if self._blockedSince is None:
+                    self._blockedSince = now
+                if now - self._blockedSince < self._tally.timeout:
+                    return 0
+            reason = os.strerror(e.errno or 0).lower()
+            if e.errno == EMSGSIZE:
+                reason = "too long to send"
+            sent = 1
+            self._tally.hasSent(now)
+            self._heard(self._tally.refuse(probes[0], reason))
+        else:
+            self._tally.hasSent(now, sent)
+        self._blockedSince = None
+        self.last = now
+        return sent

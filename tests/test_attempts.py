@@ -1,0 +1,65 @@
+"""
+Tests for L{shout.attempts}.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from shout.attempts import Attempts, Stopped
+from shout.events import REPLY
+from shout.plan import Plan
+from shout.target import Target
+from tests.peers import PeerCase
+
+
+class AttemptsTests(PeerCase):
+    """
+    Tests for L{Attempts}.
+    """
+
+    def attempts(self, port: int) -> Attempts:
+        return Attempts(Target("127.0.0.1", "127.0.0.1", port), self.reactor)
+
+    async def test_measure(self) -> None:
+        """
+        Each measurement has its own result.
+        """
+        attempts = self.attempts(self.serveUDP())
+        for count in (3, 2):
+            result = await attempts.measure(Plan(count, 0.001))
+            self.assertEqual((result.sent, result.answered), (count, count))
+
+    async def test_enough(self) -> None:
+        """
+        A measurement ends with the event that is enough.
+        """
+        attempts = self.attempts(self.serveUDP())
+        result = await attempts.measure(
+            Plan(interval=60), isEnough=lambda event: event.kind == REPLY
+        )
+        self.assertEqual(result.answered, 1)
+
+    async def test_instead(self) -> None:
+        """
+        What came instead of right replies is added up.
+        """
+        _, port = self.misbehave(lambda datagram: [datagram])
+        attempts = self.attempts(port)
+        for _ in range(2):
+            await attempts.measure(Plan(2, 0.001, timeout=0.05))
+        self.assertEqual((attempts.kinds, attempts.refusals), ({"echoed": 4}, {}))
+        attempts = self.attempts(self.freePort())
+        await attempts.measure(Plan(2, 0.001))
+        self.assertEqual(attempts.refusals, {"port unreachable": 2})
+
+    async def test_stop(self) -> None:
+        """
+        Stopped, the measurement ends, and there is no other.
+        """
+        attempts = self.attempts(self.serveUDP())
+        measuring = Deferred.fromCoroutine(attempts.measure(Plan(timeout=60)))
+        attempts.stop()
+        await self.assertFailure(measuring, Stopped)
+        again = Deferred.fromCoroutine(attempts.measure(Plan(1)))
+        await self.assertFailure(again, Stopped)

@@ -1,0 +1,188 @@
+"""
+Tests for L{shout.document}.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.document import (
+    beginObject,
+    document,
+    eventObject,
+    leftOutLine,
+    rateObject,
+    sizesObject,
+)
+from shout.events import LATE, LOST, REFUSED, REPLY, WRONG, Event
+from shout.ping import summarize
+from shout.rates import LOSS, FoundRate, Step
+from shout.sizes import FoundSizes
+from shout.target import Target
+from tests.test_ping import tripsOf
+from tests.test_rates import NOTHING
+
+TARGET = Target("a.example", "192.0.2.1", 9999)
+
+
+class DocumentTests(SynchronousTestCase):
+    """
+    Tests for L{document}.
+    """
+
+    def test_fields(self) -> None:
+        """
+        Each count stands in its own field, and the times are whole nanoseconds.
+        """
+        result = replace(
+            NOTHING,
+            sent=1,
+            answered=2,
+            lost=3,
+            duplicates=4,
+            late=5,
+            outOfOrder=6,
+            wrong=7,
+            refused=8,
+            roundTrips=summarize(tripsOf([10, 20, 30, 40])),
+        )
+        self.assertEqual(
+            document([result]),
+            {
+                "format": 1,
+                "host": "h",
+                "port": 9999,
+                "sent": 1,
+                "answered": 2,
+                "lost": 3,
+                "duplicates": 4,
+                "late": 5,
+                "out_of_order": 6,
+                "wrong": 7,
+                "refused": 8,
+                "rtt_ns": {
+                    "min": 10,
+                    "mean": 25,
+                    "p50": 20,
+                    "p90": 40,
+                    "p99": 40,
+                    "max": 40,
+                    "stddev": 11,
+                },
+                "clock": "kernel",
+            },
+        )
+
+    def test_nothing(self) -> None:
+        """
+        Where nothing came back the times are null.
+        """
+        times = document([replace(NOTHING, hasKernelTimes=False)])["rtt_ns"]
+        self.assertEqual(len(times), 7)
+        self.assertEqual(set(times.values()), {None})
+
+    def test_several(self) -> None:
+        """
+        With several targets their objects are a list, without a format of their
+        own.
+        """
+        result = document([NOTHING, replace(NOTHING, host="other", port=None)])
+        self.assertEqual(list(result), ["format", "targets"])
+        self.assertEqual([each["host"] for each in result["targets"]], ["h", "other"])
+        self.assertNotIn("format", result["targets"][0])
+
+
+class EventTests(SynchronousTestCase):
+    """
+    Tests for what is printed line by line.
+    """
+
+    def test_begin(self) -> None:
+        """
+        The first object says what is measured, and whose times there are.
+        """
+        expected = {
+            "event": "begin",
+            "host": "a.example",
+            "address": "192.0.2.1",
+            "port": 9999,
+            "size": 56,
+        }
+        for hasKernelTimes, clock in ((True, "kernel"), (False, "monotonic")):
+            self.assertEqual(
+                beginObject(TARGET, 56, hasKernelTimes), {**expected, "clock": clock}
+            )
+
+    def test_events(self) -> None:
+        """
+        An event has the fields that apply to it; an empty reply has a length
+        too.
+        """
+        expected: list[tuple[Event, dict[str, Any]]] = [
+            (Event(REPLY, 1, 56, 99), {"seq": 1, "bytes": 56, "rtt_ns": 99}),
+            (
+                Event(LATE, 2, 56, 99, True),
+                {"seq": 2, "bytes": 56, "rtt_ns": 99, "out_of_order": True},
+            ),
+            (
+                Event(WRONG, None, 0, detail="empty"),
+                {"seq": None, "bytes": 0, "detail": "empty"},
+            ),
+            (Event(REFUSED, 3, detail="no"), {"seq": 3, "detail": "no"}),
+            (Event(LOST, 4), {"seq": 4}),
+        ]
+        for event, fields in expected:
+            self.assertEqual(
+                eventObject(event, TARGET),
+                {"event": event.kind, "host": "a.example", "port": 9999, **fields},
+            )
+
+    def test_leftOut(self) -> None:
+        """
+        Events that nobody reads in time have an object in their place.
+        """
+        self.assertEqual(json.loads(leftOutLine(7)), {"event": "left out", "count": 7})
+
+
+class FoundTests(SynchronousTestCase):
+    """
+    Tests for what a search has found.
+    """
+
+    def test_rate(self) -> None:
+        """
+        The rate comes with why there is no higher one, and with what was tried.
+        """
+        steps = [Step(125, NOTHING)]
+        self.assertEqual(
+            rateObject(TARGET, FoundRate(steps, 125, LOSS)),
+            {
+                "format": 1,
+                "host": "a.example",
+                "port": 9999,
+                "rate": 125,
+                "limit": "loss",
+                "steps": [{"rate": 125, "sent": 100, "answered": 100}],
+            },
+        )
+
+    def test_sizes(self) -> None:
+        """
+        The sizes come with the path MTU, null where it is not known.
+        """
+        for unfragmented, pathMTU in ((1372, 1400), (None, None)):
+            self.assertEqual(
+                sizesObject(TARGET, FoundSizes(65507, unfragmented, 28, 65507)),
+                {
+                    "format": 1,
+                    "host": "a.example",
+                    "port": 9999,
+                    "whole": 65507,
+                    "unfragmented": unfragmented,
+                    "path_mtu": pathMTU,
+                },
+            )

@@ -1,0 +1,120 @@
+"""
+Tests for L{shout.sending}.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.events import REFUSED, REPLY
+from tests.test_pinging import Measured
+
+
+class SendingTests(SynchronousTestCase):
+    """
+    Tests for L{Sending<shout.sending.Sending>}, in a measurement.
+    """
+
+    def test_rate(self) -> None:
+        """
+        A rate above a thousand per second is kept by sending several at a time,
+        never more than a millisecond's worth too late.
+        """
+        measured = Measured(count=20_000, interval=0.0001)
+        leaving: list[float] = []
+        measured.port.taken = lambda probe: leaving.append(measured.clock.seconds())
+        measured.start()
+        measured.advance(1)
+        self.assertLess(abs(len(leaving) - 10_000), 20)
+        for number, time in enumerate(leaving):
+            self.assertTrue(-1e-6 < time - number * 0.0001 < 0.0011, (number, time))
+        self.assertEqual(measured.pinging.skipped, 0)
+
+    def test_atOnce(self) -> None:
+        """
+        Several leave with one call, and no more than a millisecond's worth
+        before the replies are read again.
+        """
+        measured = Measured(count=200, interval=0.0001)
+        waiting: list[int] = []
+
+        def taken(probe: bytes) -> None:
+            waiting.append(measured.tally.inFlight)
+            measured.clock.callLater(0, measured.hear, probe.upper())
+
+        measured.port.taken = taken
+        measured.start()
+        measured.clock.advance(0.01)
+        self.assertEqual(len(measured.port.sent), 101)
+        # Of the eleven of a millisecond eight leave first, and three after them.
+        self.assertEqual((max(waiting), measured.pinging.skipped), (8, 0))
+
+    def test_inFlight(self) -> None:
+        """
+        No more than a bounded number of probes wait at a time.
+        """
+        measured = Measured(interval=0.001, timeout=10.0)
+        measured.pinging._sending.maxInFlight = 5
+        measured.start()
+        measured.advance(1)
+        self.assertEqual(len(measured.port.sent), 5)
+        measured.hear(measured.port.sent[2].upper())
+        measured.advance(0.01)
+        self.assertEqual(len(measured.port.sent), 6)
+
+    def test_inFlightUNIX(self) -> None:
+        """
+        At a UNIX socket fewer wait than its queue has room for.
+        """
+        measured = Measured(socket.AF_UNIX, interval=0.001, timeout=10.0)
+        measured.start()
+        measured.advance(1)
+        self.assertEqual(len(measured.port.sent), 8)
+
+    def test_noRoom(self) -> None:
+        """
+        What the system has no room for is sent a little later.
+        """
+        measured = Measured(count=1)
+        measured.port.error = errno.EAGAIN
+        measured.start()
+        measured.advance(0.1)
+        self.assertEqual((measured.tally.sent, measured.events), (0, []))
+        measured.port.error = None
+        measured.advance(0.01)
+        self.assertEqual(len(measured.port.sent), 1)
+
+    def test_neverRoom(self) -> None:
+        """
+        What the system has no room for until the timeout is refused, so that a
+        run ends.
+        """
+        measured = Measured(count=2, interval=0.1, timeout=0.5)
+        measured.port.error = errno.ENOBUFS
+        measured.start()
+        measured.advance(3)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.sent, measured.tally.refused), (2, 2))
+
+    def test_notLetOut(self) -> None:
+        """
+        What the system does not let out is refused, and the run goes on.
+        """
+        for number, reason in (
+            (errno.EPERM, "operation not permitted"),
+            (errno.EMSGSIZE, "too long to send"),
+        ):
+            measured = Measured(count=2, interval=0.1)
+            measured.port.error = number
+            measured.start()
+            measured.port.error = None
+            measured.answer()
+            measured.advance(1)
+            self.assertEqual(measured.done, [measured.tally])
+            (first, second) = measured.events
+            self.assertEqual((first.kind, first.number), (REFUSED, 1))
+            self.assertEqual(first.detail, reason)
+            self.assertEqual((second.kind, second.number), (REPLY, 2))

@@ -1,0 +1,123 @@
+"""
+Tests for L{shout.target}.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from shout.asking import Refused, UnknownHost, Unreachable
+from shout.sockets import bindUDP, bindUNIX
+from shout.target import Target, reach
+from tests.folder import shortFolder
+from tests.peers import PeerCase
+from tests.test_resolve import ResolverReactor
+
+
+class TargetTests(PeerCase):
+    """
+    Tests for L{Target}.
+    """
+
+    def test_names(self) -> None:
+        """
+        A target is shown as the user named it, with its address where that is
+        another one.
+        """
+        for target, expected in (
+            (Target("192.0.2.1", "192.0.2.1", 1), "192.0.2.1:1"),
+            (Target("2001:db8::1", "2001:db8::1", 1), "[2001:db8::1]:1"),
+            (Target("a.example", "192.0.2.1", 1), "a.example (192.0.2.1:1)"),
+            (Target("a.example", "2001:db8::1", 1), "a.example ([2001:db8::1]:1)"),
+            (Target("/run/s", "/run/s", None), "/run/s"),
+        ):
+            self.assertEqual(str(target), expected)
+
+    def test_kinds(self) -> None:
+        """
+        The loopback and UNIX sockets are local, and a UNIX socket has no IP
+        version, whatever its path.
+        """
+        for address, port, isLocal, isIPv6 in (
+            ("127.0.0.1", 1, True, False),
+            ("127.9.9.9", 1, True, False),
+            ("::1", 1, True, True),
+            ("192.0.2.1", 1, False, False),
+            ("fe80::1%lo", 1, False, True),
+            ("/a:b", None, True, False),
+        ):
+            target = Target("h", address, port)
+            self.assertEqual((target.isLocal, target.isIPv6), (isLocal, isIPv6))
+
+    def test_open(self) -> None:
+        """
+        Each time it is opened there is another socket, which is connected.
+        """
+        (server,) = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(server.close)
+        port = server.getsockname()[1]
+        target = Target("127.0.0.1", "127.0.0.1", port)
+        with target.open() as first, target.open() as second:
+            self.assertNotEqual(first.getsockname(), second.getsockname())
+            self.assertEqual(first.getpeername(), ("127.0.0.1", port))
+            self.assertFalse(first.getblocking())
+
+
+class ReachTests(PeerCase):
+    """
+    Tests for L{reach}.
+    """
+
+    def reach(
+        self,
+        host: str = "127.0.0.1",
+        unix: str | None = None,
+        family: int = socket.AF_UNSPEC,
+        reactor: Any = None,
+    ) -> Deferred[Target]:
+        reaching = reach(host, 22954, unix, family, reactor or self.reactor)
+        return Deferred.fromCoroutine(reaching)
+
+    async def test_address(self) -> None:
+        """
+        An address is taken as it is.
+        """
+        for host in ("127.0.0.1", "::1"):
+            self.assertEqual(await self.reach(host), Target(host, host, 22954))
+
+    async def test_name(self) -> None:
+        """
+        A name leads to the first of its addresses to which there is a way.
+        """
+        reactor = ResolverReactor()
+        reaching = self.reach("example.com", None, socket.AF_INET, reactor)
+        reactor.complete()
+        target = await reaching
+        self.assertEqual(target, Target("example.com", "192.0.2.1", 22954))
+
+    async def test_unknown(self) -> None:
+        """
+        A name without an address is unknown, and so is an address of the other
+        family.
+        """
+        await self.assertFailure(self.reach("a" * 64), UnknownHost)
+        await self.assertFailure(self.reach("::1", None, socket.AF_INET), UnknownHost)
+
+    async def test_noWay(self) -> None:
+        """
+        An address that cannot be sent to is unreachable.
+        """
+        await self.assertFailure(self.reach("255.255.255.255"), Unreachable)
+
+    async def test_unix(self) -> None:
+        """
+        A UNIX socket is reached at its path, when something listens there.
+        """
+        path = shortFolder(self) + "/shout"
+        await self.assertFailure(self.reach(unix=path), Refused)
+        server = bindUNIX(path)
+        self.addCleanup(server.close)
+        self.assertEqual(await self.reach(unix=path), Target(path, path, None))

@@ -1,0 +1,120 @@
+"""
+Tests for L{shout.timedbatch}.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout import _mmsg
+from shout.sockets import bindUDP, connectUDP
+from shout.timedbatch import OUTGOING, SLOTS, TimedBatch, keepTimes
+
+whyNot = "" if _mmsg.available else "this system has no recvmmsg and sendmmsg"
+
+
+class TimedBatchTests(SynchronousTestCase):
+    """
+    Tests for L{TimedBatch}.
+    """
+
+    if whyNot:
+        skip = whyNot
+
+    def pair(self, address: str) -> tuple[TimedBatch, socket.socket]:
+        """
+        Return a batch, and a socket that is connected to its.
+        """
+        (peer,) = bindUDP(0, [address])
+        sock = connectUDP(address, peer.getsockname()[1])
+        peer.connect(sock.getsockname())
+        for each in (peer, sock):
+            self.addCleanup(each.close)
+        self.assertTrue(keepTimes(sock))
+        return TimedBatch(sock), peer
+
+    def test_receive(self) -> None:
+        """
+        Datagrams come whole and in order, with the times at which they arrived.
+        """
+        for address in ("127.0.0.1", "::1"):
+            batch, peer = self.pair(address)
+            for lengths in ([5], [3, 3, 3], [0, 1, 60000, 2]):
+                before = time.time_ns()
+                for length in lengths:
+                    peer.send(b"x" * length)
+                datagrams, times, fragmented = batch.receive()
+                self.assertEqual([*map(len, datagrams)], lengths)
+                self.assertEqual(list(times), sorted(times))
+                # Unless somebody sets the clock just now.
+                self.assertTrue(before <= times[0] <= times[-1] <= time.time_ns())
+                self.assertEqual(fragmented, frozenset())
+            self.assertRaises(BlockingIOError, batch.receive)
+
+    def test_times(self) -> None:
+        """
+        A time is that of the arrival, and not that of the reading.
+        """
+        batch, peer = self.pair("127.0.0.1")
+        while True:
+            peer.send(b"hello")
+            sent = time.time_ns()
+            # Linux begins with it some time after it was told to.
+            if batch.receive().times[0] <= sent:
+                break
+
+    def test_many(self) -> None:
+        """
+        What there are no slots for comes the next time.
+        """
+        batch, peer = self.pair("127.0.0.1")
+        sent = [b"%d" % number for number in range(SLOTS + 10)]
+        for datagram in sent:
+            peer.send(datagram)
+        received = [*batch.receive().datagrams, *batch.receive().datagrams]
+        self.assertEqual(received, sent)
+
+    def test_send(self) -> None:
+        """
+        Datagrams are sent whole and in order.
+        """
+        batch, peer = self.pair("127.0.0.1")
+
+        @settings(max_examples=50, deadline=None)
+        @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=OUTGOING))
+        def check(datagrams: list[bytes]) -> None:
+            self.assertEqual(batch.send(datagrams), len(datagrams))
+            self.assertEqual([peer.recv(65535) for _ in datagrams], datagrams)
+
+        check()
+        long = [bytes([number]) * 20_000 for number in range(OUTGOING)]
+        self.assertEqual(batch.send(long), OUTGOING)
+        self.assertEqual([peer.recv(65535) for _ in long], long)
+
+    def test_refused(self) -> None:
+        """
+        What the system does not take raises.
+        """
+        batch, peer = self.pair("127.0.0.1")
+        peer.close()
+        self.assertEqual(batch.send([b"one"]), 1)
+        self.assertRaises(ConnectionRefusedError, batch.send, [b"two", b"three"])
+
+
+class KeepTimesTests(SynchronousTestCase):
+    """
+    Tests for L{keepTimes}.
+    """
+
+    def test_unix(self) -> None:
+        """
+        A UNIX socket has no times.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, theirs:
+            self.assertFalse(keepTimes(ours))
