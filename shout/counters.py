@@ -5,7 +5,7 @@ What was received, and what was not answered and why.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
@@ -19,7 +19,7 @@ class Counters:
     at most once every C{quietPeriod} seconds, with the number since.
 
     @ivar families: how many datagrams have arrived, by the family of the socket.
-    @type families: L{Counter} of L{str}
+    @type families: L{dict} of L{str} to L{int}
 
     @ivar receivedBytes: how long they were together.
     @type receivedBytes: L{int}
@@ -48,7 +48,8 @@ class Counters:
         """
         @param seconds: returns the present time, in seconds.
         """
-        self.families: Counter[str] = Counter()
+        # To add to an item of a Counter takes three times as long.
+        self.families: dict[str, int] = defaultdict(int)
         self.receivedBytes = 0
         self.answered = 0
         self.replyBytes = 0
@@ -62,7 +63,7 @@ class Counters:
         """
         How many datagrams have arrived.
         """
-        return self.families.total()
+        return sum(self.families.values())
 
     def count(
         self, family: str, datagrams: Sequence[bytes], replies: Sequence[bytes]
@@ -77,9 +78,14 @@ class Counters:
         @param replies: the payloads of the replies.
         """
         self.families[family] += len(datagrams)
-        self.receivedBytes += sum(map(len, datagrams))
         self.answered += len(replies)
-        self.replyBytes += sum(map(len, replies))
+        if len(datagrams) == len(replies) == 1:
+            # For one of each, a sum takes longer than all the rest.
+            self.receivedBytes += len(datagrams[0])
+            self.replyBytes += len(replies[0])
+        else:
+            self.receivedBytes += sum(map(len, datagrams))
+            self.replyBytes += sum(map(len, replies))
 
     def fail(self, error: str, number: int) -> None:
         """
