@@ -136,6 +136,14 @@ def addressOf(buffer: Any) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
+def addressOfBytes(data: bytes) -> int:
+    """
+    Return the address of bytes, to be read from while they live.
+    """
+    pointer = ctypes.c_char_p(data)
+    return ctypes.c_void_p.from_buffer(pointer).value or 0
+
+
 def column(buffer: Any, format: str, offset: int, stride: int) -> memoryview:
     """
     View the same field of all the structures that follow each other in a buffer.

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from errno import EMSGSIZE
-from operator import is_
+from itertools import compress
+from operator import attrgetter
 from socket import AF_INET, AF_UNIX
 from socket import socket as Socket
 from typing import Any
@@ -18,7 +19,8 @@ from twisted.python.failure import Failure
 
 from shout._mmsg import available
 from shout.answering import AnsweringProtocol
-from shout.batch import SLOTS, Batch
+from shout.inbox import SLOTS, Inbox
+from shout.outbox import Outbox
 from shout.peer import Peer
 from shout.port import DatagramPort
 
@@ -71,19 +73,21 @@ class BatchedPort(DatagramPort):
     @type sendErrors: L{Counter} of L{int}
     """
 
-    maxDatagrams = 512
+    maxDatagrams = 256
     maxBytes = 1 << 20
+
+    reactor: Any
 
     def _bindSocket(self) -> None:
         super()._bindSocket()
         self.sendErrors: Counter[int] = Counter()
-        self._batch = Batch(self.socket)
+        self._inbox = Inbox(self.socket)
+        self._outbox = Outbox(self.socket)
         # The UDP header's length field less the headers (RFC 768, 791, 8200).
         self._maxPayload = 65507 if self.addressFamily == AF_INET else 65527
-        self._peers: list[Peer] = []
-        # What was written, and to whom, while a batch is being delivered.
-        self._replies: list[bytes] | None = None
-        self._addressees: list[Any] = []
+        self._delivery: _Delivery | None = None
+        self._rest: Any = None
+        self._isTelling = False
 
     def doRead(self) -> None:
         """
@@ -91,71 +95,109 @@ class BatchedPort(DatagramPort):
         """
         count = size = 0
         while count < self.maxDatagrams and size < self.maxBytes:
-            datagrams = self._readBatch()
+            try:
+                datagrams = self._readBatch()
+            except BlockingIOError:
+                return
             # A batch that is far from full says that nothing more waits.
             if len(datagrams) <= SLOTS // 2 or not self.connected:
                 return
             count += len(datagrams)
             size += sum(map(len, datagrams))
+        self._readRestLater()
 
     def _read(self, maxDatagrams: int) -> int:
-        return len(self._readBatch())
+        try:
+            return len(self._readBatch()) or 1
+        except BlockingIOError:
+            return 0
 
     def _readBatch(self) -> Sequence[bytes]:
+        """
+        Deliver a batch.
+
+        @return: the datagrams; none where there was an error instead.
+
+        @raise BlockingIOError: when nothing had arrived.
+        """
         try:
-            datagrams, self._peers = self._batch.receive()
+            datagrams, peers = self._inbox.receive()
         except BlockingIOError:
-            return ()
+            raise
         except OSError as e:
             self._peerFailed(e)
             return ()
-        if len(datagrams) == 1:
-            # A reply that comes alone does not gain from waiting.
-            self._deliver(datagrams)
-        elif not self._answer(datagrams):
-            self._replies, self._addressees = [], []
-            self._deliver(datagrams)
-            self._flush()
-            self._replies = None
-        self._peers = []
+        # What is alone does not gain from being prepared like a batch.
+        if len(datagrams) == 1 or not self._answer(datagrams, peers):
+            outer, self._delivery = self._delivery, _Delivery(peers)
+            try:
+                self._deliver(datagrams, self._delivery)
+                self._flush()
+            finally:
+                self._delivery = outer
         return datagrams
 
-    def _answer(self, datagrams: Sequence[bytes]) -> bool:
+    # What the inbox holds does not make the socket readable, so the reactor has
+    # to be asked to come back for it.
+    def _readRestLater(self) -> None:
+        if not self._inbox.isEmpty and self._rest is None:
+            self._rest = self.reactor.callLater(0, self._readRest)
+
+    def _readRest(self) -> None:
+        self._rest = None
+        self.doRead()
+
+    def startReading(self) -> None:
+        """
+        Deliver what arrives from now on, and what is left of what has arrived.
+        """
+        super().startReading()  # type: ignore[no-untyped-call]
+        self._readRestLater()
+
+    def stopReading(self) -> None:
+        """
+        Deliver nothing until L{startReading} is called.
+        """
+        super().stopReading()  # type: ignore[no-untyped-call]
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.cancel()
+
+    def _answer(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> bool:
         """
         Have the protocol answer all datagrams in one call, if it is made for
         that and none of them is special.
         """
         received = getattr(self.protocol.datagramReceived, "__func__", None)
-        if received is not AnsweringProtocol.datagramReceived or self._batch.toGroups:
+        if received is not AnsweringProtocol.datagramReceived:
             return False
-        indices: Sequence[int] = range(len(datagrams))
+        if any(map(_isToGroup, peers)):
+            return False
         try:
-            replies = self.protocol.answer(datagrams, self._peers)
+            replies = self.protocol.answer(datagrams, peers)
             if len(replies) != len(datagrams):
                 raise ValueError("there must be one answer for each datagram")
-            if None in replies:
-                indices = [i for i in indices if replies[i] is not None]
-                replies = [replies[i] for i in indices]
-            if not replies or not self.connected:
-                return True
-            errors = self._batch.send(replies, indices)
-        except Exception:
+            kinds = set(map(type, replies))
+        except BaseException:
             # One by one it will show which of them it is, and the rest goes on.
             return False
-        self._sendFailed(errors)
+        if kinds != {bytes}:
+            if not kinds <= {bytes, type(None)}:
+                return False
+            answered = [reply is not None for reply in replies]
+            replies = list(compress(replies, answered))
+            peers = list(compress(peers, answered))
+        if self.connected:
+            self._send(replies, peers)
         return True
 
-    def _deliver(self, datagrams: Sequence[bytes]) -> None:
-        received = groupReceived = self.protocol.datagramReceived
-        toGroups = set(self._batch.toGroups)
-        if toGroups:
-            groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
-        for index, (datagram, peer) in enumerate(zip(datagrams, self._peers)):
+    def _deliver(self, datagrams: Sequence[bytes], delivery: _Delivery) -> None:
+        received = self.protocol.datagramReceived
+        groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
+        for datagram, peer in zip(datagrams, delivery.peers):
+            delivery.peer = peer
             try:
-                if index in toGroups:
-                    groupReceived(datagram, peer)
-                else:
-                    received(datagram, peer)
+                (groupReceived if peer.isToGroup else received)(datagram, peer)
             except BaseException:
                 self._log.failure("datagramReceived raised")
             if not self.connected:
@@ -175,30 +217,36 @@ class BatchedPort(DatagramPort):
         @raise InvalidAddressError: when the host is not an IP address of the
             port's family.
         """
+        if type(datagram) is not bytes:
+            datagram = memoryview(datagram).tobytes()
         if len(datagram) > self._maxPayload:
             raise MessageLengthError("message too long")
+        delivery = self._delivery
+        if delivery is not None and type(addr) is not Peer:
+            addr = delivery.find(addr)
+        if delivery is None or delivery.isAlone:
+            self._writeNow(datagram, addr)
+            return
         if type(addr) is not Peer:
-            addr = self._find(addr)
-        if self._replies is None or type(addr) is not Peer:
             self._flush()
             self._writeNow(datagram, addr)
             return
-        if type(datagram) is not bytes:
-            datagram = memoryview(datagram).tobytes()
-        self._replies.append(datagram)
-        self._addressees.append(addr)
-        if len(self._replies) == SLOTS:
+        if not self.connected:
+            return
+        delivery.replies.append(datagram)
+        delivery.addressees.append(addr)
+        if len(delivery.replies) == SLOTS:
             self._flush()
 
-    def _find(self, addr: Any) -> Any:
+    def _flush(self) -> None:
         """
-        Return the peer with an address, if it is among those being delivered,
-        or else the address.
+        Send what has been written while a batch is being delivered.
         """
-        for peer in reversed(self._peers):
-            if peer == addr:
-                return peer
-        return addr
+        delivery = self._delivery
+        if delivery is not None and delivery.replies:
+            replies, delivery.replies = delivery.replies, []
+            addressees, delivery.addressees = delivery.addressees, []
+            self._send(replies, addressees)
 
     def _writeNow(self, datagram: bytes, addr: Any) -> None:
         try:
@@ -211,47 +259,64 @@ class BatchedPort(DatagramPort):
         except OSError as e:
             self._sendFailed([e.errno or 0])
 
-    def _flush(self) -> None:
-        """
-        Send what has been written while a batch is being delivered.
-        """
-        if not self._replies:
-            return
-        replies, self._replies = self._replies, []
-        addressees, self._addressees = self._addressees, []
-        # Equal peers can have asked different addresses.
-        if len(addressees) == len(self._peers) and all(
-            map(is_, addressees, self._peers)
-        ):
-            self._sendFailed(self._batch.send(replies, range(len(replies))))
-            return
-        indexOf = {id(peer): index for index, peer in enumerate(self._peers)}
-        indices = [indexOf.get(id(peer), -1) for peer in addressees]
-        if -1 not in indices:
-            self._sendFailed(self._batch.send(replies, indices))
-            return
-        # A peer of an earlier batch is among them.
-        for reply, peer in zip(replies, addressees):
-            self._writeNow(reply, peer)
+    def _send(self, replies: Sequence[bytes], peers: Sequence[Peer]) -> None:
+        errors = self._outbox.send(replies, peers)
+        if errors:
+            self._sendFailed(errors)
 
     def _sendFailed(self, errors: Sequence[int]) -> None:
-        if not errors:
-            return
+        tell = getattr(self.protocol, "sendFailed", None)
         for number, count in Counter(errors).items():
             self.sendErrors[number] += count
-            tell = getattr(self.protocol, "sendFailed", None)
-            if tell is not None:
-                try:
-                    tell(number, count)
-                except BaseException:
-                    self._log.failure("sendFailed raised")
+            # What it writes when it is told may fail too.
+            if tell is None or self._isTelling:
+                continue
+            outer, self._delivery = self._delivery, None
+            self._isTelling = True
+            try:
+                tell(number, count)
+            except BaseException:
+                self._log.failure("sendFailed raised")
+            finally:
+                self._delivery, self._isTelling = outer, False
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """
         Send what has been written, and close the socket.
         """
         self._flush()
-        # Whatever is written from now on must not reach the descriptor, which
-        # may soon be somebody else's.
-        self._replies, self._peers = None, []
         super().connectionLost(reason)
+
+
+class _Delivery:
+    """
+    A batch on its way to the protocol, and what that writes meanwhile.
+
+    @ivar peers: for each datagram its peer.
+
+    @ivar peer: the peer whose datagram is being delivered.
+
+    @ivar isAlone: whether there is just one.
+    """
+
+    def __init__(self, peers: Sequence[Peer]) -> None:
+        self.peers = peers
+        self.peer = peers[0]
+        self.isAlone = len(peers) == 1
+        self.replies: list[bytes] = []
+        self.addressees: list[Peer] = []
+        self._named: dict[Any, Peer] = {}
+
+    def find(self, addr: Any) -> Any:
+        """
+        Return the peer with an address, if it is among those of the batch, or
+        else the address.
+        """
+        if addr == self.peer:
+            return self.peer
+        if not self._named:
+            self._named = dict(zip(self.peers, self.peers))
+        return self._named.get(addr, addr)
+
+
+_isToGroup = attrgetter("isToGroup")

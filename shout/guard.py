@@ -30,7 +30,8 @@ _CAPACITY = 10_000
 Rule = Callable[[bytes, bytes, Any], "str | None"]
 """
 Is given a datagram, the reply to it, and the peer's address; returns why the
-peer gets no answer, in a word or two, or L{None}.
+peer gets no answer, in a word or two, or L{None}.  Reasons are counted and
+logged, so they must come from a small, fixed set.
 """
 
 SourceRule = Callable[[Any], "str | None"]
@@ -70,7 +71,7 @@ class Allow:
         """
         @param networks: those that are answered.
         """
-        self._networks = tuple(networks)
+        self._networks = tuple(map(_unmapped, networks))
 
     def __call__(self, addr: Any) -> str | None:
         """
@@ -82,6 +83,16 @@ class Allow:
         if ip is not None and any(ip in network for network in self._networks):
             return None
         return "not allowed"
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """
+    Return a network as IPv4 where it is one (RFC 4291, 2.5.5.2).
+    """
+    mapped = network.version == 6 and network.network_address.ipv4_mapped
+    if not mapped or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _ip(addr: Any) -> IPv4Address | IPv6Address | None:

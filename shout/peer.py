@@ -1,23 +1,29 @@
 """
 Who sent a datagram, and which local address it was sent to.
 
-Both come from the kernel as an I{envelope}: the peer's address as a C{sockaddr},
-and after it the control message that tells of the local address.
+The kernel gives both as an I{envelope}: the peer's address as a C{sockaddr}, and
+after it control messages, one of which tells the local address.  What has to
+stand around a reply so that it goes back the same way is an envelope too.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Iterator
+from functools import cached_property
+from struct import Struct
 
-# The room for an address of either family, and for an envelope with one more,
-# short control message.
 NAME = 32
-PKTINFO = NAME + socket.CMSG_LEN(0)
-ENVELOPE = 128
+"""
+The room for an address of either family at the start of an envelope.
+"""
 
 # From linux/in.h; Python 3.11 and earlier do not have it.
 IP_PKTINFO = 8
+
+# struct cmsghdr: length, level, type; see cmsg(3).
+_CMSGHDR = Struct("Lii")
 
 
 class Peer(tuple[str, int]):
@@ -25,16 +31,43 @@ class Peer(tuple[str, int]):
     The host and the port that a datagram came from.  A link-local IPv6 host has
     its scope with it, as in C{fe80::1%eth0}.
 
-    @ivar name: its address, as L{socket.socket.sendmsg} takes it.
-    @type name: L{tuple}
+    Whoever asks two local addresses is two peers, which are equal but not the
+    same.
 
-    @ivar control: the ancillary data, as C{sendmsg} takes it, with which a reply
-        leaves from the local address that the peer has asked.
-    @type control: L{list} of (L{int}, L{int}, L{bytes})
+    @ivar envelope: what has to stand around a reply, so that it leaves from the
+        local address that was asked.
+    @type envelope: L{bytes}
+
+    @ivar isToGroup: whether the local address was that of a group: broadcast or
+        multicast.  Then a reply leaves from one of the host's own.
+    @type isToGroup: L{bool}
+
+    @ivar longestSegment: up to how many bytes the way there is thought to take
+        as C{UDP_SEGMENT}.
+    @type longestSegment: L{int}
     """
 
-    name: tuple[str, int] | tuple[str, int, int, int]
-    control: list[tuple[int, int, bytes]]
+    envelope: bytes
+    isToGroup: bool
+    longestSegment = 65000
+
+    @cached_property
+    def name(self) -> tuple[str, int] | tuple[str, int, int, int]:
+        """
+        Its address, as L{socket.socket.sendmsg} takes it.
+        """
+        host, port = self
+        host, _, scope = host.partition("%")
+        if not scope:
+            return host, port
+        return host, port, 0, int.from_bytes(self.envelope[24:28], sys.byteorder)
+
+    @cached_property
+    def control(self) -> list[tuple[int, int, bytes]]:
+        """
+        The control messages of the envelope, as C{sendmsg} takes them.
+        """
+        return [(*kind, data) for kind, data in messages(self.envelope[NAME:])]
 
 
 class Peers(dict[bytes, Peer]):
@@ -58,28 +91,94 @@ class Peers(dict[bytes, Peer]):
         return peer
 
 
+def messages(control: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
+    """
+    Take control messages apart; see cmsg(3).
+
+    @return: for each its level and type, and its data.
+    """
+    while len(control) >= _CMSGHDR.size:
+        length, level, type = _CMSGHDR.unpack_from(control)
+        if not _CMSGHDR.size <= length <= len(control):
+            return
+        data = control[_CMSGHDR.size : length]
+        yield (level, type), data
+        control = control[socket.CMSG_SPACE(len(data)) :]
+
+
+def message(level: int, type: int, data: bytes) -> bytes:
+    """
+    Put a control message together.
+    """
+    length = socket.CMSG_LEN(len(data))
+    whole = _CMSGHDR.pack(length, level, type) + data
+    return whole.ljust(socket.CMSG_SPACE(len(data)), b"\0")
+
+
 def _decodeIPv4(envelope: bytes) -> Peer:
-    host = socket.inet_ntoa(envelope[4:8])
-    peer = Peer((host, int.from_bytes(envelope[2:4], "big")))
-    peer.name = peer
-    info = envelope[PKTINFO : PKTINFO + 12]
-    peer.control = [(socket.IPPROTO_IP, IP_PKTINFO, info)]
+    # struct sockaddr_in: family, port, address.
+    host, port = socket.inet_ntoa(envelope[4:8]), envelope[2:4]
+    peer = Peer((host, int.from_bytes(port, "big")))
+    local, peer.isToGroup = _localIPv4(dict(messages(envelope[NAME:])))
+    # An interface is left out, or a reply would leave by the one that the
+    # datagram came in by, whatever the routes say.
+    info = message(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + local + bytes(4))
+    peer.envelope = envelope[:NAME] + info
     return peer
+
+
+def _localIPv4(control: dict[tuple[int, int], bytes]) -> tuple[bytes, bool]:
+    """
+    Return the local address that can be sent from, all zeros for any, and
+    whether it was not this one but a group that was asked.
+    """
+    # struct in_pktinfo: interface, local address, destination; see ip(7).
+    info = control.get((socket.IPPROTO_IP, IP_PKTINFO), b"")
+    local, destination = info[4:8], info[8:12]
+    # What came before the kernel was told to say has no local address.
+    if local in (b"", bytes(4)):
+        return bytes(4), False
+    return local, local != destination
 
 
 def _decodeIPv6(envelope: bytes) -> Peer:
+    # struct sockaddr_in6: family, port, flow, address, scope.
     host = socket.inet_ntop(socket.AF_INET6, envelope[8:24])
-    port = int.from_bytes(envelope[2:4], "big")
     scope = int.from_bytes(envelope[24:28], sys.byteorder)
-    peer = Peer((f"{host}%{_interface(scope)}" if scope else host, port))
-    peer.name = (host, port, 0, scope)
-    info = envelope[PKTINFO : PKTINFO + 20]
-    peer.control = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+    peer = Peer((withScope(host, scope), int.from_bytes(envelope[2:4], "big")))
+    control = dict(messages(envelope[NAME:]))
+    # struct in6_pktinfo: destination, interface; see ipv6(7).
+    info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), b"")
+    local = info[:16].ljust(16, b"\0")
+    interface = bytes(4)
+    if local.startswith(_MAPPED):
+        localIPv4, peer.isToGroup = _localIPv4(control)
+        local = _MAPPED + localIPv4 if any(localIPv4) else bytes(16)
+    else:
+        peer.isToGroup = local[0] == 0xFF
+        if peer.isToGroup:
+            local = bytes(16)
+        elif local[0] == 0xFE and local[1] & 0xC0 == 0x80:
+            # A link-local address means nothing without its interface.
+            interface = info[16:]
+    info = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local + interface)
+    peer.envelope = envelope[:NAME] + info
     return peer
 
 
-def _interface(scope: int) -> str:
+# How the IPv6 addresses begin that stand for IPv4 (RFC 4291, 2.5.5.2).
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def withScope(host: str, scope: int) -> str:
+    """
+    Return an IPv6 address with its scope, as in C{fe80::1%eth0}.
+
+    @param scope: the number of the interface; 0 for none.
+    """
+    if not scope:
+        return host
     try:
-        return socket.if_indextoname(scope)
+        return f"{host}%{socket.if_indextoname(scope)}"
     except OSError:
-        return str(scope)
+        return f"{host}%{scope}"

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from shout.peer import withScope
 from shout.sockets import dropped, raiseReceiveBuffer
 
 
@@ -66,8 +67,10 @@ class DatagramPort(Port):
         @param sock: a bound or connected datagram socket that does not block;
             the port closes it.
 
-        @param protocol: receives the datagrams and, when the socket is
-            connected, the refusals.
+        @param protocol: receives the datagrams, each with its peer's host and
+            port, or the name of its UNIX socket, and, when the socket is
+            connected, the refusals.  A link-local IPv6 host has its scope with
+            it, as in C{fe80::1%eth0}.
 
         @param reactor: an L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} provider.
@@ -134,7 +137,8 @@ class DatagramPort(Port):
         """
         Deliver some of what has arrived.
 
-        @return: how many datagrams; 0 when nothing had arrived.
+        @return: how many datagrams, an error counted as one; 0 when nothing had
+            arrived.
         """
         for taken in range(maxDatagrams):
             try:
@@ -143,7 +147,7 @@ class DatagramPort(Port):
                 return taken
             except OSError as e:
                 self._peerFailed(e)
-                return taken
+                return taken + 1
             try:
                 self.protocol.datagramReceived(datagram, addr)
             except BaseException:
@@ -157,7 +161,10 @@ class DatagramPort(Port):
         if self.addressFamily == AF_UNIX:
             length = max(length, _nextLength(self.socket))
         datagram, addr = self.socket.recvfrom(length)
-        return datagram, addr[:2] if self.addressFamily == AF_INET6 else addr
+        if self.addressFamily == AF_INET6:
+            host, port, _, scope = addr
+            addr = withScope(host, scope), port
+        return datagram, addr
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network
-from socket import AF_INET, AF_INET6, CMSG_SPACE, inet_ntop
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any
 from unittest.mock import patch
 
@@ -19,7 +19,7 @@ from shout import Shout, UnicodeShout, guard
 from shout.asking import AskError, Asking
 from shout.guard import Allow, Buckets, Guard, Limit, Loops, neverAsks
 from shout.lines import LineSplitter
-from shout.peer import NAME, PKTINFO, Peers
+from shout.peer import NAME, Peers
 
 # So small that few bytes fill what remembers peers.
 CAPACITY = 8
@@ -179,15 +179,16 @@ def _decode(source: Bytes) -> None:
     peers = Peers(family)
     peers.limit = CAPACITY
     while source:
-        envelope = source.take(NAME + CMSG_SPACE(info))
+        envelope = source.take(NAME) + source.piece()
         peer = peers[envelope]
         assert peers[envelope] is peer
         host, port = peer
-        text = inet_ntop(family, envelope[address])
-        assert host.partition("%")[0] == peer.name[0] == text
-        assert port == peer.name[1] == int.from_bytes(envelope[2:4], "big")
+        assert host.partition("%")[0] == inet_ntop(family, envelope[address])
+        assert port == int.from_bytes(envelope[2:4], "big")
+        assert peer.envelope[:NAME] == envelope[:NAME]
+        assert peer.name[:2] == (host.partition("%")[0], port)
         [(_, _, control)] = peer.control
-        assert control == envelope[PKTINFO : PKTINFO + info]
+        assert len(control) == info
         assert neverAsks(peer) in (None, "source port", "source address")
         assert len(peers) <= CAPACITY
 

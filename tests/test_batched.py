@@ -1,5 +1,6 @@
 """
-Tests for L{shout.batched}, L{shout.batch}, L{shout.peer} and L{shout._mmsg}.
+Tests for L{shout.batched}, and through it for L{shout.inbox}, L{shout.outbox}
+and L{shout._mmsg}.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Shout, bindUDP, bindUNIX
-from shout import batch as batchModule
+from shout import outbox as outboxModule
 from shout._mmsg import available, sendmmsg
-from shout.batch import SLOTS
 from shout.batched import BatchedPort, listen
-from shout.peer import Peer, Peers
+from shout.inbox import SLOTS
 from shout.port import DatagramPort
 from shout.sockets import connectUDP, raiseReceiveBuffer
 from tests.folder import shortFolder
@@ -32,8 +32,10 @@ from tests.test_port import (
     RefusalTestsBuilder,
 )
 
-# From linux/udp.h.
+# From linux/udp.h, linux/in.h and asm-generic/socket.h; Python does not have them.
 UDP_SEGMENT = 103
+IP_RECVTTL = 12
+SO_TIMESTAMP = 29
 
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -48,7 +50,7 @@ class Calls:
         self.counts: list[int] = []
         self.failures: list[int] = []
         self.most = SLOTS
-        case.patch(batchModule, "sendmmsg", self)
+        case.patch(outboxModule, "sendmmsg", self)
 
     def __call__(self, fd: int, headers: int, count: int) -> int:
         self.counts.append(count)
@@ -85,10 +87,19 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         peer and the replies.
         """
         client = self.client(port)
+        return client, self.exchangeFrom(client, port, datagrams)
+
+    def exchangeFrom(
+        self, client: socket.socket, port: BatchedPort, datagrams: Iterable[bytes]
+    ) -> list[bytes]:
+        """
+        Send datagrams from a peer, let the port visit once, and return the
+        replies.
+        """
         for datagram in datagrams:
             client.send(datagram)
         port.doRead()
-        return client, list(self.pending(client))
+        return list(self.pending(client))
 
     def pending(self, client: socket.socket) -> Iterable[bytes]:
         """
@@ -139,7 +150,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         """
         A kernel that does not know segments is not given any.
         """
-        self.patch(batchModule, "_canSegment", lambda sock: False)
+        self.patch(outboxModule, "_canSegment", lambda sock: False)
         port = self.echo()
         calls = Calls(self)
         datagrams = [b"%d" % (i % 10) for i in range(20)]
@@ -149,27 +160,31 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
     def test_segmentsRefused(self) -> None:
         """
         Where the path refuses segments everything is sent one by one, nothing
-        is lost or counted, and such a length is not tried again.
+        is lost or counted, and such a length is not tried again with that peer,
+        but with others it is.
         """
-        for number, remembered in (
-            (errno.EINVAL, 5),
-            (errno.EMSGSIZE, 5),
-            (errno.EIO, 1),
+        for number, messages in (
+            (errno.EINVAL, 1),
+            (errno.EMSGSIZE, 1),
+            (errno.EIO, 10),
         ):
             port = self.echo()
             calls = Calls(self)
             calls.failures = [number]
             datagrams = [b"%05d" % i for i in range(10)]
-            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+            client, replies = self.exchange(port, datagrams)
+            self.assertEqual(replies, datagrams)
             self.assertEqual(calls.counts, [1, 10])
             self.assertEqual(port.sendErrors, {})
-            calls.counts.clear()
-            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
-            self.assertEqual(calls.counts, [10])
-            calls.counts.clear()
-            datagrams = [b"%d" % i for i in range(remembered)] * 2
-            self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
-            self.assertEqual(calls.counts, [1] if remembered > 1 else [2])
+            shorter = [datagram[:4] for datagram in datagrams]
+            for asking, asked, expected in (
+                (client, datagrams, 10),
+                (client, shorter, messages),
+                (self.client(port), datagrams, 1),
+            ):
+                calls.counts.clear()
+                self.assertEqual(self.exchangeFrom(asking, port, asked), asked)
+                self.assertEqual(calls.counts, [expected])
 
     def test_refusedInTheMiddle(self) -> None:
         """
@@ -298,19 +313,8 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         self.protocol.react = react
         client = self.client(port)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        _, got = self.exchangeFrom(client, port, [b"a", b"b"])
+        got = self.exchangeFrom(client, port, [b"a", b"b"])
         self.assertEqual(got, [d + r for d in (b"a", b"b") for r in replies])
-
-    def exchangeFrom(
-        self, client: socket.socket, port: BatchedPort, datagrams: Iterable[bytes]
-    ) -> tuple[socket.socket, list[bytes]]:
-        """
-        Do what L{exchange} does, from a peer that is there already.
-        """
-        for datagram in datagrams:
-            client.send(datagram)
-        port.doRead()
-        return client, list(self.pending(client))
 
     def test_later(self) -> None:
         """
@@ -381,6 +385,23 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
                 client.sendto(address.encode(), (address, number))
             port.doRead()
             for _ in range(4):
+                reply, (host, _) = client.recvfrom(100)
+                self.assertEqual(reply.decode(), host)
+
+    def test_onePeerInOtherWords(self) -> None:
+        """
+        It also does when the protocol calls it by another tuple.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        port = self.listen(sock)
+        self.protocol.react = lambda datagram, addr: port.write(datagram, tuple(addr))
+        number = sock.getsockname()[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            for address in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+                client.sendto(address.encode(), (address, number))
+            port.doRead()
+            for _ in range(3):
                 reply, (host, _) = client.recvfrom(100)
                 self.assertEqual(reply.decode(), host)
 
@@ -467,8 +488,9 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
 
     def test_burstsAnswered(self) -> None:
         """
-        A protocol that answers whole batches answers bursts, too, and is
-        restrained in them as ever.
+        A protocol that answers whole batches answers bursts, too, and a visit
+        takes no more of them than of other datagrams: the rest comes with the
+        next, also when nothing else has arrived.
         """
         [sock] = bindUDP(0, ["0.0.0.0"])
         port = self.listen(sock, protocol := Shout())
@@ -479,9 +501,66 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             for start in range(0, 900, 60):
                 client.send(b"".join(bursts[start : start + 60]))
             port.doRead()
+            self.assertEqual(protocol.counters.received, port.maxDatagrams)
+            self.reactor.pump([0] * 4)
             replies = list(self.pending(client))
         self.assertEqual(replies, [each.upper() for each in bursts])
         self.assertEqual(protocol.counters.received, 900)
+
+    def test_burstsPaused(self) -> None:
+        """
+        What is left of bursts is not delivered while the port is paused, and is
+        when it is resumed.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+        for _ in range(20):
+            client.send(bytes(60))
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), port.maxDatagrams)
+        port.pauseProducing()
+        self.reactor.advance(1)
+        self.assertEqual(len(self.protocol.received), port.maxDatagrams)
+        port.resumeProducing()
+        self.reactor.pump([0] * 5)
+        self.assertEqual(len(self.protocol.received), 1200)
+
+    def test_burstsForked(self) -> None:
+        """
+        What is left of bursts is not touched by what a forked process receives.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 4)
+        expected = [b"%04d" % number for number in range(1200)]
+        for start in range(0, 1200, 60):
+            client.send(b"".join(expected[start : start + 60]))
+        port.doRead()
+        for _ in range(20):
+            client.send(bytes(240))
+        forked = os.fork()
+        if not forked:
+            try:
+                port.drain()
+            finally:
+                os._exit(0)
+        os.waitpid(forked, 0)
+        port.drain()
+        self.assertEqual([d for d, _ in self.protocol.received], expected)
+
+    def test_burstsDrained(self) -> None:
+        """
+        Draining delivers what is left of bursts, too.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+        for _ in range(20):
+            client.send(bytes(60))
+        port.doRead()
+        port.drain()
+        self.assertEqual(len(self.protocol.received), 1200)
 
     def test_sameObject(self) -> None:
         """
@@ -507,6 +586,111 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             client.send(bytes(1000))
         port.doRead()
         self.assertEqual(len(self.protocol.received), SLOTS)
+
+    def test_otherControlMessages(self) -> None:
+        """
+        What else a socket from elsewhere was made to tell of its datagrams is
+        not taken for anything, and bursts are known among it.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 1)
+        port = self.listen(sock)
+        self.protocol.react = port.write
+        client = connectUDP("127.0.0.2", sock.getsockname()[1])
+        self.addCleanup(client.close)
+        for _ in range(2):
+            datagrams = [b"alone"]
+            self.assertEqual(self.exchangeFrom(client, port, datagrams), datagrams)
+            datagrams = [b"one", b"two", b"", b"four"]
+            self.assertEqual(self.exchangeFrom(client, port, datagrams), datagrams)
+            client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 2)
+            datagrams = [b"aa", b"bb", b"c"]
+            self.assertEqual(self.exchangeFrom(client, port, [b"aabbc"]), datagrams)
+            client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+
+    def test_dualStack(self) -> None:
+        """
+        On a socket for IPv6 and IPv4 both, IPv4 peers are answered from the
+        address that they have asked, and what they send to a group is known as
+        such.
+        """
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        port = self.listen(sock)
+        self.protocol.react = port.write
+        toGroup: list[bytes] = []
+        self.protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
+            lambda datagram, addr: toGroup.append(datagram)
+        )
+        number = sock.getsockname()[1]
+        for address in ("127.0.0.1", "127.0.0.2", "::1"):
+            client = connectUDP(address, number)
+            self.addCleanup(client.close)
+            for count in (1, 3):
+                datagrams = [b"x" * i for i in range(count)]
+                self.assertEqual(self.exchangeFrom(client, port, datagrams), datagrams)
+        [client] = bindUDP(0, ["127.0.0.1"])
+        with client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            client.sendto(b"all", ("127.255.255.255", number))
+            client.sendto(b"one", ("127.0.0.3", number))
+            port.doRead()
+            self.assertEqual(list(self.pending(client)), [b"one"])
+        self.assertEqual(toGroup, [b"all"])
+
+    def test_writesWhenSendingFails(self) -> None:
+        """
+        A protocol can write when it is told that something could not be sent;
+        if that fails too it is counted, and not told.
+        """
+        port = self.echo()
+        client = self.client(port)
+        told: list[tuple[int, int]] = []
+
+        def sendFailed(number: int, count: int) -> None:
+            told.append((number, count))
+            port.write(b"sorry", client.getsockname())
+            port.write(b"sorry", ("127.0.0.1", 0))
+
+        self.protocol.sendFailed = sendFailed  # type: ignore[attr-defined]
+        Calls(self).failures = [errno.ENOBUFS]
+        self.assertEqual(self.exchangeFrom(client, port, [b"a", b"b"]), [b"sorry"])
+        self.protocol.react = lambda datagram, addr: port.write(
+            datagram, ("127.0.0.1", 0)
+        )
+        self.assertEqual(self.exchangeFrom(client, port, [b"x"]), [b"sorry"])
+        self.assertEqual(told, [(errno.ENOBUFS, 2), (errno.EINVAL, 1)])
+        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 2, errno.EINVAL: 3})
+
+    def test_visitWithinAVisit(self) -> None:
+        """
+        When a protocol lets the reactor go on while it is given a datagram,
+        what it has written before and what it writes after are both sent.
+        """
+        port = self.echo()
+        client = self.client(port)
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(b"before " + datagram, addr)
+            if datagram == b"outer":
+                client.send(b"inner 1")
+                client.send(b"inner 2")
+                port.doRead()
+            port.write(b"after " + datagram, tuple(addr))
+
+        self.protocol.react = react
+        self.assertEqual(
+            sorted(self.exchangeFrom(client, port, [b"outer", b"other"])),
+            sorted(
+                f"{when} {what}".encode()
+                for what in ("outer", "other", "inner 1", "inner 2")
+                for when in ("before", "after")
+            ),
+        )
 
     def test_closedAmidstABatch(self) -> None:
         """
@@ -553,7 +737,7 @@ class NetworkTests(SynchronousTestCase):
         self.hosts = Hosts(self)
         self.toGroup: list[bytes] = []
 
-    def echo(self, address: str) -> BatchedPort:
+    def echo(self, address: str, portType: type[DatagramPort] = BatchedPort) -> Any:
         """
         Start a port on the first host whose protocol answers everything as it
         is.
@@ -561,7 +745,7 @@ class NetworkTests(SynchronousTestCase):
         with self.hosts.on("a"):
             [sock] = bindUDP(9999, [address])
         self.protocol = RecordingProtocol()
-        port = BatchedPort(sock, self.protocol, self.reactor)
+        port = portType(sock, self.protocol, self.reactor)
 
         def groupReceived(datagram: bytes, addr: Any) -> None:
             self.toGroup.append(datagram)
@@ -587,7 +771,7 @@ class NetworkTests(SynchronousTestCase):
         raiseReceiveBuffer(client, 4 << 20)
         return client
 
-    def visit(self, port: BatchedPort, count: int) -> list[Any]:
+    def visit(self, port: DatagramPort, count: int) -> list[Any]:
         """
         Let a port visit until so many datagrams have arrived, and return where
         they came from.
@@ -598,7 +782,7 @@ class NetworkTests(SynchronousTestCase):
         self.protocol.received.clear()
         return peers
 
-    def arrive(self, port: BatchedPort) -> None:
+    def arrive(self, port: DatagramPort) -> None:
         """
         Wait until something arrives at a port, and let it visit once.
         """
@@ -641,14 +825,37 @@ class NetworkTests(SynchronousTestCase):
         """
         A link-local IPv6 peer is known with its scope, and gets its answers.
         """
+        for portType in (BatchedPort, DatagramPort):
+            port = self.echo("fe80::1%va", portType)
+            client = self.client("fe80::1%vb")
+            for count in (1, 3):
+                for _ in range(count):
+                    client.send(b"x")
+                peers = self.visit(port, count)
+                self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
+                self.assertEqual(peers[0], ("fe80::2%va", client.getsockname()[1]))
+            port.stopListening()
+            self.reactor.advance(0)
+
+    def test_linkLocalAsked(self) -> None:
+        """
+        A peer with a global address that asks a link-local one is answered from
+        there.
+        """
         port = self.echo("::")
-        client = self.client("fe80::1%vb")
-        for count in (1, 3):
-            for _ in range(count):
-                client.send(b"x")
-            peers = self.visit(port, count)
-            self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
-            self.assertEqual(peers[0], ("fe80::2%va", client.getsockname()[1]))
+        with self.hosts.on("b"):
+            client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            scope = socket.if_nametoindex("vb")
+        with client:
+            client.settimeout(10)
+            client.bind(("2001:db8::2", 0))
+            client.connect(("fe80::1", 9999, 0, scope))
+            for count in (1, 3):
+                for _ in range(count):
+                    client.send(b"x")
+                self.visit(port, count)
+                self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
+        self.assertEqual(port.sendErrors, {})
 
     def test_groups(self) -> None:
         """
@@ -733,32 +940,3 @@ class ListenTests(SynchronousTestCase):
 
         self.patch(batched, "available", False)
         self.assertEqual(self.portTypes(), [DatagramPort] * 3)
-
-
-class PeersTests(SynchronousTestCase):
-    """
-    Tests for L{Peers}.
-    """
-
-    def envelope(self, number: int) -> bytes:
-        """
-        Make the envelope of an IPv4 datagram.
-        """
-        return b"\2\0" + number.to_bytes(2, "big") + bytes([192, 0, 2, 1]) + bytes(56)
-
-    def test_decodes(self) -> None:
-        """
-        An envelope is decoded into the peer's host and port.
-        """
-        peer = Peers(socket.AF_INET)[self.envelope(4000)]
-        self.assertIsInstance(peer, Peer)
-        self.assertEqual(peer, ("192.0.2.1", 4000))
-
-    def test_bounded(self) -> None:
-        """
-        However many peers there are, only so many are remembered.
-        """
-        peers = Peers(socket.AF_INET)
-        for number in range(3 * peers.limit):
-            self.assertEqual(peers[self.envelope(number)][1], number)
-            self.assertLessEqual(len(peers), peers.limit)

@@ -127,7 +127,9 @@ class ForgedTests(TestCase):
         ready = select(self.reactor.getReaders(), [], [], timeout)[0]
         for reader in ready:
             reader.doRead()
-        return bool(ready)
+        isLeft = bool(self.reactor.getDelayedCalls())
+        self.reactor.advance(0)
+        return bool(ready) or isLeft
 
     def fallSilent(self, visits: int = 20_000) -> bool:
         """
@@ -367,4 +369,4 @@ def tablesOf(guard: Any, port: Any) -> list[Any]:
     """
     Return everything that remembers peers.
     """
-    return [guard.known, guard._verdicts, guard._loops._buckets, port._batch._cache]
+    return [guard.known, guard._verdicts, guard._loops._buckets, port._inbox._peers]

@@ -109,6 +109,16 @@ class AllowTests(SynchronousTestCase):
             self.assertEqual(allow((host, 40000)), "not allowed")
         self.assertIsNone(allow("/run/client"))
 
+    def test_mapped(self) -> None:
+        """
+        IPv4 networks that are written as IPv6 ones allow IPv4 sources.
+        """
+        allow = Allow(map(ip_network, ("::ffff:192.0.2.0/120", "::/0")))
+        self.assertIsNone(allow(("192.0.2.1", 40000)))
+        self.assertIsNone(allow(("::ffff:192.0.2.1", 40000)))
+        self.assertIsNone(allow(("2001:db8::1", 40000)))
+        self.assertEqual(allow(("192.0.3.1", 40000)), "not allowed")
+
     @given(ip_addresses(), lists(ip_addresses().map(ip_network), max_size=3))
     def test_any(self, address: Any, networks: Any) -> None:
         """
@@ -442,6 +452,23 @@ class GuardTests(SynchronousTestCase):
         for number in range(25_000):
             guard.refuse(b"A", b"A", (f"192.0.{number >> 8}.{number & 255}", 40000))
             self.assertLessEqual(len(guard.known), 10_000)
+
+    def test_forgets(self) -> None:
+        """
+        Of sources that are refused, too, only so many are remembered: after
+        many others, one is asked about again.
+        """
+        asked: list[Any] = []
+
+        def refuse(addr: Any) -> str:
+            asked.append(addr)
+            return "no"
+
+        guard = Guard(sources=[refuse])
+        for _ in range(2):
+            for number in range(10_001):
+                guard.refuse(b"a", b"A", number)
+        self.assertEqual(len(asked), 20_002)
 
 
 class GuardMachine(RuleBasedStateMachine):

@@ -474,6 +474,27 @@ class AdoptingPortBehaviour(PortBehaviour):
         port.drain()
         self.assertGreater(len(self.protocol.received), 1)
 
+    def test_drainGoesOn(self) -> None:
+        """
+        An error is not the end of what has arrived.
+        """
+        [server] = bindUDP(0, ["127.0.0.1"])
+        client = connectUDP(*server.getsockname())
+        port = self.listen(client)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            address = server.getsockname()
+            server.sendto(b"good-bye", client.getsockname())
+            server.close()
+            port.write(b"x")
+            other.bind(address)
+            other.sendto(b"hello", client.getsockname())
+        port.drain()
+        self.assertEqual(self.protocol.refusals, 1)
+        self.assertEqual(
+            [datagram for datagram, _ in self.protocol.received],
+            [b"good-bye", b"hello"],
+        )
+
     def test_closedWhileReading(self) -> None:
         """
         Nothing more is read once the port is closed.
