@@ -4,8 +4,10 @@ Tests for the configurations in C{docs/deploy}, by the tools that read them.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +17,7 @@ from unittest import skipIf, skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.guard import REFLECTORS
+from shout.tap import Options
 from tests.folder import shortFolder
 from tests.test_readme import needs
 from tests.test_twistd import ISROOT, PATIENCE
@@ -211,3 +214,39 @@ class ContainerTests(DeployCase):
         for change in (("maxSkew", "maxSkue"), ("port: 9999", "port: many")):
             wrong = self.look(*command, self.copy("kubernetes.yaml", change))
             self.assertEqual(wrong.returncode, 1, wrong.stdout)
+
+
+class OptionsTests(DeployCase):
+    """
+    Tests for the command lines in the configurations.
+    """
+
+    def find(self, name: str, pattern: str) -> str:
+        """
+        Return what a pattern finds in a configuration.
+        """
+        found = re.search(pattern, (DEPLOY / name).read_text(), re.MULTILINE)
+        assert found is not None, pattern
+        return found[1]
+
+    def test_systemd(self) -> None:
+        """
+        shout takes the options that systemd starts it with.
+        """
+        command = shlex.split(self.find("shout.service", "^ExecStart=(.*)$"))
+        options = Options()
+        options.parseOptions(command[command.index("shout") + 1 :])
+        self.assertEqual(options["status"], "tcp:9990:interface=127.0.0.1")
+
+    def test_container(self) -> None:
+        """
+        shout takes the options that a container starts it with, and serves the
+        port, and the status port, that Kubernetes asks for.
+        """
+        entry = json.loads(self.find("Containerfile", "^ENTRYPOINT (.*)$"))
+        command = entry + json.loads(self.find("kubernetes.yaml", "^ +args: (.*)$"))
+        options = Options()
+        options.parseOptions(command[command.index("shout") + 1 :])
+        self.assertEqual((options["port"], options["status"]), (9999, "tcp:9990"))
+        ports = r"containerPort: (\d+)\n.*UDP\n(?:.*\n)*? +containerPort: 9990"
+        self.assertEqual(self.find("kubernetes.yaml", ports), "9999")
