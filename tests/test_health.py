@@ -15,9 +15,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Guard, Shout, ShoutService, bindUDP, bindUNIX
-from shout.guard import Allow, Limit
+from shout.guard import Limit
 from shout.health import Health
 from shout.sockets import connectUDP
+from shout.sources import Allow
 from tests import hosts
 from tests.folder import shortFolder
 

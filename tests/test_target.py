@@ -10,8 +10,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from shout.asking import Refused, UnknownHost, Unreachable
-from shout.sockets import bindUDP, bindUNIX
+from shout.sockets import bindUDP
 from shout.target import Target, reach
+from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.peers import PeerCase
 from tests.test_resolve import ResolverReactor
