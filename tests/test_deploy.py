@@ -16,7 +16,7 @@ from unittest import skipIf, skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.guard import REFLECTORS
+from shout.sources import REFLECTORS
 from shout.tap import Options
 from tests.folder import shortFolder
 from tests.test_readme import needs

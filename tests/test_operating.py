@@ -18,7 +18,8 @@ from socket import AF_UNIX, SOCK_DGRAM, socket
 from unittest import skipUnless
 
 from shout import BindError, bindUDP
-from shout.sockets import connectUDP, connectUNIX
+from shout.sockets import connectUDP
+from shout.unix import connectUNIX
 from tests.test_readme import needs
 from tests.test_twistd import ISROOT, PATIENCE, TwistdCase, ask
 
