@@ -28,7 +28,8 @@ from itertools import islice, repeat
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 from shout._mmsg import addressOf, column, iovec, mmsghdr, msghdr, pieces, recvmmsg
-from shout.peer import IP_PKTINFO, NAME, Peer, Peers, message, messages
+from shout.peer import NAME, Peer, Peers, message, messages
+from shout.sockets import tellLocalAddress
 
 SLOTS = 64
 """
@@ -77,7 +78,13 @@ class Inbox:
         self._fd = sock.fileno()
         self.peers = Peers(sock.family)
         self._nameLength = 16 if sock.family == socket.AF_INET else 28
-        _ask(sock)
+        tellLocalAddress(sock)
+        # Kernels before 5.0 do not know it.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
+        # Without it nothing leaves from an address that just a route makes local.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         self._used = 0
         self._rest: Iterator[tuple[bytes, Peer]] = iter(())
         self.isEmpty = True
@@ -185,26 +192,6 @@ class Inbox:
             yield from zip(cut, repeat(peer))
             if number * length < whole or not whole:
                 yield self._arena[room + number * length : room + whole], peer
-
-
-def _ask(sock: socket.socket) -> None:
-    """
-    Ask the kernel to say what local address each datagram was sent to, and to
-    give in one piece what came closely together.
-    """
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        # For IPv4 that comes by way of IPv6, where older kernels refuse it.
-        with suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        # Without it nothing leaves from an address that a route makes local.
-        with suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-    # Kernels before 5.0 do not know it.
-    with suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
 
 
 def _segmentLength(control: bytes) -> tuple[int, bytes]:

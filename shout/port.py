@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from shout.peer import withScope
-from shout.sockets import dropped, raiseReceiveBuffer
+from shout.sockets import RECEIVE_BUFFER, dropped, raiseReceiveBuffer
 
 
 # A poll or epoll reactor takes the error that an ICMP message leaves on a
@@ -40,7 +40,6 @@ class DatagramPort(Port):
     @cvar maxDatagrams: how many datagrams one visit by the reactor takes.
 
     @cvar receiveBuffer: how many bytes of receive buffer to ask the system for.
-        The default holds about 256 small datagrams.
 
     @ivar refusal: on a connected port, why the peer has last refused: usually
         L{ConnectionRefusedError}, from an ICMP port unreachable.
@@ -50,7 +49,7 @@ class DatagramPort(Port):
     _log = Logger()
 
     maxDatagrams = 64
-    receiveBuffer = 4 << 20
+    receiveBuffer = RECEIVE_BUFFER
 
     refusal: OSError | None = None
 

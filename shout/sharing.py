@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import cycle
 
-from shout.sockets import BindError, describe
+from shout.sockets import BindError, describe, newUDP
 
 canShare = sys.platform == "linux"
 """
@@ -62,12 +62,9 @@ def share(sockets: Sequence[socket.socket], count: int) -> list[Share]:
 def _again(sock: socket.socket) -> socket.socket:
     with ExitStack() as undo:
         try:
-            another = undo.enter_context(socket.socket(sock.family, socket.SOCK_DGRAM))
-            another.setblocking(False)
+            another = undo.enter_context(newUDP(sock.family))
             for each in sock, another:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if sock.family == socket.AF_INET6:
-                another.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             another.bind(sock.getsockname())
         except OSError as e:
             raise BindError(

@@ -15,7 +15,17 @@ from ipaddress import ip_address
 from shlex import quote
 from typing import Any
 
+from shout.peer import IP_PKTINFO
+
 EVERYWHERE = ("0.0.0.0", "::")
+
+RECEIVE_BUFFER = 4 << 20
+"""
+How many bytes of receive buffer to ask the system for, where something may come
+faster than it is read.  The default holds about 256 small datagrams.
+"""
+
+_RCVBUF = socket.SOL_SOCKET, socket.SO_RCVBUF
 
 # From asm-generic/socket.h and linux/sock_diag.h; Python does not have them.
 # The last of the fields is SK_MEMINFO_DROPS.
@@ -87,13 +97,42 @@ def _bindAll(
 def _bindUDP(interface: str, port: int) -> socket.socket:
     family, address = parse(interface, port)
     with ExitStack() as undo:
+        sock = undo.enter_context(newUDP(family))
+        sock.bind(address)
+        undo.pop_all()
+    return sock
+
+
+def newUDP(family: int) -> socket.socket:
+    """
+    Make a UDP socket that is ready to be bound: it does not block, takes IPv6 alone
+    where it takes that, and has been asked for what counts from the first datagram
+    on, while there may still be the privileges for it.
+    """
+    with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         sock.setblocking(False)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
+        if sys.platform == "linux":
+            tellLocalAddress(sock)
+        raiseReceiveBuffer(sock)
         undo.pop_all()
     return sock
+
+
+def tellLocalAddress(sock: socket.socket) -> None:
+    """
+    Have the kernel say which local address each datagram was sent to, as Linux
+    does; see ip(7) and ipv6(7).
+    """
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        return
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    # For IPv4 that comes by way of IPv6, where older kernels refuse it.
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
 def _parseInterface(interface: str) -> Any:
@@ -179,20 +218,28 @@ def _explainUDP(interface: str, port: int, error: OSError) -> str:
     return f"cannot bind UDP {where}: {error.strerror}"
 
 
-def raiseReceiveBuffer(sock: socket.socket, size: int) -> None:
+def raiseReceiveBuffer(sock: socket.socket, size: int = RECEIVE_BUFFER) -> None:
     """
-    Make the receive buffer of a socket larger, as far as the system allows.
+    Make the receive buffer of a socket larger, as far as the system allows, unless
+    it is so large already.
 
     @param size: how many bytes are wanted.
     """
+    # Linux tells twice the size, for what it keeps the datagrams in.
+    has = sock.getsockopt(*_RCVBUF)
+    if has >= (2 * size if sys.platform == "linux" else size):
+        return
     if sys.platform == "linux":
         with suppress(PermissionError):
             # Root may have more than net.core.rmem_max; see socket(7).
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
             return
-    # Where it is too much, Linux gives less, and others an error.
-    with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    # Where it is too much, Linux gives less, even less than there is, and others
+    # an error.
+    with suppress(OSError), socket.socket(sock.family, sock.type) as other:
+        other.setsockopt(*_RCVBUF, size)
+        if other.getsockopt(*_RCVBUF) > has:
+            sock.setsockopt(*_RCVBUF, size)
 
 
 def dropped(sock: socket.socket) -> int:

@@ -14,7 +14,7 @@ import uuid
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from shout.sockets import BindError
+from shout.sockets import BindError, raiseReceiveBuffer
 
 
 def bindUNIX(path: str) -> socket.socket:
@@ -36,6 +36,7 @@ def bindUNIX(path: str) -> socket.socket:
     with ExitStack() as undo:
         sock = undo.enter_context(_PathSocket(socket.AF_UNIX, socket.SOCK_DGRAM))
         sock.setblocking(False)
+        raiseReceiveBuffer(sock)
         try:
             if not isAbstract:
                 removeLeftover(name)

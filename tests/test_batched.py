@@ -308,6 +308,22 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             port.doRead()
             self.assertEqual(list(self.pending(client)), [b"EARLY", b"LATE"])
 
+    def test_askedBeforeListening(self) -> None:
+        """
+        That goes for the address that was asked, too.
+        """
+        [sock], [client] = bindUDP(0, ["0.0.0.0"]), bindUDP(0, ["127.0.0.1"])
+        number = sock.getsockname()[1]
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        with client:
+            for host in ("127.0.0.2", "127.255.255.255"):
+                client.sendto(host.encode(), (host, number))
+            port = self.listen(sock, protocol := Shout())
+            port.doRead()
+            self.assertEqual(client.recvfrom(99), (b"127.0.0.2", ("127.0.0.2", number)))
+            self.assertEqual(list(self.pending(client)), [])
+        self.assertEqual(protocol.counters.dropped, {"broadcast": 1})
+
     def test_manyReplies(self) -> None:
         """
         A protocol can write more replies than a batch has slots.

@@ -408,7 +408,8 @@ class AdoptingPortBehaviour(PortBehaviour):
         """
         The receive buffer is raised.
         """
-        [sock] = bindUDP(0, ["127.0.0.1"])
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
         before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         self.listen(sock)
         after = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)

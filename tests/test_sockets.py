@@ -7,15 +7,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from errno import EADDRNOTAVAIL, EAFNOSUPPORT
+from errno import EADDRNOTAVAIL, EAFNOSUPPORT, EPERM
 from typing import Any
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUDP, bindUNIX
-from shout.sockets import connectUDP, describe
+from shout.sockets import connectUDP, describe, raiseReceiveBuffer
 from tests.folder import shortFolder
+
+# From asm-generic/socket.h; Python does not have it.
+SO_RCVBUFFORCE = 33
+
+ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -194,6 +199,61 @@ class ConnectUDPTests(SynchronousTestCase):
             server.sendto(b"reply", client.getsockname())
             self.assertEqual(client.recv(100), b"reply")
             self.assertRaises(BlockingIOError, client.recv, 100)
+
+
+class Unprivileged(socket.socket):
+    """
+    A socket of a process that may not exceed the system's limit.
+    """
+
+    def setsockopt(self, level: int, option: int, *value: Any) -> None:
+        if (level, option) == (socket.SOL_SOCKET, SO_RCVBUFFORCE):
+            raise PermissionError(EPERM, os.strerror(EPERM))
+        super().setsockopt(level, option, *value)
+
+
+class RaiseReceiveBufferTests(SynchronousTestCase):
+    """
+    Tests for L{raiseReceiveBuffer}.
+    """
+
+    def raised(self, kind: type[socket.socket], before: int, size: int) -> int:
+        """
+        Raise a buffer, and return by how much it has grown.
+        """
+        with kind(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, before)
+            had = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            raiseReceiveBuffer(sock, size)
+            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) - had
+
+    def test_raises(self) -> None:
+        """
+        A buffer that is too small is raised, with privileges and without.
+        """
+        for kind in (socket.socket, Unprivileged):
+            self.assertGreater(self.raised(kind, 10_000, 50_000), 0)
+
+    def test_neverLowers(self) -> None:
+        """
+        One that is large enough stays as it is.
+        """
+        for kind in (socket.socket, Unprivileged):
+            self.assertEqual(self.raised(kind, 100_000, 50_000), 0)
+
+    @skipUnless(ISROOT, "to exceed the system's limit needs root")
+    def test_aboveTheLimit(self) -> None:
+        """
+        Without privileges one that is larger than the system's limit, though
+        not as large as is wanted, stays as it is.
+        """
+        with Unprivileged(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            super(Unprivileged, sock).setsockopt(
+                socket.SOL_SOCKET, SO_RCVBUFFORCE, 300 << 20
+            )
+            raiseReceiveBuffer(sock, 400 << 20)
+            size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.assertEqual(size, 600 << 20)
 
 
 class DescribeTests(SynchronousTestCase):
