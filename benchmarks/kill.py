@@ -22,7 +22,7 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import AF_INET, SOCK_DGRAM, socket
@@ -206,11 +206,34 @@ def bytesEach() -> int:
         return waiting(os.getpid(), sock.getsockname()[1]) // 100
 
 
-def ownPeers(pid: int, peers: list[Peer], turns: int = 50) -> list[Peer]:
+def ownPeers(pid: int, present: list[int], peers: list[Peer]) -> list[Peer]:
     """
-    Find the peers that a worker answers.
+    Find the peers that a worker answers: they are answered while the others stand
+    still, and the rest while it does.
+
+    @param present: all workers.
     """
-    with stopped(pid):
+    others = [each for each in present if each != pid]
+    own: list[Peer] = []
+    unknown = peers
+    end = time.monotonic() + PATIENCE
+    while unknown:
+        if time.monotonic() > end:
+            raise TimeoutError("who answers whom?")
+        theirs = _answered([pid], unknown)
+        ours = _answered(others, unknown)
+        own += ours
+        unknown = [each for each in unknown if each not in theirs + ours]
+    return own
+
+
+def _answered(still: list[int], peers: list[Peer], turns: int = 20) -> list[Peer]:
+    """
+    Return the peers that are answered while some workers stand still.
+    """
+    with ExitStack() as stack:
+        for pid in still:
+            stack.enter_context(stopped(pid))
         for peer in peers:
             peer.receive()
         before = [peer.answered for peer in peers]
@@ -218,7 +241,7 @@ def ownPeers(pid: int, peers: list[Peer], turns: int = 50) -> list[Peer]:
             for peer in peers:
                 peer.turn()
             time.sleep(TURN)
-        return [peer for peer, count in zip(peers, before) if peer.answered == count]
+    return [peer for peer, count in zip(peers, before) if peer.answered > count]
 
 
 def kill(seconds: float, workers: int, often: tuple[float, float]) -> Outcome:
@@ -241,7 +264,7 @@ def kill(seconds: float, workers: int, often: tuple[float, float]) -> Outcome:
                 if not present:
                     continue
                 pid = random.choice(present)
-                own = ownPeers(pid, peers)
+                own = ownPeers(pid, present, peers)
                 _load(peers, random.uniform(0, 0.1))
                 with stopped(pid):
                     for peer in own:

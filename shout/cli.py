@@ -16,12 +16,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from shout.arguments import DEFAULT_PORT, UsageError, parse
 from shout.client import AskError, Refused, UnknownHost, connect
-from shout.conversation import Conversation
-from shout.lines import Input, Output
-from shout.measure import measure
+from shout.measurement.measure import measure
 from shout.protocol import Shout, UnicodeShout
+from shout.terminal.arguments import DEFAULT_PORT, UsageError, parse
+from shout.terminal.conversation import Conversation
+from shout.terminal.lines import Input, Output
 
 
 async def converse(options: Namespace, reactor: Any) -> int:

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from shout.activation import handedOver
-from shout.sharing import Share, canShare, deal, most, share
+from shout.processes.sharing import Share, canShare, deal, most, share
+from shout.processes.steering import keepSourcesTogether
 from shout.sockets import BindError, bindUDP
-from shout.steering import keepSourcesTogether
 from shout.unix import bindUNIX
 
 DEFAULT_PORT = 9999

@@ -9,7 +9,8 @@ From a program of your own::
     result = await ping("192.0.2.2", 9999, count=100, interval=0.01)
     print(result.lost, result.roundTrips.p99)
 
-The statistics are functions of a L{Trips<shout.trips.Trips>} and nothing else.
+The statistics are functions of a L{Trips<shout.measurement.trips.Trips>} and nothing
+else.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from collections.abc import Callable
 from math import inf, isqrt
 from typing import Any
 
-from shout.events import Event
-from shout.pinging import Pinging
-from shout.plan import Plan
-from shout.probes import SMALLEST, WRONG
-from shout.result import Result, RoundTrips
-from shout.target import Target, reach
-from shout.trips import Trips
+from shout.measurement.events import Event
+from shout.measurement.pinging import Pinging
+from shout.measurement.plan import Plan
+from shout.measurement.probes import SMALLEST, WRONG
+from shout.measurement.result import Result, RoundTrips
+from shout.measurement.target import Target, reach
+from shout.measurement.trips import Trips
 
 __all__ = [
     "Event",

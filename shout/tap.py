@@ -18,15 +18,15 @@ from twisted.python.usage import UsageError
 
 import shout
 from shout.guard import Guard, Limit
-from shout.health import Health
 from shout.notify import Notifier
 from shout.opening import AUTO, DEFAULT_PORT, openSockets
+from shout.processes.sharing import Share, canShare
+from shout.processes.workers import WorkersService
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sharing import Share, canShare
 from shout.sockets import BindError, describe
 from shout.sources import Allow, SourceRule, neverAsks
-from shout.workers import WorkersService
+from shout.web.health import Health
 
 MOST_WORKERS = 256
 
@@ -247,7 +247,7 @@ def _status(
     if reactor is None:
         from twisted.internet import reactor
     try:
-        from shout.statusservice import StatusService
+        from shout.web.service import StatusService
 
         return StatusService(endpoint, service.figures, health, reactor)
     except (BindError, ModuleNotFoundError) as e:

@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 from shout import Shout, UnicodeShout, guard
 from shout.asking import AskError, Asking
 from shout.guard import Buckets, Guard, Limit, Loops
-from shout.lines import LineSplitter
 from shout.peer import NAME, Peers
 from shout.sources import Allow, neverAsks
+from shout.terminal.lines import LineSplitter
 
 # So small that few bytes fill what remembers peers.
 CAPACITY = 8

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from shout.channel import Channel
+from shout.processes.channel import Channel
 
 
 class FakeWorker:

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUDP, bindUNIX
 from shout.activation import handedOver, startedWith
-from shout.sharing import canShare, share
+from shout.processes.sharing import canShare, share
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
 from tests import launch

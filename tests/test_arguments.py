@@ -1,5 +1,5 @@
 """
-Tests for L{shout.arguments}.
+Tests for L{shout.terminal.arguments}.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from io import StringIO
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import __version__
-from shout.arguments import UsageError, parse
-from shout.pingarguments import planOf
-from shout.plan import Plan
+from shout.measurement.plan import Plan
+from shout.terminal.arguments import UsageError, parse
+from shout.terminal.pingarguments import planOf
 
 
 class ParseCase(SynchronousTestCase):

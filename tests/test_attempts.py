@@ -1,15 +1,15 @@
 """
-Tests for L{shout.attempts}.
+Tests for L{shout.measurement.attempts}.
 """
 
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from shout.attempts import Attempts, Stopped
-from shout.events import REPLY
-from shout.plan import Plan
-from shout.target import Target
+from shout.measurement.attempts import Attempts, Stopped
+from shout.measurement.events import REPLY
+from shout.measurement.plan import Plan
+from shout.measurement.target import Target
 from tests.peers import PeerCase
 
 

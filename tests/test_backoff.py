@@ -1,12 +1,12 @@
 """
-Tests for L{shout.backoff}.
+Tests for L{shout.processes.backoff}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.backoff import Backoff
+from shout.processes.backoff import Backoff
 
 
 class BackoffTests(SynchronousTestCase):

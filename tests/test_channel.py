@@ -1,5 +1,5 @@
 """
-Tests for L{shout.channel}.
+Tests for L{shout.processes.channel}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.channel import Channel
+from shout.processes.channel import Channel
 from tests.asynccase import AsyncCase
 
 values = st.recursive(

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.charts}.
+Tests for L{shout.measurement.charts}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.charts import histogram, table
+from shout.measurement.charts import histogram, table
 from shout.ping import summarize
 from tests.test_ping import tripsOf
 from tests.test_rates import NOTHING

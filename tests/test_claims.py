@@ -1,12 +1,12 @@
 """
-Tests for L{shout.claims}.
+Tests for L{shout.measurement.claims}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.claims import Claims
+from shout.measurement.claims import Claims
 
 
 class ClaimsTests(SynchronousTestCase):

@@ -1,13 +1,13 @@
 """
-Tests for L{shout.console}.
+Tests for L{shout.terminal.console}.
 """
 
 from __future__ import annotations
 
 import os
 
-from shout.console import Console
-from shout.report import leftOutLine
+from shout.measurement.report import leftOutLine
+from shout.terminal.console import Console
 from tests.peers import PeerCase
 
 

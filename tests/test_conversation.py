@@ -1,5 +1,5 @@
 """
-Tests for L{shout.conversation}.
+Tests for L{shout.terminal.conversation}.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from shout.asking import NoAnswer, Refused, TooLong, WrongAnswer
-from shout.conversation import Conversation
+from shout.terminal.conversation import Conversation
 
 
 class FakeClient:

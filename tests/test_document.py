@@ -1,5 +1,5 @@
 """
-Tests for L{shout.document}.
+Tests for L{shout.measurement.document}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.document import (
+from shout.measurement.document import (
     beginObject,
     document,
     eventObject,
@@ -18,11 +18,11 @@ from shout.document import (
     rateObject,
     sizesObject,
 )
-from shout.events import LATE, LOST, REFUSED, REPLY, WRONG, Event
+from shout.measurement.events import LATE, LOST, REFUSED, REPLY, WRONG, Event
+from shout.measurement.rates import LOSS, FoundRate, Step
+from shout.measurement.sizes import FoundSizes
+from shout.measurement.target import Target
 from shout.ping import summarize
-from shout.rates import LOSS, FoundRate, Step
-from shout.sizes import FoundSizes
-from shout.target import Target
 from tests.test_ping import tripsOf
 from tests.test_rates import NOTHING
 

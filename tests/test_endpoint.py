@@ -1,5 +1,5 @@
 """
-Tests for L{shout.endpoint}.
+Tests for L{shout.web.endpoint}.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.endpoint import listenAt
 from shout.sockets import BindError
 from shout.unix import bindUNIX
+from shout.web.endpoint import listenAt
 from tests.asynccase import AsyncCase
 from tests.folder import shortFolder
 

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.forked}, in processes of their own.
+Tests for L{shout.processes.forked}, in processes of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.test_twistd import PATIENCE
 
 class ForkTests(SynchronousTestCase):
     """
-    Tests for L{fork<shout.forked.fork>} and L{Child<shout.forked.Child>}.
+    Tests for L{shout.processes.forked}.
     """
 
     def run_(self, script: str) -> str:
@@ -23,7 +23,11 @@ class ForkTests(SynchronousTestCase):
         Run a script that forks, and return what it and its children print.
         """
         ended = subprocess.run(
-            [sys.executable, "-c", "from shout.forked import fork\n" + script],
+            [
+                sys.executable,
+                "-c",
+                "from shout.processes.forked import fork\n" + script,
+            ],
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -169,7 +173,7 @@ class ForkTests(SynchronousTestCase):
         """
         output = self.run_(
             "import os\n"
-            "from shout import forked\n"
+            "from shout.processes import forked\n"
             "read, write = os.pipe()\n"
             "parent = os.fork()\n"
             "if parent == 0:\n"

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.found}.
+Tests for L{shout.measurement.found}.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.attempts import Attempts
-from shout.found import nothingLine, rateLines, sizeLines, stepLine
-from shout.rates import CEILING, LOSS, STOPPED, FoundRate, Step
-from shout.sizes import FoundSizes
-from shout.target import Target
+from shout.measurement.attempts import Attempts
+from shout.measurement.found import nothingLine, rateLines, sizeLines, stepLine
+from shout.measurement.rates import CEILING, LOSS, STOPPED, FoundRate, Step
+from shout.measurement.sizes import FoundSizes
+from shout.measurement.target import Target
 from tests.test_rates import LOSSY, NOTHING, SLOW
 
 

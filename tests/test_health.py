@@ -1,5 +1,5 @@
 """
-Tests for L{shout.health}.
+Tests for L{shout.web.health}.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Guard, Shout, ShoutService, bindUDP, bindUNIX
 from shout.guard import Limit
-from shout.health import Health
 from shout.sockets import connectUDP
 from shout.sources import Allow
+from shout.web.health import Health
 from tests import hosts
 from tests.folder import shortFolder
 

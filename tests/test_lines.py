@@ -1,5 +1,5 @@
 """
-Tests for L{shout.lines}.
+Tests for L{shout.terminal.lines}.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from shout.lines import Input, Line, LineSplitter, Output
+from shout.terminal.lines import Input, Line, LineSplitter, Output
 from tests.asynccase import AsyncCase
 
 

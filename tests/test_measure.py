@@ -1,5 +1,5 @@
 """
-Tests for L{shout.measure}, as its users run it.
+Tests for L{shout.measurement.measure}, as its users run it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.metrics}.
+Tests for L{shout.web.metrics}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import shout
 from shout.figures import Figures
-from shout.metrics import CONTENT_TYPE, exposition
+from shout.web.metrics import CONTENT_TYPE, exposition
 
 FIGURES = Figures(
     received={"ipv4": 10, "ipv6": 5, "unix": 0},

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from shout.notify import Notifier
-from shout.sharing import canShare
+from shout.processes.sharing import canShare
 from shout.sockets import connectUDP
 from shout.unix import bindUNIX
 from tests.folder import shortFolder

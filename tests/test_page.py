@@ -1,5 +1,5 @@
 """
-Tests for the page of L{shout.status}, in a browser.
+Tests for the page of L{shout.web.status}, in a browser.
 """
 
 from __future__ import annotations

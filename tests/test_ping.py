@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import shout
 from shout.asking import Refused, UnknownHost
+from shout.measurement.result import RoundTrips
+from shout.measurement.trips import Trips
 from shout.ping import deviation, mean, percentile, ping, summarize
-from shout.result import RoundTrips
-from shout.trips import Trips
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.peers import PeerCase

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.pinging}.
+Tests for L{shout.measurement.pinging}.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.events import LOST, Event
+from shout.measurement.events import LOST, Event
+from shout.measurement.pinging import Pinging
+from shout.measurement.plan import SECOND, Plan
+from shout.measurement.result import Result
+from shout.measurement.target import Target
 from shout.ping import resultOf
-from shout.pinging import Pinging
-from shout.plan import SECOND, Plan
-from shout.result import Result
-from shout.target import Target
 from tests.relay import (
     ANSWER,
     CORRUPT,

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.plan}.
+Tests for L{shout.measurement.plan}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.plan import SECOND, Plan, Schedule
+from shout.measurement.plan import SECOND, Plan, Schedule
 
 
 class ScheduleTests(SynchronousTestCase):

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.post}.
+Tests for L{shout.processes.post}.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.backoff import Backoff
 from shout.figures import Figures
-from shout.post import Post
+from shout.processes.backoff import Backoff
+from shout.processes.post import Post
 from tests.spawning import Spawner
 
 

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.probes}.
+Tests for L{shout.measurement.probes}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.probes import (
+from shout.measurement.probes import (
     CORRUPTED,
     ECHOED,
     GARBAGE,

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.rates}.
+Tests for L{shout.measurement.rates}.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.attempts import Stopped
-from shout.rates import (
+from shout.measurement.attempts import Stopped
+from shout.measurement.rates import (
     CEILING,
     HIGHEST,
     LOSS,
@@ -22,8 +22,8 @@ from shout.rates import (
     Step,
     search,
 )
-from shout.result import Result
-from shout.trips import Trips
+from shout.measurement.result import Result
+from shout.measurement.trips import Trips
 
 NOTHING = Result(
     host="h",

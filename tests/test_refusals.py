@@ -1,5 +1,5 @@
 """
-Tests for L{shout.refusals}.
+Tests for L{shout.measurement.refusals}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.refusals import explain, keepRefusals, takeRefusals
+from shout.measurement.refusals import explain, keepRefusals, takeRefusals
 from shout.sockets import bindUDP, connectUDP
 
 

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.report}.
+Tests for L{shout.measurement.report}.
 """
 
 from __future__ import annotations
@@ -8,10 +8,18 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event
-from shout.ping import summarize
-from shout.probes import Probes
-from shout.report import (
+from shout.measurement.events import (
+    DUPLICATE,
+    LATE,
+    LOST,
+    OLD,
+    REFUSED,
+    REPLY,
+    WRONG,
+    Event,
+)
+from shout.measurement.probes import Probes
+from shout.measurement.report import (
     eventLine,
     leftOutLine,
     liveLine,
@@ -21,9 +29,10 @@ from shout.report import (
     percent,
     summary,
 )
-from shout.tally import Tally
-from shout.target import Target
-from shout.trips import Trips
+from shout.measurement.tally import Tally
+from shout.measurement.target import Target
+from shout.measurement.trips import Trips
+from shout.ping import summarize
 from tests.test_rates import NOTHING
 
 TARGET = Target("example.com", "192.0.2.1", 9999)

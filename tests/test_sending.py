@@ -1,5 +1,5 @@
 """
-Tests for L{shout.sending}.
+Tests for L{shout.measurement.sending}.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.events import REFUSED, REPLY
+from shout.measurement.events import REFUSED, REPLY
 from tests.test_pinging import Measured
 
 
 class SendingTests(SynchronousTestCase):
     """
-    Tests for L{Sending<shout.sending.Sending>}, in a measurement.
+    Tests for L{Sending<shout.measurement.sending.Sending>}, in a measurement.
     """
 
     def test_rate(self) -> None:

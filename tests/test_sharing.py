@@ -1,5 +1,5 @@
 """
-Tests for L{shout.sharing}.
+Tests for L{shout.processes.sharing}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from unittest import skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUDP, bindUNIX
-from shout.sharing import canShare, deal, most, share
+from shout.processes.sharing import canShare, deal, most, share
 from shout.sockets import connectUDP
 from tests.folder import shortFolder
 

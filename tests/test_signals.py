@@ -1,5 +1,5 @@
 """
-Tests for L{shout.signals}.
+Tests for L{shout.measurement.signals}.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.signals import signals
+from shout.measurement.signals import signals
 
 
 class FakeReactor:

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.sizes}.
+Tests for L{shout.measurement.sizes}.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from shout.attempts import Attempts
-from shout.probes import SMALLEST
-from shout.sizes import FoundSizes, findSizes, search
+from shout.measurement.attempts import Attempts
+from shout.measurement.probes import SMALLEST
+from shout.measurement.sizes import FoundSizes, findSizes, search
+from shout.measurement.target import Target
 from shout.sockets import bindUDP
-from shout.target import Target
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot

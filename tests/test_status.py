@@ -1,5 +1,5 @@
 """
-Tests for L{shout.status}.
+Tests for L{shout.web.status}.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from zope.interface.verify import verifyObject
 
 import shout
 from shout.figures import Figures
-from shout.status import StatusResource
-from shout.web import QuietSite
+from shout.web.site import QuietSite
+from shout.web.status import StatusResource
 from tests.test_metrics import FIGURES
 from tests.test_web import Wire
 

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.steering}.
+Tests for L{shout.processes.steering}.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from unittest import skipIf, skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUDP
-from shout.sharing import canShare, share
-from shout.steering import keepSourcesTogether
+from shout.processes.sharing import canShare, share
+from shout.processes.steering import keepSourcesTogether
 from tests.hosts import Hosts, whyNot
 
 

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.tally}.
+Tests for L{shout.measurement.tally}.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG
-from shout.probes import CORRUPTED, ECHOED, GARBAGE, OTHER_RUN, Probes
-from shout.tally import Tally
+from shout.measurement.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG
+from shout.measurement.probes import CORRUPTED, ECHOED, GARBAGE, OTHER_RUN, Probes
+from shout.measurement.tally import Tally
 
 
 class SmallTally(Tally):

@@ -22,11 +22,11 @@ from zope.interface.verify import verifyObject
 import shout
 from shout import Shout, ShoutService, UnicodeShout, opening, tap
 from shout.notify import Notifier
-from shout.sharing import canShare
+from shout.processes.sharing import canShare
+from shout.processes.workers import WorkersService
 from shout.sockets import bindUDP, describe
 from shout.tap import Options, makeService
 from shout.unix import bindUNIX
-from shout.workers import WorkersService
 from tests.folder import shortFolder
 
 

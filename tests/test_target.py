@@ -1,5 +1,5 @@
 """
-Tests for L{shout.target}.
+Tests for L{shout.measurement.target}.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from shout.asking import Refused, UnknownHost, Unreachable
+from shout.measurement.target import Target, reach
 from shout.sockets import bindUDP
-from shout.target import Target, reach
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.peers import PeerCase

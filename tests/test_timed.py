@@ -1,5 +1,5 @@
 """
-Tests for L{shout.timed}.
+Tests for L{shout.measurement.timed}.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
 
+from shout.measurement.timed import TimedPort, allowFragments
 from shout.sockets import bindUDP, connectUDP
-from shout.timed import TimedPort, allowFragments
 from shout.unix import bindUNIX, connectUNIX
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.timedbatch}.
+Tests for L{shout.measurement.timedbatch}.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import _mmsg
+from shout.measurement.timedbatch import OUTGOING, SLOTS, TimedBatch, keepTimes
 from shout.sockets import bindUDP, connectUDP
-from shout.timedbatch import OUTGOING, SLOTS, TimedBatch, keepTimes
 
 whyNot = "" if _mmsg.available else "this system has no recvmmsg and sendmmsg"
 

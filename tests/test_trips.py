@@ -1,5 +1,5 @@
 """
-Tests for L{shout.trips}.
+Tests for L{shout.measurement.trips}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.trips import Trips
+from shout.measurement.trips import Trips
 
 NANOSECONDS = st.integers(0, 2**63 - 1) | st.integers(0, 10**9)
 

@@ -13,7 +13,7 @@ from unittest import skipUnless
 
 from benchmarks.kill import kill, stopped, workersOf
 from shout import BindError, bindUDP
-from shout.sharing import canShare
+from shout.processes.sharing import canShare
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
 from tests.test_twistd import ISROOT, PATIENCE, TwistdCase, ask

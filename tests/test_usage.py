@@ -1,5 +1,5 @@
 """
-Tests for L{shout.usage}.
+Tests for L{shout.terminal.usage}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.usage import UsageError, number
+from shout.terminal.usage import UsageError, number
 
 
 class NumberTests(SynchronousTestCase):

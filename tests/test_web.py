@@ -1,5 +1,5 @@
 """
-Tests for L{shout.web}.
+Tests for L{shout.web.site}.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
-from shout.web import QuietSite
+from shout.web.site import QuietSite
 
 
 class Wire(StringTransport):

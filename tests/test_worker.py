@@ -1,5 +1,5 @@
 """
-Tests for L{shout.worker}.
+Tests for L{shout.processes.worker}.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout import ShoutService, bindUNIX
 from shout.figures import Figures
+from shout.processes.worker import Worker
 from shout.unix import connectUNIX
-from shout.worker import Worker
 from tests.folder import shortFolder
 
 

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.workers}, with workers that are no processes.
+Tests for L{shout.processes.workers}, with workers that are no processes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
-from shout.channel import Channel
 from shout.figures import Figures
-from shout.sharing import share
+from shout.processes.channel import Channel
+from shout.processes.sharing import share
+from shout.processes.workers import WorkersService
 from shout.sockets import connectUDP
-from shout.workers import WorkersService
 from tests.folder import shortFolder
 from tests.spawning import FakeWorker, Spawner
 

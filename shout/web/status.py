@@ -22,7 +22,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 import shout
 from shout.figures import Figures
-from shout.metrics import CONTENT_TYPE, exposition
+from shout.web.metrics import CONTENT_TYPE, exposition
 
 
 class Watched(Protocol):
@@ -83,7 +83,7 @@ class StatusResource(Resource):
         self._watched = watched
         self._seconds = seconds
         self._started = seconds()
-        self._html = (files("shout") / "status.html").read_bytes()
+        self._html = (files("shout.web") / "status.html").read_bytes()
         self._policy = _POLICY.format(sources=_sources(self._html.decode()))
         self._pages: dict[bytes, Callable[[], Awaitable[_Answer]]] = {
             b"/": self._page,

@@ -7,10 +7,19 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 
-from shout.claims import Claims
-from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event
-from shout.probes import GARBAGE, OTHER_RUN, RIGHT, Probes
-from shout.trips import Trips
+from shout.measurement.claims import Claims
+from shout.measurement.events import (
+    DUPLICATE,
+    LATE,
+    LOST,
+    OLD,
+    REFUSED,
+    REPLY,
+    WRONG,
+    Event,
+)
+from shout.measurement.probes import GARBAGE, OTHER_RUN, RIGHT, Probes
+from shout.measurement.trips import Trips
 
 # The fate of a probe.  What waits is on its way and may still get any other; a
 # mistaken one has only got wrong replies so far.
@@ -58,7 +67,7 @@ class Tally:
     @type outOfOrder: L{int}
 
     @ivar wrong: how many wrong replies came, by kind; see
-        L{shout.probes.WRONG}.
+        L{shout.measurement.probes.WRONG}.
     @type wrong: L{Counter} of L{str}
 
     @ivar refusals: how many refusals there were, by reason.

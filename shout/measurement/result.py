@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shout.trips import Trips
+from shout.measurement.trips import Trips
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Result:
     @ivar wrong: how many replies were not the right ones.
 
     @ivar kinds: how many of the wrong replies were of which kind, as in
-        L{shout.probes.WRONG}.
+        L{shout.measurement.probes.WRONG}.
 
     @ivar mistaken: how many probes got wrong replies alone.
 

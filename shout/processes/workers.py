@@ -18,13 +18,13 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger, LogLevel
 
-from shout.channel import Channel
 from shout.counters import Counters
 from shout.figures import Figures
-from shout.post import Post, Process
+from shout.processes.channel import Channel
+from shout.processes.post import Post, Process
+from shout.processes.worker import start
 from shout.protocol import Shout
 from shout.sockets import describe, dropped, example
-from shout.worker import start
 
 
 class WorkersService(Service):
@@ -59,8 +59,8 @@ class WorkersService(Service):
     ) -> None:
         """
         @param shares: for each worker, the bound datagram sockets that it answers
-            at, as L{share<shout.sharing.share>} makes them; the service owns them
-            from now on and closes them when it stops.
+            at, as L{share<shout.processes.sharing.share>} makes them; the service
+            owns them from now on and closes them when it stops.
 
         @param protocol: called in the workers without arguments, once per socket:
             L{Shout}, or a subclass.

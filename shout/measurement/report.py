@@ -6,11 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shout.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG, Event
+from shout.measurement.events import (
+    DUPLICATE,
+    LATE,
+    LOST,
+    OLD,
+    REFUSED,
+    REPLY,
+    WRONG,
+    Event,
+)
+from shout.measurement.result import Result, RoundTrips
+from shout.measurement.tally import Tally
+from shout.measurement.target import Target
 from shout.ping import mean
-from shout.result import Result, RoundTrips
-from shout.tally import Tally
-from shout.target import Target
 
 
 def milliseconds(nanoseconds: float) -> str:

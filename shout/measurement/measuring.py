@@ -13,16 +13,16 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import LoopingCall
 
-from shout import charts, document, report
-from shout.console import Console
-from shout.events import Event
+from shout.measurement import charts, document, report
+from shout.measurement.events import Event
+from shout.measurement.pinging import Pinging
+from shout.measurement.plan import Plan
+from shout.measurement.probes import OTHER_RUN
+from shout.measurement.result import Result
+from shout.measurement.signals import signals
+from shout.measurement.target import Target
 from shout.ping import resultOf
-from shout.pinging import Pinging
-from shout.plan import Plan
-from shout.probes import OTHER_RUN
-from shout.result import Result
-from shout.signals import signals
-from shout.target import Target
+from shout.terminal.console import Console
 
 
 class Measuring:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from socket import socket as Socket
 from typing import Any
 
-from shout.events import Event
+from shout.measurement.events import Event
+from shout.measurement.pinging import Pinging
+from shout.measurement.plan import Plan
+from shout.measurement.result import Result
+from shout.measurement.target import Target
 from shout.ping import resultOf
-from shout.pinging import Pinging
-from shout.plan import Plan
-from shout.result import Result
-from shout.target import Target
 
 
 class Stopped(Exception):
@@ -31,7 +31,7 @@ class Attempts:
     @type target: L{Target}
 
     @ivar kinds: how many wrong replies there were in all, by kind; see
-        L{shout.probes.WRONG}.
+        L{shout.measurement.probes.WRONG}.
     @type kinds: L{Counter} of L{str}
 
     @ivar refusals: how many refusals there were in all, by reason.

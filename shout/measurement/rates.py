@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from shout.attempts import Attempts, Stopped
-from shout.plan import Plan
-from shout.result import Result
+from shout.measurement.attempts import Attempts, Stopped
+from shout.measurement.plan import Plan
+from shout.measurement.result import Result
 
 HIGHEST = 1_000_000.0
 """

@@ -15,12 +15,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from shout.events import Event
-from shout.plan import SECOND, Plan, Schedule
-from shout.probes import Probes
-from shout.sending import PAUSE, Sending
-from shout.tally import Tally
-from shout.timed import TimedPort
+from shout.measurement.events import Event
+from shout.measurement.plan import SECOND, Plan, Schedule
+from shout.measurement.probes import Probes
+from shout.measurement.sending import PAUSE, Sending
+from shout.measurement.tally import Tally
+from shout.measurement.timed import TimedPort
 
 
 class Pinging(DatagramProtocol):

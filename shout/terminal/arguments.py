@@ -13,8 +13,8 @@ from typing import NoReturn
 from twisted import copyright
 
 import shout
-from shout.pingarguments import addPingOptions, checkPingOptions
-from shout.usage import UsageError, addNumber
+from shout.terminal.pingarguments import addPingOptions, checkPingOptions
+from shout.terminal.usage import UsageError, addNumber
 
 __all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "UsageError", "parse"]
 

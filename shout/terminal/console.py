@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from shout.lines import Output
+from shout.terminal.lines import Output
 
 
 @implementer(IPushProducer)

@@ -20,9 +20,9 @@ from typing import Any
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
+from shout.measurement.refusals import explain, keepRefusals, takeRefusals
+from shout.measurement.timedbatch import OUTGOING, SLOTS, TimedBatch, keepTimes
 from shout.port import DatagramPort
-from shout.refusals import explain, keepRefusals, takeRefusals
-from shout.timedbatch import OUTGOING, SLOTS, TimedBatch, keepTimes
 
 # From linux/in.h and linux/in6.h; Python does not have them.
 _MTU_DISCOVER = {

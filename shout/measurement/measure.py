@@ -9,15 +9,15 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shout import document, report
 from shout.asking import AskError, UnknownHost
-from shout.console import Console
-from shout.finding import FLOOD, Finding
-from shout.measuring import Measuring
-from shout.pingarguments import planOf
-from shout.plan import Plan
-from shout.target import Target, reach
-from shout.usage import UsageError
+from shout.measurement import document, report
+from shout.measurement.finding import FLOOD, Finding
+from shout.measurement.measuring import Measuring
+from shout.measurement.plan import Plan
+from shout.measurement.target import Target, reach
+from shout.terminal.console import Console
+from shout.terminal.pingarguments import planOf
+from shout.terminal.usage import UsageError
 
 _LARGEST_IPv4 = 65507
 
@@ -28,7 +28,7 @@ async def measure(
     """
     Measure what the user wants to know.
 
-    @param options: as L{parse<shout.arguments.parse>} returns them.
+    @param options: as L{parse<shout.terminal.arguments.parse>} returns them.
 
     @param complain: prints a line to standard error.
 

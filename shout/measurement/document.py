@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from shout.events import LOST, REFUSED, Event
-from shout.rates import FoundRate
-from shout.result import Result
-from shout.sizes import FoundSizes
-from shout.target import Target
+from shout.measurement.events import LOST, REFUSED, Event
+from shout.measurement.rates import FoundRate
+from shout.measurement.result import Result
+from shout.measurement.sizes import FoundSizes
+from shout.measurement.target import Target
 
 FORMAT = 1
 """

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from shout.asking import AskError, NoAnswer, Refused, TooLong, show
 from shout.client import Client
-from shout.lines import Line, LineSplitter, Output
+from shout.terminal.lines import Line, LineSplitter, Output
 
 
 # A line is sent while there is room for it in flight, else standard input is

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shout.attempts import Attempts
-from shout.events import REFUSED, REPLY, Event
-from shout.plan import Plan
-from shout.probes import SMALLEST
-from shout.timed import allowFragments
+from shout.measurement.attempts import Attempts
+from shout.measurement.events import REFUSED, REPLY, Event
+from shout.measurement.plan import Plan
+from shout.measurement.probes import SMALLEST
+from shout.measurement.timed import allowFragments
 
 # The length field of a UDP header (RFC 768), less the headers that it counts;
 # and what a UNIX socket's default buffer holds.

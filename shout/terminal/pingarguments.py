@@ -7,9 +7,9 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from shout.plan import Plan
-from shout.probes import SMALLEST
-from shout.usage import UsageError, addNumber
+from shout.measurement.plan import Plan
+from shout.measurement.probes import SMALLEST
+from shout.terminal.usage import UsageError, addNumber
 
 _SIZE = 56
 _INTERVAL = 1.0

@@ -21,9 +21,9 @@ from twisted.logger import (
 )
 from twisted.python.failure import Failure
 
-from shout.channel import Channel
 from shout.figures import Figures
-from shout.forked import Child, fork
+from shout.processes.channel import Channel
+from shout.processes.forked import Child, fork
 from shout.protocol import Shout
 from shout.service import ShoutService
 

@@ -24,7 +24,7 @@ def keepSourcesTogether(shares: Sequence[Sequence[socket.socket]]) -> None:
     Have all that comes from one source go to one share, whatever its port: all
     from an IPv4 address, or from the /64 of an IPv6 address.
 
-    @param shares: as those of L{shout.sharing}.
+    @param shares: as those of L{shout.processes.sharing}.
 
     @raise BindError: when the system refuses.
     """

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shout.report import milliseconds, nameOf
-from shout.result import Result
-from shout.trips import Trips
+from shout.measurement.report import milliseconds, nameOf
+from shout.measurement.result import Result
+from shout.measurement.trips import Trips
 
 _ROWS = 12
 _BAR = 40

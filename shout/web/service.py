@@ -15,16 +15,16 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from shout.endpoint import listenAt
 from shout.figures import Figures
-from shout.health import Health
-from shout.status import StatusResource
-from shout.web import QuietSite
+from shout.web.endpoint import listenAt
+from shout.web.health import Health
+from shout.web.site import QuietSite
+from shout.web.status import StatusResource
 
 
 class StatusService(Service):
     """
-    Show over HTTP how a service fares: a L{Watched<shout.status.Watched>} for
+    Show over HTTP how a service fares: a L{Watched<shout.web.status.Watched>} for
     what its figures are, and what its health.
     """
 

@@ -4,10 +4,10 @@ What a search for a rate or a size has found, as people read it.
 
 from __future__ import annotations
 
-from shout.attempts import Attempts
-from shout.rates import CEILING, LOSS, MACHINE, STOPPED, FoundRate, Step
-from shout.report import inWords, milliseconds, pace, percent
-from shout.sizes import FoundSizes
+from shout.measurement.attempts import Attempts
+from shout.measurement.rates import CEILING, LOSS, MACHINE, STOPPED, FoundRate, Step
+from shout.measurement.report import inWords, milliseconds, pace, percent
+from shout.measurement.sizes import FoundSizes
 
 _BAR = 40
 

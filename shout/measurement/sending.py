@@ -9,9 +9,9 @@ from collections.abc import Callable
 from errno import EAGAIN, EMSGSIZE, ENOBUFS
 from typing import Any
 
-from shout.events import Event
-from shout.plan import SECOND, Plan, Schedule
-from shout.tally import Tally
+from shout.measurement.events import Event
+from shout.measurement.plan import SECOND, Plan, Schedule
+from shout.measurement.tally import Tally
 
 PAUSE = SECOND // 1000
 """
@@ -50,7 +50,7 @@ class Sending:
         clock: Callable[[], int],
     ) -> None:
         """
-        @param port: a L{TimedPort<shout.timed.TimedPort>}, or one like it.
+        @param port: a L{TimedPort<shout.measurement.timed.TimedPort>}, or one like it.
 
         @param tally: makes the probes, and is told of them.
 

@@ -9,15 +9,15 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from shout import document, found
-from shout.attempts import Attempts, Stopped
-from shout.console import Console
-from shout.plan import Plan
-from shout.probes import OTHER_RUN
-from shout.rates import HIGHEST, findRate
-from shout.signals import signals
-from shout.sizes import findSizes
-from shout.target import Target
+from shout.measurement import document, found
+from shout.measurement.attempts import Attempts, Stopped
+from shout.measurement.plan import Plan
+from shout.measurement.probes import OTHER_RUN
+from shout.measurement.rates import HIGHEST, findRate
+from shout.measurement.signals import signals
+from shout.measurement.sizes import findSizes
+from shout.measurement.target import Target
+from shout.terminal.console import Console
 
 FLOOD = 1000
 """

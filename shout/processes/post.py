@@ -10,14 +10,14 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.python.failure import Failure
 
-from shout.backoff import Backoff
-from shout.channel import Channel
 from shout.figures import Figures
+from shout.processes.backoff import Backoff
+from shout.processes.channel import Channel
 
 
 class Process(Protocol):
     """
-    A worker's process, such as a L{Child<shout.forked.Child>}.
+    A worker's process, such as a L{Child<shout.processes.forked.Child>}.
 
     @ivar pid: its number.
     """
@@ -37,7 +37,7 @@ class Process(Protocol):
 
 class Employer(Protocol):
     """
-    Who has posts, such as a L{WorkersService<shout.workers.WorkersService>}.
+    Who has posts, such as a L{WorkersService<shout.processes.workers.WorkersService>}.
     """
 
     def workerReady(self, post: Post) -> None:

@@ -1,0 +1,3 @@
+"""
+What C{shout --ping} and L{shout.ping} are made of.
+"""

@@ -1,0 +1,3 @@
+"""
+Several processes that answer: C{twistd shout --workers}.
+"""

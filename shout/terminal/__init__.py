@@ -1,0 +1,3 @@
+"""
+The C{shout} command as its user sees it: options, lines, messages.
+"""

@@ -1,0 +1,3 @@
+"""
+What a running service shows of itself: C{twistd shout --status}.
+"""
