@@ -89,6 +89,13 @@ def _take(descriptor: int, name: str) -> socket.socket:
             f"{what}, which was handed over, is not a datagram socket of IPv4, IPv6 "
             "or UNIX; use ListenDatagram= in the .socket unit"
         )
+    address = sock.getsockname()
+    if not (address if sock.family == socket.AF_UNIX else address[1]):
+        sock.detach()
+        raise BindError(
+            f"{what}, which was handed over, is not bound to an address; "
+            "use ListenDatagram= in the .socket unit"
+        )
     sock.setblocking(False)
     sock.set_inheritable(False)
     return sock

@@ -111,6 +111,19 @@ class BatchedPort(DatagramPort):
             size += sum(map(len, datagrams))
         self._readRestLater()
 
+    def drain(self) -> None:
+        """
+        Deliver what has arrived, but not what goes on arriving: at most one
+        datagram for every 512 bytes of the receive buffer, and what is left of
+        bursts then.
+        """
+        super().drain()
+        # The kernel keeps no more than 128 datagrams together, for each slot.
+        for _ in range(128):
+            if self._inbox.isEmpty or not self.connected:
+                break
+            self._read(SLOTS)
+
     def _read(self, maxDatagrams: int) -> int:
         try:
             return len(self._readBatch()) or 1

@@ -70,6 +70,7 @@ class Notifier(Service):
         self._service = service
         self._interval = interval
         self._reactor = reactor
+        self._again: Any = None
         self._feeding = LoopingCall(self._tell, "WATCHDOG=1")
 
     def startService(self) -> None:
@@ -88,7 +89,12 @@ class Notifier(Service):
             self._feeding.clock = self._reactor
             self._feeding.start(self._interval)
         listening = getattr(self._service, "whenListening", lambda: succeed(None))
-        listening().addCallback(lambda _: self._tell("READY=1"))
+        listening().addCallback(lambda _: self._tellReady())
+
+    def _tellReady(self) -> None:
+        # Without it systemd would give up; there may be no room for it yet.
+        if not self._tell("READY=1"):
+            self._again = self._reactor.callLater(0.1, self._tellReady)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -97,13 +103,26 @@ class Notifier(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         if self._feeding.running:
             self._feeding.stop()
+        if self._again is not None and self._again.active():
+            self._again.cancel()
         self._tell("STOPPING=1")
         self._sock.close()
         return succeed(None)
 
-    def _tell(self, text: str) -> None:
-        with suppress(OSError):
+    def _tell(self, text: str) -> bool:
+        """
+        Send a message.
+
+        @return: whether it needs not be tried again.
+        """
+        try:
             self._sock.send(text.encode())
+        except BlockingIOError:
+            return False
+        except OSError:
+            # Nobody is there.
+            pass
+        return True
 
 
 def _interval(environ: Mapping[str, str]) -> float | None:

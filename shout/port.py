@@ -86,6 +86,7 @@ class DatagramPort(Port):
         self.connected = True
         self.socket.setblocking(False)
         raiseReceiveBuffer(self.socket, self.receiveBuffer)
+        self._dropsBefore = dropped(self.socket)
         host = self.socket.getsockname()
         isUNIX = self.addressFamily == AF_UNIX
         self.port = self._realPortNumber = host if isUNIX else host[1]
@@ -109,10 +110,11 @@ class DatagramPort(Port):
     @property
     def kernelDrops(self) -> int:
         """
-        How many datagrams the kernel has dropped so far because the receive
-        buffer was full; always 0 where the system does not tell.
+        How many datagrams the kernel has dropped since the port was made because
+        the receive buffer was full; always 0 where the system does not tell.
         """
-        return dropped(self.socket)
+        # The kernel counts in 32 bits.
+        return (dropped(self.socket) - self._dropsBefore) % (1 << 32)
 
     def doRead(self) -> None:
         """
@@ -124,8 +126,7 @@ class DatagramPort(Port):
         """
         Deliver what has arrived, but not what goes on arriving: at most one
         datagram for every 512 bytes of the receive buffer.  Even an empty one
-        takes more than that; just a burst that the kernel keeps together, with
-        C{UDP_GRO}, can hold more of them, which are lost.
+        takes more than that.
         """
         left = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 512
         while self.connected and left > 0:

@@ -126,6 +126,14 @@ class HandedOverTests(SynchronousTestCase):
         self.assertIn("descriptor 150 (shout.socket)", message)
         self.assertIn("ListenDatagram=", message)
 
+    def test_notBound(self) -> None:
+        """
+        A socket without an address is refused.
+        """
+        for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                self.assertIn("not bound to an address", self.refusal(sock))
+
     def test_notASocket(self) -> None:
         """
         What is no socket is refused.

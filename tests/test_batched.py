@@ -570,6 +570,19 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         self.reactor.pump([0] * 5)
         self.assertEqual(len(self.protocol.received), 1200)
 
+    def test_burstsDrainedBeyondTheBound(self) -> None:
+        """
+        That goes also for what is left when draining has reached its bound.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+        port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+        for _ in range(20):
+            client.send(bytes(60))
+        port.drain()
+        self.assertEqual(len(self.protocol.received), 1200)
+
     def test_burstsForked(self) -> None:
         """
         What is left of bursts is not touched by what a forked process receives.

@@ -181,6 +181,21 @@ class NotifierTests(SynchronousTestCase):
         self.reactor.pump([0.001] * 3000)
         self.assertLess(len(self.told()), 3000)
 
+    def test_readyWhenThereIsRoom(self) -> None:
+        """
+        That it is ready is told again until there is room for it.
+        """
+        notifier = self.notifier(environ={"WATCHDOG_USEC": "2000"})
+        full = self.notifier()
+        notifier.startService()
+        self.reactor.run()
+        self.reactor.pump([0.001] * 3000)
+        full.startService()
+        self.assertEqual(self.told().count("READY=1"), 1)
+        self.successResultOf(notifier.stopService())
+        self.reactor.advance(0.1)
+        self.assertIn("READY=1", self.told())
+
     @skipUnless(sys.platform == "linux", "abstract names exist on Linux alone")
     def test_abstract(self) -> None:
         """

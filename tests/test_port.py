@@ -36,7 +36,7 @@ from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
 from shout.port import DatagramPort
-from shout.sockets import connectUDP
+from shout.sockets import connectUDP, dropped
 from shout.unix import connectUNIX
 from tests.folder import shortFolder
 
@@ -433,6 +433,19 @@ class AdoptingPortBehaviour(PortBehaviour):
         received = len(self.protocol.received)
         self.assertLess(received, 100)
         self.assertEqual(port.kernelDrops, 100 - received)
+
+    @skipUnless(sys.platform == "linux", "only Linux counts them")
+    def test_kernelDropsBefore(self) -> None:
+        """
+        What it had dropped before there was a port is not counted.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with connectUDP(*sock.getsockname()) as client:
+            for _ in range(100):
+                client.send(bytes(100))
+        self.assertGreater(dropped(sock), 0)
+        self.assertEqual(self.listen(sock).kernelDrops, 0)
 
     def test_blocking(self) -> None:
         """

@@ -32,7 +32,7 @@ class Employer:
     def workerSaid(self, post: Post, level: str, text: str) -> None:
         self.told.append((level, text))
 
-    def workerEnded(self, post: Post, what: str, wait: float) -> None:
+    def workerEnded(self, post: Post, what: str, wait: float | None) -> None:
         self.told.append((what, wait))
 
 
@@ -176,6 +176,12 @@ class PostTests(SynchronousTestCase):
         late = self.post.ask()
         self.clock.advance(Post.attention)
         self.assertFalse(self.successResultOf(late))
+        # It is not asked again before it has answered.
+        self.assertEqual(worker.told(), [["figures"]])
+        asked = self.post.ask()
+        self.clock.advance(Post.attention)
+        self.assertFalse(self.successResultOf(asked))
+        self.assertEqual(worker.told(), [])
         worker.says("figures", Figures().toJSON())
         ended = self.post.ask()
         worker.ends("signal 9")
@@ -198,15 +204,21 @@ class PostTests(SynchronousTestCase):
         stopped = self.post.stop()
         self.assertEqual(worker.told(), [["stop"]])
         self.assertNoResult(stopped)
+        again = self.post.stop()
+        self.assertEqual(worker.told(), [])
         worker.says("figures", Figures(replies=2).toJSON())
+        worker.says("stopped")
         worker.ends("exit status 0")
         self.successResultOf(stopped)
+        self.successResultOf(again)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.post.figures().replies, 2)
+        self.assertEqual(self.told(), ["counted", "counted"])
+        self.successResultOf(self.post.stop())
 
     def test_doesNotStop(self) -> None:
         """
-        A worker that does not end in time is killed.
+        A worker that does not end in time is killed, which the employer is told.
         """
         self.post.fill()
         [worker] = self.spawner.workers
@@ -217,14 +229,36 @@ class PostTests(SynchronousTestCase):
         self.assertTrue(worker.isKilled)
         worker.ends("signal 9")
         self.successResultOf(stopped)
+        what = f"worker 1 (process {worker.pid}) ended: signal 9"
+        self.assertEqual(self.told()[-1], (what, None))
 
     def test_stopMeanwhile(self) -> None:
         """
-        Between two workers there is nothing to stop, and no other starts.
+        Between two workers the next one starts at once, to answer what has
+        arrived, and is told to stop.
         """
         self.post.fill()
         for _ in range(2):
             self.spawner.workers[-1].ends("exit status 1")
             self.clock.advance(0)
+        stopped = self.post.stop()
+        worker = self.spawner.workers[-1]
+        self.assertEqual((worker.pid, worker.told()), (self.post.pid, [["stop"]]))
+        worker.says("stopped")
+        worker.ends("exit status 0")
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopInVain(self) -> None:
+        """
+        Where none can be started then, that is told, and it has stopped.
+        """
+        self.spawner.error = OSError(11, "Resource temporarily unavailable")
+        self.post.fill()
+        self.told()
         self.successResultOf(self.post.stop())
+        self.assertEqual(
+            self.told(),
+            [("a worker cannot be started: Resource temporarily unavailable", None)],
+        )
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -43,12 +43,15 @@ class Child:
         @param pid: as fork(2) returns it.
         """
         self.pid = pid
+        self._hasEnded = False
 
     def kill(self) -> None:
         """
         End it at once, unless it has ended.
         """
-        os.kill(self.pid, signal.SIGKILL)
+        # Once it was waited for, its number may be another's.
+        if not self._hasEnded:
+            os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> str:
         """
@@ -57,6 +60,7 @@ class Child:
         @return: how.
         """
         _, status = os.waitpid(self.pid, 0)
+        self._hasEnded = True
         code = os.waitstatus_to_exitcode(status)
         return f"exit status {code}" if code >= 0 else f"signal {-code}"
 
@@ -113,11 +117,13 @@ def _giveUp(keep: Iterable[int]) -> None:
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)) or number in _STOP:
             signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # The parent's objects stay as they are: one that is collected as garbage would
     # close its descriptor, which may be another's by now.
     gc.freeze()
     last = 2
-    for descriptor in sorted(keep):
+    # Where the parent has none of the first three, a socket can have its number.
+    for descriptor in sorted(each for each in keep if each > last):
         os.closerange(last + 1, descriptor)
         last = descriptor
     os.closerange(last + 1, _DESCRIPTORS)

@@ -55,13 +55,13 @@ class Employer(Protocol):
         Be told of an event that a worker would have logged.
         """
 
-    def workerEnded(self, post: Post, what: str, wait: float) -> None:
+    def workerEnded(self, post: Post, what: str, wait: float | None) -> None:
         """
-        Be told that a worker has ended without being told to.
+        Be told that a worker has ended otherwise than it was told to.
 
         @param what: which one, and how.
 
-        @param wait: in how many seconds another starts.
+        @param wait: in how many seconds another starts; L{None} for no other.
         """
 
 
@@ -104,7 +104,8 @@ class Post:
         self._process: Process | None = None
         self._next: Any = None
         self._readySince: float | None = None
-        self._stopped: Deferred[None] | None = None
+        self._isStopping = False
+        self._stopped: list[Deferred[None]] = []
         self._overdue: Any = None
 
     @property
@@ -142,7 +143,11 @@ class Post:
             self._process = self._spawn(self._line)
         except OSError as e:
             self._line = None
-            self._lost(f"a worker cannot be started: {e.strerror}")
+            what = f"a worker cannot be started: {e.strerror}"
+            if self._isStopping:
+                self._employer.workerEnded(self, what, None)
+            else:
+                self._lost(what)
 
     def ready(self) -> None:
         """
@@ -163,12 +168,13 @@ class Post:
         how = process.wait()
         line.answer(False)
         self._employer.workerCounted(self)
-        if self._stopped is None:
-            self._lost(f"worker {self.number} (process {process.pid}) ended: {how}")
-        else:
-            if self._overdue.active():
-                self._overdue.cancel()
-            self._stopped.callback(None)
+        what = f"worker {self.number} (process {process.pid}) ended: {how}"
+        if not self._isStopping:
+            self._lost(what)
+            return
+        if not line.hasStopped:
+            self._employer.workerEnded(self, what, None)
+        self._gone()
 
     def _lost(self, what: str) -> None:
         lived = 0.0
@@ -182,17 +188,30 @@ class Post:
         """
         Have the worker answer what has arrived, and start no other.
 
+        Where one is missing it is started for that.
+
         @return: fires when it has ended.
         """
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-        if self._line is None or self._process is None:
+        if not self._isStopping:
+            self._isStopping = True
+            if self._next is not None:
+                self._next.cancel()
+                self.fill()
+            if self._line is not None and self._process is not None:
+                self._line.tell("stop")
+                kill = self._process.kill
+                self._overdue = self._clock.callLater(self.patience, kill)
+        if self._process is None:
             return succeed(None)
-        self._stopped = Deferred()
-        self._line.tell("stop")
-        self._overdue = self._clock.callLater(self.patience, self._process.kill)
-        return self._stopped
+        self._stopped.append(Deferred())
+        return self._stopped[-1]
+
+    def _gone(self) -> None:
+        if self._overdue is not None and self._overdue.active():
+            self._overdue.cancel()
+        stopped, self._stopped = self._stopped, []
+        for each in stopped:
+            each.callback(None)
 
 
 def _forgo(failure: Failure) -> bool:
@@ -209,16 +228,22 @@ class _Line(Channel):
         self.figures = Figures()
         self._post = post
         self._employer = employer
+        self.hasStopped = False
+        self._isAsked = False
         self._asked: list[Deferred[bool]] = []
 
     def ask(self) -> Deferred[bool]:
-        asked: Deferred[bool] = Deferred()
-        self._asked.append(asked)
-        self.tell("figures")
-        return asked
+        # One who does not answer is not asked again and again.
+        if not self._isAsked:
+            self._isAsked = True
+            self.tell("figures")
+        self._asked.append(Deferred(self._asked.remove))
+        return self._asked[-1]
 
     def answer(self, isFresh: bool) -> None:
-        asked, self._asked = self._asked, []
+        self._isAsked = False
+        asked = [*self._asked]
+        self._asked.clear()
         for each in asked:
             each.callback(isFresh)
 
@@ -229,6 +254,9 @@ class _Line(Channel):
         self.figures = Figures.fromJSON(values)
         self._employer.workerCounted(self._post)
         self.answer(True)
+
+    def toldStopped(self) -> None:
+        self.hasStopped = True
 
     def toldEvent(self, level: str, text: str) -> None:
         self._employer.workerSaid(self._post, level, text)

@@ -115,7 +115,7 @@ class Worker(Channel):
 
     _log = Logger()
 
-    interval = 1.0
+    interval = 0.1
 
     def __init__(self, service: ShoutService, reactor: Any) -> None:
         """
@@ -137,7 +137,15 @@ class Worker(Channel):
         """
         transport: Any = self.transport
         transport.registerProducer(self, True)
-        self._service.startService()
+        try:
+            self._service.startService()
+        except Exception:
+            # Where the parent's standard error leads is not where it logs.
+            self._log.failure("cannot answer")
+            transport.unregisterProducer()
+            transport.loseConnection()
+            self._hasStopped = True
+            return
         self._telling.start(self.interval, now=False)
         self.tell("ready")
 
@@ -195,6 +203,7 @@ class Worker(Channel):
         if self.connected:
             transport: Any = self.transport
             self.toldFigures()
+            self.tell("stopped")
             transport.unregisterProducer()
             transport.loseConnection()
         else:

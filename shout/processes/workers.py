@@ -32,6 +32,9 @@ class WorkersService(Service):
     Have a number of worker processes answer, one for each share of the sockets, and
     start another where one ends.
 
+    They are forked from this process, which should have no threads then, and each
+    has a reactor of its own; so C{protocol} must not use the global one.
+
     @cvar quietPeriod: how long, in seconds, after a worker's end was logged others
         are only counted.
 
@@ -79,10 +82,12 @@ class WorkersService(Service):
         self._missing: set[Post] = set()
         self._listening: Deferred[None] = Deferred()
         self._isStopped = False
+        self._dropsBefore = sum(map(dropped, self._sockets))
         self._kernelDrops = 0
         self._ends = 0
         self._endsLogged = 0
-        self._quietUntil = float("-inf")
+        self._lastEnd = ""
+        self._logging: Any = None
 
     @property
     def _sockets(self) -> list[socket.socket]:
@@ -169,27 +174,40 @@ class WorkersService(Service):
             text=text,
         )
 
-    def workerEnded(self, post: Post, what: str, wait: float) -> None:
+    def workerEnded(self, post: Post, what: str, wait: float | None) -> None:
         """
-        Log that a worker has ended, unless that was logged a short while ago.
+        Log that a worker has ended, at once or, when that was logged a short while
+        ago, for the last of several.
         """
         self._ends += 1
-        now = self._reactor.seconds()
-        if now < self._quietUntil:
+        if wait is None:
+            self._log.warn("{what}; what it had in hand is lost", what=what)
             return
-        self._quietUntil = now + self.quietPeriod
+        when = f"in {wait:.1f} s" if wait else "at once"
+        self._lastEnd = f"{what}; another starts {when}"
+        if self._logging is None:
+            self._logEnds()
+
+    def _logEnds(self) -> None:
         others = self._ends - self._endsLogged - 1
         self._endsLogged = self._ends
         self._log.warn(
-            "{what}; another starts {when}{others}",
-            what=what,
-            when=f"in {wait:.1f} s" if wait else "at once",
+            "{what}{others}",
+            what=self._lastEnd,
             others=f"; {others} more have ended since this was said" if others else "",
         )
+        self._logging = self._reactor.callLater(self.quietPeriod, self._logMoreEnds)
+
+    def _logMoreEnds(self) -> None:
+        self._logging = None
+        if self._ends > self._endsLogged:
+            self._logEnds()
 
     def _total(self) -> Figures:
         # The sockets outlive the workers, and so do their drops.
-        lost = self._kernelDrops + sum(map(dropped, self._sockets))
+        lost = self._kernelDrops
+        if self.shares:
+            lost = sum(map(dropped, self._sockets)) - self._dropsBefore
         total = sum((post.figures() for post in self.posts), Figures())
         return replace(total, kernelDrops=lost)
 
@@ -224,13 +242,19 @@ class WorkersService(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._isStopped = True
+        if self._logging is not None:
+            self._logging.cancel()
+            self._logging = None
         stopped = gatherResults([post.stop() for post in self.posts])
         return stopped.addCallback(self._stopped)
 
     def _stopped(self, _: object) -> None:
         addresses = ", ".join(self._addresses())
         sockets = self._sockets
-        self._kernelDrops = lost = sum(map(dropped, sockets))
+        if not sockets:
+            # Somebody else has waited for this, too.
+            return
+        self._kernelDrops = lost = sum(map(dropped, sockets)) - self._dropsBefore
         self.shares = []
         for sock in sockets:
             sock.close()
