@@ -94,6 +94,13 @@ class BatchedPort(DatagramPort):
         self._restCall: Any = None
         self._isTelling = False
 
+    def totalBytes(self) -> tuple[int, int]:
+        """
+        Return how many bytes of payload have arrived, and how many were sent.
+        """
+        received, sent = super().totalBytes()
+        return received + self._inbox.bytes, sent + self._outbox.bytes
+
     def doRead(self) -> None:
         """
         Deliver what has arrived, as far as one visit goes.
@@ -270,7 +277,8 @@ class BatchedPort(DatagramPort):
     def _writeNow(self, datagram: bytes, addr: Any) -> None:
         try:
             if type(addr) is Peer and addr.origin is self._inbox.peers:
-                self.socket.sendmsg([datagram], addr.control, 0, addr.name)
+                sent = self.socket.sendmsg([datagram], addr.control, 0, addr.name)
+                self._sentBytes += sent
             else:
                 super().write(datagram, addr)
         except MessageLengthError:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from twisted.logger import Logger
 
@@ -21,15 +21,8 @@ class Counters:
     @ivar families: how many datagrams have arrived, by the family of the socket.
     @type families: L{dict} of L{str} to L{int}
 
-    @ivar receivedBytes: how long they were together.
-    @type receivedBytes: L{int}
-
     @ivar answered: to how many of them a reply was sent.
     @type answered: L{int}
-
-    @ivar replyBytes: how long the replies were together, with those that the
-        system then would not send.
-    @type replyBytes: L{int}
 
     @ivar dropped: how many datagrams were not answered on purpose or for want of
         a way to the peer, by reason.
@@ -50,9 +43,7 @@ class Counters:
         """
         # To add to an item of a Counter takes three times as long.
         self.families: dict[str, int] = defaultdict(int)
-        self.receivedBytes = 0
         self.answered = 0
-        self.replyBytes = 0
         self.dropped: Counter[str] = Counter()
         self.sendErrors: Counter[str] = Counter()
         self._seconds = seconds
@@ -65,27 +56,14 @@ class Counters:
         """
         return sum(self.families.values())
 
-    def count(
-        self, family: str, datagrams: Sequence[bytes], replies: Sequence[bytes]
-    ) -> None:
+    def count(self, family: str, received: int, answered: int) -> None:
         """
-        Count datagrams that have arrived, and the replies to them.
+        Count datagrams that have arrived, and those of them that are answered.
 
         @param family: of the socket that they have arrived at.
-
-        @param datagrams: their payloads.
-
-        @param replies: the payloads of the replies.
         """
-        self.families[family] += len(datagrams)
-        self.answered += len(replies)
-        if len(datagrams) == len(replies) == 1:
-            # For one of each, a sum takes longer than all the rest.
-            self.receivedBytes += len(datagrams[0])
-            self.replyBytes += len(replies[0])
-        else:
-            self.receivedBytes += sum(map(len, datagrams))
-            self.replyBytes += sum(map(len, replies))
+        self.families[family] += received
+        self.answered += answered
 
     def fail(self, error: str, number: int) -> None:
         """

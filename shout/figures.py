@@ -5,12 +5,13 @@ What a service has done so far, as values that can be added up and sent along.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from socket import AF_INET, AF_INET6, AF_UNIX
 from typing import Any
 
 from shout.counters import Counters
+from shout.port import DatagramPort
 
 FAMILIES: Mapping[int, str] = {AF_INET: "ipv4", AF_INET6: "ipv6", AF_UNIX: "unix"}
 """
@@ -34,8 +35,7 @@ class Figures:
 
     @ivar replies: how many replies were sent.
 
-    @ivar replyBytes: how long the payloads of the replies were together, with
-        those that the system then would not send.
+    @ivar replyBytes: how long the payloads of the replies were together.
 
     @ivar dropped: how many datagrams the guard has left unanswered, by reason.
 
@@ -55,20 +55,25 @@ class Figures:
     kernelDrops: int = 0
 
     @classmethod
-    def of(cls, counters: Counters, kernelDrops: int = 0) -> Figures:
+    def of(cls, counters: Counters, ports: Iterable[DatagramPort] = ()) -> Figures:
         """
-        Return what counters hold now.
+        Return what counters and ports tell now.
 
         @param counters: those of a service.
 
-        @param kernelDrops: how many datagrams the kernel has dropped at its
-            sockets.
+        @param ports: those of its ports that are open.
         """
+        receivedBytes = sentBytes = kernelDrops = 0
+        for port in ports:
+            received, sent = port.totalBytes()
+            receivedBytes += received
+            sentBytes += sent
+            kernelDrops += port.kernelDrops
         return cls(
             received=dict(counters.families),
-            receivedBytes=counters.receivedBytes,
+            receivedBytes=receivedBytes,
             replies=counters.answered,
-            replyBytes=counters.replyBytes,
+            replyBytes=sentBytes,
             dropped=dict(counters.dropped - counters.sendErrors),
             sendErrors=dict(counters.sendErrors),
             kernelDrops=kernelDrops,

@@ -66,6 +66,9 @@ class Inbox:
     @ivar peers: those who have sent something.
     @type peers: L{Peers}
 
+    @ivar bytes: how many bytes of payload have arrived.
+    @type bytes: L{int}
+
     @ivar isEmpty: whether all that was received has been given out.
     @type isEmpty: L{bool}
     """
@@ -86,6 +89,7 @@ class Inbox:
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         self._used = 0
+        self.bytes = 0
         self._rest: Iterator[tuple[bytes, Peer]] = iter(())
         self.isEmpty = True
         # How long control messages are where they tell just the local address:
@@ -143,24 +147,30 @@ class Inbox:
         if count == 1 and (usual := self._controlLengths[0]) in self._usual:
             # To touch the fields one by one is the quicker way for one slot.
             peer = self.peers[bytes(self._envelopes[: NAME + usual])]
-            return [self._arena[: self._lengths[0]]], [peer]
+            datagram = self._arena[: self._lengths[0]]
+            self.bytes += len(datagram)
+            return [datagram], [peer]
+        lengths = self._lengths[:count].tolist()
+        self.bytes += sum(lengths)
         for usual, usualLengths in zip(self._usual, self._usualLengths):
             if self._controlLengths[:count] == usualLengths[:count]:
-                return self._receive(count, NAME + usual)
+                return self._receive(lengths, NAME + usual)
         self._rest = self._cut(count)
         return self._takeRest()
 
     def _receive(
-        self, count: int, envelope: int
+        self, lengths: list[int], envelope: int
     ) -> tuple[Sequence[bytes], Sequence[Peer]]:
         """
         Take one datagram from each slot.
 
+        @param lengths: how long they are.
+
         @param envelope: how long the envelopes are.
         """
+        count = len(lengths)
         envelopes = pieces(envelope, _ENVELOPE, count).unpack_from(self._envelopes)
         peers = list(map(self.peers.__getitem__, envelopes))
-        lengths = self._lengths[:count].tolist()
         if lengths.count(lengths[0]) == count:
             cut = pieces(lengths[0], _STRIDE, count)
             return cut.unpack_from(self._arena), peers

@@ -60,6 +60,9 @@ def _canSegment(sock: socket.socket) -> bool:
 class Outbox:
     """
     Send datagrams to those who have sent some.
+
+    @ivar bytes: how many bytes of payload were sent.
+    @type bytes: L{int}
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -67,6 +70,7 @@ class Outbox:
         @param sock: a UDP socket that does not block.
         """
         self._fd = sock.fileno()
+        self.bytes = 0
         self._canSegment = _canSegment(sock)
         isIPv4 = sock.family == socket.AF_INET
         nameLength, info = (16, 12) if isIPv4 else (28, 20)
@@ -132,14 +136,17 @@ class Outbox:
         joined = b"".join(datagrams)
         self._layOut(peers, lengths, ends, addressOfBytes(joined))
         errors: list[int] = []
+        self.bytes += len(joined)
         for index, number in self._transmit(len(ends)):
             start, end = ends[index - 1] if index else 0, ends[index]
+            self.bytes -= sum(lengths[start:end])
             if number not in _CANNOT_SEGMENT or end - start == 1:
                 # As it would be without segments, it is the first that fails.
                 errors.append(number)
                 start += 1
             if start < end:
                 errors += self._sendSingly(datagrams[start:end], peers[start], number)
+                self.bytes -= sum(lengths[end:])
                 return errors, end
         return errors, len(datagrams)
 

@@ -76,6 +76,7 @@ class DatagramPort(Port):
         """
         super().__init__(0, protocol, reactor=reactor)  # type: ignore[no-untyped-call]
         self.addressFamily = sock.family
+        self._receivedBytes = self._sentBytes = 0
         self._preexistingSocket = sock
 
     def _bindSocket(self) -> None:
@@ -115,6 +116,12 @@ class DatagramPort(Port):
         """
         # The kernel counts in 32 bits.
         return (dropped(self.socket) - self._dropsBefore) % (1 << 32)
+
+    def totalBytes(self) -> tuple[int, int]:
+        """
+        Return how many bytes of payload have arrived, and how many were sent.
+        """
+        return self._receivedBytes, self._sentBytes
 
     def doRead(self) -> None:
         """
@@ -163,6 +170,7 @@ class DatagramPort(Port):
         if self.addressFamily == AF_UNIX:
             length = max(length, _nextLength(self.socket))
         datagram, addr = self.socket.recvfrom(length)
+        self._receivedBytes += len(datagram)
         if self.addressFamily == AF_INET6:
             host, port, _, scope = addr
             addr = withScope(host, scope), port
@@ -185,11 +193,12 @@ class DatagramPort(Port):
         """
         if self._connectedAddr or self.addressFamily != AF_UNIX:
             super().write(datagram, addr)
+            self._sentBytes += len(datagram)
             return
         if addr is None:
             raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
         try:
-            self.socket.sendto(datagram, addr)
+            self._sentBytes += self.socket.sendto(datagram, addr)
         except OSError as e:
             if e.errno == EMSGSIZE:
                 raise MessageLengthError("message too long") from e

@@ -77,7 +77,7 @@ class Shout(AnsweringProtocol):
         replies = list(map(self.transform, datagrams))
         if any(map(eq, replies, datagrams)) or not self._guard.known.issuperset(addrs):
             return self._permitted(replies, datagrams, addrs)
-        self.counters.count(self.family, datagrams, replies)
+        self.counters.count(self.family, len(datagrams), len(replies))
         return replies
 
     def _permitted(
@@ -92,8 +92,7 @@ class Shout(AnsweringProtocol):
             permitted.append(reply if reason is None else None)
             if reason is not None:
                 reasons.append(reason)
-        sent = [reply for reply in permitted if reply is not None]
-        self.counters.count(self.family, datagrams, sent)
+        self.counters.count(self.family, len(datagrams), len(datagrams) - len(reasons))
         for reason in reasons:
             self.counters.drop(reason)
         return permitted
@@ -108,7 +107,7 @@ class Shout(AnsweringProtocol):
         Drop a datagram that was sent to a broadcast or multicast address: a
         whole network would answer at once.
         """
-        self.counters.count(self.family, [datagram], [])
+        self.counters.count(self.family, 1, 0)
         self.counters.drop("broadcast")
 
     def sendFailed(self, number: int, count: int) -> None:

@@ -58,8 +58,8 @@ class ShoutService(Service):
         self._protocol = protocol
         self._reactor = reactor
         self._isStopped = False
-        # Of the ports that are closed.
-        self._kernelDrops = 0
+        # When the ports were closed, they and the counters said this.
+        self._last: Figures | None = None
 
     def startService(self) -> None:
         """
@@ -93,8 +93,7 @@ class ShoutService(Service):
         """
         Return what the service has done so far; also when it has stopped.
         """
-        lost = sum(port.kernelDrops for port in self.ports)
-        return Figures.of(self.counters, self._kernelDrops + lost)
+        return self._last or Figures.of(self.counters, self.ports)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -106,13 +105,14 @@ class ShoutService(Service):
         self._isStopped = True
         for sock in self._sockets[len(self.ports) :]:
             sock.close()
-        ports, self.ports = self.ports, []
-        if not ports:
+        if not self.ports:
             return succeed(None)
-        for port in ports:
+        for port in self.ports:
             port.drain()
-        addresses = ", ".join(describe(port.socket) for port in ports)
-        self._kernelDrops = lost = sum(port.kernelDrops for port in ports)
+        addresses = ", ".join(describe(port.socket) for port in self.ports)
+        self._last = self.figures()
+        lost = self._last.kernelDrops
+        ports, self.ports = self.ports, []
         closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])
         return closed.addCallback(self._stopped, addresses, lost)
 

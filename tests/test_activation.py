@@ -342,7 +342,7 @@ class ActivatedTests(ActivatedCase):
         if not canShare:
             self.skipTest("more than one worker takes Linux")
         self.assertRefused(
-            "^shout: 2 workers want as many sockets .*\n$",
+            "^shout: for 2 workers UDP .*\n$",
             self.sockets(),
             "--workers",
             "2",

@@ -644,6 +644,29 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.doRead()
         self.assertEqual(len(self.protocol.received), SLOTS)
 
+    def test_totalBytes(self) -> None:
+        """
+        The bytes that have arrived, and those that were sent, are counted,
+        whatever fails in between.
+        """
+        port = self.echo()
+        client = self.client(port)
+        calls = Calls(self)
+        for failures, datagrams, sent in (
+            ([], [b"alone"], 5),
+            ([], [b"one", b"two", b"three"], 11),
+            ([errno.ENOBUFS], [b"one", b"two", b"three", b""], 8),
+            ([errno.EINVAL], [b"aa", b"bb", b"ccc"], 7),
+            ([0, errno.EPERM], [b"a", b"bb", b"ccc", b"ccc"], 9),
+            ([errno.EPERM], [b"a", b"bb", b"ccc"], 5),
+        ):
+            calls.failures = failures
+            before = port.totalBytes()
+            replies = self.exchangeFrom(client, port, datagrams)
+            self.assertEqual(sum(map(len, replies)), sent)
+            received = before[0] + sum(map(len, datagrams))
+            self.assertEqual(port.totalBytes(), (received, before[1] + sent))
+
     def test_segmentSizes(self) -> None:
         """
         What was sent in segments before has no bearing on what is sent alone.

@@ -199,4 +199,4 @@ class DealTests(SharingCase):
         More shares than there are sockets for an address cannot be dealt out.
         """
         error = self.assertRaises(BindError, deal, self.bind("127.0.0.1"), 2)
-        self.assertIn("2 workers want as many sockets for UDP 127.0.0.1", str(error))
+        self.assertIn("for 2 workers UDP 127.0.0.1", str(error))

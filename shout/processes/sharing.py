@@ -94,8 +94,8 @@ def deal(sockets: Sequence[socket.socket], count: int) -> list[Share]:
     for address, group in _alike(sockets).items():
         if len(group) != count:
             raise BindError(
-                f"{count} workers want as many sockets for {address}, and {len(group)} "
-                "was handed over; leave out --workers, or see docs/operating.md"
+                f"for {count} workers {address} takes {count} sockets, not the "
+                f"{len(group)} handed over; say auto, or see docs/operating.md"
             )
         for one, sock in zip(shares, group):
             one.append(sock)

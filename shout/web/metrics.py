@@ -53,8 +53,7 @@ class FiguresCollector(Collector):
         )
         yield CounterMetricFamily(
             "shout_reply_bytes",
-            "Length of the payloads of all replies, in bytes, those that the "
-            "system would not send included.",
+            "Length of the payloads of all replies, in bytes.",
             figures.replyBytes,
         )
         yield _each(
