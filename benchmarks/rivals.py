@@ -22,6 +22,32 @@ def loop(port: int) -> None:
         sock.sendto(datagram.upper(), peer)
 
 
+def unguarded(port: int) -> None:
+    from twisted.internet import reactor as installed
+
+    from shout import Shout, ShoutService, bindUDP
+
+    class Unguarded(Shout):
+        def answer(self, datagrams: Any, addrs: Any) -> Any:
+            replies = list(map(self.transform, datagrams))
+            self.counters.count(self.family, len(datagrams), len(replies))
+            return replies
+
+    reactor: Any = installed
+    ShoutService(bindUDP(port), Unguarded, reactor).startService()
+    reactor.run()
+
+
+def guarded(port: int) -> None:
+    from twisted.internet import reactor as installed
+
+    from shout import ShoutService, bindUDP
+
+    reactor: Any = installed
+    ShoutService(bindUDP(port), reactor=reactor).startService()
+    reactor.run()
+
+
 def twisted(port: int) -> None:
     from twisted.internet import reactor as installed
 

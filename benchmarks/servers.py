@@ -70,6 +70,8 @@ SERVERS: dict[str, Callable[[Path], list[str]]] = {
     "shout": shout(),
     "shout-1-worker": shout("--workers", "1"),
     "shout-2-workers": shout("--workers", "2"),
+    "guarded": rival("guarded", "shout"),
+    "unguarded": rival("unguarded", "shout"),
     "twisted": rival("twisted", "twisted"),
     "loop": rival("loop"),
     "asyncio": rival("asyncio"),
