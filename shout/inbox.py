@@ -194,7 +194,7 @@ class Inbox:
             control = envelope + NAME
             name = bytes(self._envelopes[envelope:control])
             end = control + self._controlLengths[slot]
-            length, others = _segmentLength(bytes(self._envelopes[control:end]))
+            length, others = segmentLength(bytes(self._envelopes[control:end]))
             peer = self.peers[name + others]
             whole = self._lengths[slot]
             number = whole // length if length else 0
@@ -204,7 +204,7 @@ class Inbox:
                 yield self._arena[room + number * length : room + whole], peer
 
 
-def _segmentLength(control: bytes) -> tuple[int, bytes]:
+def segmentLength(control: bytes) -> tuple[int, bytes]:
     """
     Return the length of the datagrams in a slot, of which the last may be
     shorter, or 0 where there is just one; and the other control messages.

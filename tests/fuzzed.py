@@ -18,6 +18,8 @@ from twisted.python.failure import Failure
 from shout import Shout, UnicodeShout, guard
 from shout.asking import AskError, Asking
 from shout.guard import Buckets, Guard, Limit, Loops
+from shout.inbox import segmentLength
+from shout.measurement.probes import RIGHT, SMALLEST, Probes
 from shout.peer import NAME, Peers
 from shout.sources import Allow, neverAsks
 from shout.terminal.lines import LineSplitter
@@ -88,6 +90,8 @@ def fuzzOne(data: bytes) -> None:
     with patch.object(guard, "_CAPACITY", CAPACITY):
         _answer(Bytes(data))
     _decode(Bytes(data))
+    _cut(data)
+    _judge(Bytes(data))
     _match(Bytes(data))
     _split(Bytes(data))
 
@@ -192,6 +196,29 @@ def _decode(source: Bytes) -> None:
         assert len(control) == info
         assert neverAsks(peer) in (None, "source port", "source address")
         assert len(peers) <= CAPACITY
+
+
+def _cut(control: bytes) -> None:
+    length, others = segmentLength(control)
+    assert length >= 0
+    assert segmentLength(others) == (0, others)
+
+
+def _judge(source: Bytes) -> None:
+    probes = Probes(SMALLEST + source.number() % 16, b"abcdefghij")
+    while source:
+        number = source.number()
+        right = probes.make(number).upper()
+        damaged = bytearray(right)
+        for _ in range(source.number() % 4):
+            damaged[source.number() % len(damaged)] = source.number()
+        for reply in (right, bytes(damaged), right + source.piece(), source.piece()):
+            verdict = probes.judge(reply)
+            assert (verdict.kind == RIGHT) == (
+                verdict.number is not None
+                and reply == probes.make(verdict.number).upper()
+            )
+            assert verdict.kind != RIGHT or not verdict.detail
 
 
 class _Silent:
