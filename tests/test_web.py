@@ -151,7 +151,7 @@ class QuietSiteTests(TestCase):
         """
         An answer may take its time.
         """
-        wire = Wire(QuietSite(Waiting(), self.clock))  # type: ignore[arg-type]
+        wire = Wire(QuietSite(Waiting(), self.clock))
         wire.ask("GET / HTTP/1.1")
         self.clock.advance(100)
         self.assertFalse(wire.isClosed)
@@ -219,7 +219,7 @@ class QuietSiteTests(TestCase):
         Who is being answered keeps the connection; where all are, there is no room
         for one more.
         """
-        site = QuietSite(Waiting(), self.clock)  # type: ignore[arg-type]
+        site = QuietSite(Waiting(), self.clock)
         wires = [Wire(site) for _ in range(100)]
         for wire in wires[:50] + wires[51:]:
             wire.ask("GET / HTTP/1.1")
