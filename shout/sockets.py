@@ -255,7 +255,8 @@ def raiseReceiveBuffer(sock: socket.socket, size: int = RECEIVE_BUFFER) -> None:
 def dropped(sock: socket.socket) -> int:
     """
     Return how many datagrams the kernel has dropped because the receive buffer
-    of a socket was full; 0 where the system does not tell.
+    of a socket was full; 0 where the system does not tell.  Linux counts in 32
+    bits, and so begins again from 0 after 4,294,967,295.
     """
     if sys.platform != "linux":
         return 0
