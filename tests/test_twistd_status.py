@@ -12,6 +12,7 @@ import stat
 import subprocess
 from http.client import HTTPConnection
 from unittest import skipUnless
+from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -126,8 +127,10 @@ class StatusTests(TwistdCase):
         server = self.start(
             "twistd", "-n", "shout", "-u", "s", "--status", r"tcp6:0:interface=\:\:1"
         )
-        found = self.waitFor(server, r"status at http://\[::1\]:(\d+)/")
-        socket.create_connection(("::1", int(found[1]))).close()
+        where = self.waitFor(server, r"status at (\S+)")[1]
+        self.assertRegex(where, r"^http://\[::1\]:\d+/$")
+        url = urlsplit(where)
+        socket.create_connection((url.hostname, url.port)).close()
 
     def test_UNIX(self) -> None:
         """
