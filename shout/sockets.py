@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from shlex import quote
 from typing import Any
 
-from shout.peer import IP_PKTINFO
+from shout.peer import IP_PKTINFO, withScope
 
 EVERYWHERE = ("0.0.0.0", "::")
 
@@ -171,12 +171,22 @@ def parse(host: str, port: int) -> tuple[int, Any]:
 def describe(sock: socket.socket) -> str:
     """
     Return the address of a socket as people write it: C{UDP 127.0.0.1:9999},
-    C{UDP [::1]:9999}, C{UNIX /run/shout} or, abstract, C{UNIX @shout}.
+    C{UDP [::1]:9999}, C{UDP [fe80::1%eth0]:9999}, C{UNIX /run/shout} or, abstract,
+    C{UNIX @shout}.
     """
     address = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return "UNIX " + os.fsdecode(address).replace("\0", "@", 1)
-    return "UDP " + _hostAndPort(*address[:2])
+    return "UDP " + _hostAndPort(*hostAndPort(address))
+
+
+def hostAndPort(address: Any) -> tuple[str, int]:
+    """
+    Return what identifies an end of IPv4 or IPv6, of what L{socket.socket} says
+    about it: the host, with its scope where it has one, and the port.
+    """
+    host, port, *more = address
+    return withScope(host, more[1] if more else 0), port
 
 
 def _hostAndPort(host: str, port: int) -> str:
@@ -191,7 +201,7 @@ def example(sock: socket.socket) -> str:
     if sock.family == socket.AF_UNIX:
         path = os.fsdecode(address).replace("\0", "@", 1)
         return f"shout --unix {quote(path)} hello"
-    host, port = address[:2]
+    host, port = hostAndPort(address)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"nc -u {host} {port}"
 
@@ -245,7 +255,8 @@ def raiseReceiveBuffer(sock: socket.socket, size: int = RECEIVE_BUFFER) -> None:
 def dropped(sock: socket.socket) -> int:
     """
     Return how many datagrams the kernel has dropped because the receive buffer
-    of a socket was full; 0 where the system does not tell.
+    of a socket was full; 0 where the system does not tell.  Linux counts in 32
+    bits, and so begins again from 0 after 4,294,967,295.
     """
     if sys.platform != "linux":
         return 0
@@ -256,13 +267,16 @@ def dropped(sock: socket.socket) -> int:
     return int.from_bytes(info[-4:], sys.byteorder)
 
 
-def connectUDP(host: str, port: int) -> socket.socket:
+def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
     """
     Make a UDP socket that sends to one peer and hears from that peer alone.
 
     @param host: an IPv4 or IPv6 address; an IPv6 address may carry a scope.
 
     @param port: the peer's port, 1 to 65535.
+
+    @param source: the address of this host to send from; without one, what the
+        routes say.
 
     @raise ValueError: when C{host} is not an IP address.
 
@@ -272,6 +286,8 @@ def connectUDP(host: str, port: int) -> socket.socket:
     with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         sock.setblocking(False)
+        if source:
+            sock.bind((source, 0))
         sock.connect(address)
         undo.pop_all()
     return sock

@@ -24,7 +24,7 @@ from shout.processes.sharing import Share, canShare
 from shout.processes.workers import WorkersService
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sockets import BindError, describe
+from shout.sockets import BindError
 from shout.sources import Allow, SourceRule, neverAsks
 from shout.web.health import Health
 
@@ -234,11 +234,15 @@ def makeService(
 
 
 def _health(service: ShoutService | WorkersService, shares: Sequence[Share]) -> Health:
-    sockets = {describe(sock): sock for share in shares for sock in share}.values()
+    # One of those that share an address does for all of them.
+    sockets = {
+        (sock.family, sock.getsockname()): sock for share in shares for sock in share
+    }.values()
     if isinstance(service, ShoutService):
         return Health(sockets)
-    # From so many ports that datagrams reach most workers, if not all.
-    return Health(sockets, min(8 * len(shares), 64), service.missing)
+    # From so many places that datagrams reach most workers, if not all.
+    sources = min(8 * len(shares), 64) if len(shares) > 1 else 1
+    return Health(sockets, sources, service.missing)
 
 
 def _status(

@@ -247,6 +247,21 @@ class OptionsTests(DeployCase):
         command = entry + json.loads(self.find("kubernetes.yaml", "^ +args: (.*)$"))
         options = Options()
         options.parseOptions(command[command.index("shout") + 1 :])
-        self.assertEqual((options["port"], options["status"]), (9999, "tcp:9990"))
+        self.assertEqual((options["port"], options["status"]), (9999, "tcp6:9990"))
         ports = r"containerPort: (\d+)\n.*UDP\n(?:.*\n)*? +containerPort: 9990"
         self.assertEqual(self.find("kubernetes.yaml", ports), "9999")
+
+    def test_probes(self) -> None:
+        """
+        Kubernetes sends nothing to a shout that is not healthy, with the time that
+        a check may take, and does not kill it for that.
+        """
+        for kind, path in (
+            ("startup", "/healthz"),
+            ("readiness", "/healthz"),
+            ("liveness", "/"),
+        ):
+            probe = rf"{kind}Probe:\n +httpGet: \{{path: (.*), port: status\}}\n"
+            self.assertEqual(self.find("kubernetes.yaml", probe), path)
+            timeout = rf"{kind}Probe:\n(?:.*\n){{2}} +timeoutSeconds: (\d+)\n"
+            self.assertGreaterEqual(int(self.find("kubernetes.yaml", timeout)), 3)

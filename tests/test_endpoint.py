@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet import endpoints
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
@@ -152,6 +152,21 @@ class ListenAtTests(AsyncCase):
         self.assertIn("not a socket", self.failure("unix:/dev/null"))
         self.assertIn("too long", self.failure(f"unix:{self.folder}/{'x' * 200}"))
 
+    def test_abstract(self) -> None:
+        """
+        An abstract name is refused, and not taken for a path.
+        """
+        name = f"@shout-test-{os.getpid()}"
+        self.assertIn(f"{name} is an abstract name", self.failure(f"unix:{name}"))
+        self.assertFalse(os.path.exists(name))
+
+    def test_cause(self) -> None:
+        """
+        What is wrong with a port is said.
+        """
+        self.assertIn("(bind(): port must be 0-65535)", self.failure("tcp:99999"))
+        self.assertIn("'http')", self.failure("tcp:http"))
+
 
 class MistakeTests(SynchronousTestCase):
     """
@@ -182,6 +197,8 @@ class MistakeTests(SynchronousTestCase):
             )
             self.assertIn(repr(description), str(error))
             self.assertIn("tcp:9990:interface=127.0.0.1", str(error))
+            self.assertIn(r"tcp6:9990:interface=\:\:1", str(error))
+            self.assertNotIn("argument", str(error))
 
     @example("tcp:1:2:interface=")
     @example("ssl:443")
@@ -202,20 +219,33 @@ class MistakeTests(SynchronousTestCase):
         late to say that it fails.
         """
 
-        class Slow:
-            prefix = "slow"
+        listening: Deferred[Any] = Deferred()
+        self.assertIn("takes time", self.failure(listening))
+        self.assertTrue(listening.called)
+
+    def test_doesNotListen(self) -> None:
+        """
+        An endpoint that makes something else than a listening port, as C{stdio:}
+        does, is refused.
+        """
+        self.assertIn("does not listen", self.failure(succeed(object())))
+
+    def failure(self, listening: Deferred[Any]) -> str:
+        """
+        Fail to listen at an endpoint of which this comes, and return why.
+        """
+
+        class Odd:
+            prefix = "odd"
 
             def parseStreamServer(self, reactor: Any, *args: str) -> Any:
                 return self
 
             def listen(self, factory: Factory) -> Deferred[Any]:
-                self.listening: Deferred[Any] = Deferred()
-                return self.listening
+                return listening
 
-        slow = Slow()
-        self.patch(endpoints, "getPlugins", lambda interface: [slow])
+        self.patch(endpoints, "getPlugins", lambda interface: [Odd()])
         error = self.assertRaises(
-            BindError, listenAt, "slow:", Factory(), MemoryReactorClock()
+            BindError, listenAt, "odd:", Factory(), MemoryReactorClock()
         )
-        self.assertIn("takes time", str(error))
-        self.assertTrue(slow.listening.called)
+        return str(error)

@@ -16,6 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Guard, Shout, ShoutService, bindUDP, bindUNIX
 from shout.guard import Limit
+from shout.processes.sharing import canShare, share
+from shout.processes.steering import keepSourcesTogether
 from shout.sockets import connectUDP
 from shout.sources import Allow
 from shout.web.health import Health
@@ -57,11 +59,11 @@ class HealthTests(SynchronousTestCase):
         """
         self.reactor.advance(0)
 
-    def health(self, sockets: list[socket.socket], sourcePorts: int = 1) -> Health:
+    def health(self, sockets: list[socket.socket], sources: int = 1) -> Health:
         """
         Be ready to ask sockets; that ends when the test does.
         """
-        health = Health(sockets, sourcePorts)
+        health = Health(sockets, sources)
         health.start(self.reactor)
         self.addCleanup(lambda: self.settle(health.stop()))
         return health
@@ -215,21 +217,37 @@ class HealthTests(SynchronousTestCase):
         for _ in range(5):
             self.assertEqual(self.check(health), [])
 
-    def test_sourcePorts(self) -> None:
+    def test_sources(self) -> None:
         """
         An address can be asked from several ports, and it is said how many of
         them got no answer.
         """
-        sockets = self.loopback()
+        sockets = self.loopback("::1")
         health = self.health(sockets, 4)
         self.assertEqual(len(health.sources), 4)
         refused = sorted(health.sources)[:3]
         guard = Guard(sources=[lambda addr: "test" if addr in refused else None])
         self.serve(sockets, guard)
         [line] = self.check(health)
-        self.assertIn("(from 3 of 4 source ports)", line)
+        self.assertIn("(from 3 of 4 sources)", line)
         guard.exempt.update(refused)
         self.assertEqual(self.check(health), [])
+
+    @skipUnless(canShare, "only Linux deals datagrams out")
+    def test_sourcesKeptTogether(self) -> None:
+        """
+        From 32 sources it asks all of four sockets that share an address of the
+        loopback, or all addresses, also where all from one address goes to the
+        same.
+        """
+        for interface in ("127.0.0.1", "0.0.0.0"):
+            shares = share(self.loopback(interface), 4)
+            for [sock] in shares:
+                self.addCleanup(sock.close)
+            keepSourcesTogether(shares)
+            self.health([sock], 32).check()
+            for [sock] in shares:
+                self.assertIn(b"shout asks itself", sock.recv(100))
 
     def test_UNIXOnce(self) -> None:
         """

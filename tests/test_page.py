@@ -176,6 +176,59 @@ class PageTests(TwistdCase):
         drawn = self.browser.run("return samples.filter(Boolean).map(s => s.answered)")
         self.assertGreaterEqual(min(drawn), 0)
 
+    def test_reckons(self) -> None:
+        """
+        What was dropped by a rule, what could not be sent and what the kernel has
+        dropped count as dropped.  What another server has counted is not compared
+        with what one before it has, even where it has counted more: there is a gap.
+        """
+        dropped = self.browser.run(
+            "return totals({received: {}, replies: 0, dropped: {loop: 1},"
+            "  sendErrors: {EPERM: 2}, kernelDrops: 4}).dropped"
+        )
+        self.assertEqual(dropped, 7)
+        newest = self.browser.run(
+            "const figures = last.figures;"
+            "take({...figures, seconds: figures.seconds + 1});"
+            "take({...figures, seconds: figures.seconds + 2, started: -1});"
+            "return samples.slice(-2)"
+        )
+        self.assertIsNotNone(newest[0])
+        self.assertIsNone(newest[1])
+
+    def test_goneTwice(self) -> None:
+        """
+        When the server goes again the page says since when it has gone this time.
+        """
+        self.browser.run("window.there = fetch; window.fetch = () => Promise.reject(0)")
+        self.until(lambda: "No answer" in self.browser.text("#state"))
+        self.browser.run("goneSince = new Date(2001, 1, 1, 3, 4, 5)")
+        self.until(lambda: "since 03:04:05" in self.browser.text("#state"))
+        self.browser.run("window.fetch = there")
+        self.until(lambda: self.browser.text("#state").startswith("Live"))
+        self.browser.run("window.fetch = () => Promise.reject(0)")
+        self.until(lambda: "No answer" in self.browser.text("#state"))
+        self.assertNotIn("03:04:05", self.browser.text("#state"))
+
+    def test_slowAnswers(self) -> None:
+        """
+        Also after an answer that took long a second goes by before it asks again.
+        As long as the server answers there is nothing to announce.
+        """
+        self.browser.run(
+            "window.changes = 0;"
+            "new MutationObserver(() => changes++).observe(byId('state'),"
+            "  {childList: true, characterData: true, subtree: true});"
+            "window.waits = []; window.wait = setTimeout; window.there = fetch;"
+            "window.setTimeout = (then, time) => {"
+            "  waits.push(time); return wait(then, time)};"
+            "window.fetch = async (...args) => {"
+            "  await new Promise(then => wait(then, 500)); return there(...args)}"
+        )
+        self.until(lambda: self.browser.run("return waits.length > 1"))
+        self.assertEqual(self.browser.run("return Math.min(...waits)"), 1000)
+        self.assertEqual(self.browser.run("return changes"), 0)
+
     def test_stopped(self) -> None:
         """
         A server that is there but does not answer counts as gone, too.

@@ -9,18 +9,17 @@ import socket
 import sys
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT, EPERM
 from typing import Any
-from unittest import skipUnless
+from unittest import skipIf, skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUDP, bindUNIX
-from shout.sockets import connectUDP, describe, raiseReceiveBuffer
+from shout.sockets import connectUDP, describe, example, raiseReceiveBuffer
+from tests import hosts
 from tests.folder import shortFolder
 
 # From asm-generic/socket.h; Python does not have it.
 SO_RCVBUFFORCE = 33
-
-ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -272,6 +271,19 @@ class DescribeTests(SynchronousTestCase):
             self.assertEqual(describe(v6), f"UDP [::]:{port}")
         with bindUNIX(os.path.join(shortFolder(self), "s")) as sock:
             self.assertEqual(describe(sock), f"UNIX {sock.getsockname()}")
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_linkLocal(self) -> None:
+        """
+        A link-local address is written with its interface, also where it is said
+        how to ask there.
+        """
+        with hosts.Hosts(self).on("a"):
+            [sock] = bindUDP(0, ["fe80::1%va"])
+            with sock:
+                port = sock.getsockname()[1]
+                self.assertEqual(describe(sock), f"UDP [fe80::1%va]:{port}")
+                self.assertEqual(example(sock), f"nc -u fe80::1%va {port}")
 
     @skipUnless(sys.platform == "linux", "abstract names exist on Linux alone")
     def test_abstract(self) -> None:

@@ -73,6 +73,15 @@ class StatusResourceTests(TestCase):
         self.assertEqual((status, body), (200, b"every socket answers\n"))
         self.assertEqual(headers["content-type"], "text/plain; charset=utf-8")
 
+    def test_wholeURL(self) -> None:
+        """
+        A request may name the whole URL, as to a proxy.
+        """
+        for url in ("http://shout/", "HTTP://[::1]:9990/?from=a"):
+            self.assertEqual(self.get(url)[0], 200)
+        for url in ("http://shout/no", "http://[", "ftp://shout/"):
+            self.assertEqual(self.get(url)[0], 404)
+
     def test_unhealthy(self) -> None:
         """
         C{/healthz} says 503 if something is wrong, with a line for each.

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from io import StringIO
 from ipaddress import ip_network
+from socket import AF_INET, SOCK_DGRAM, socket
 from typing import Any
-from unittest import skipUnless
+from unittest import skipIf, skipUnless
 
 from twisted.application.service import IServiceMaker, MultiService
 from twisted.internet.testing import MemoryReactorClock
@@ -27,6 +29,8 @@ from shout.processes.workers import WorkersService
 from shout.sockets import bindUDP, describe
 from shout.tap import Options, makeService
 from shout.unix import bindUNIX
+from shout.web.health import Health
+from tests import hosts
 from tests.folder import shortFolder
 
 
@@ -339,6 +343,66 @@ class MakeServiceTests(SynchronousTestCase):
         stopped = services.stopService()
         reactor.advance(0)
         self.successResultOf(stopped)
+        self.assertEqual(reactor.getReaders(), [])
+
+    def healths(self) -> list[Any]:
+        """
+        Return what will ask the services that are made from now on; each has the
+        addresses that it asks in C{asked}.
+        """
+        made: list[Any] = []
+
+        class Kept(Health):
+            def __init__(self, sockets: Iterable[Any], *args: Any) -> None:
+                super().__init__(sockets, *args)
+                self.asked = list(map(describe, sockets))
+                made.append(self)
+
+        self.patch(tap, "Health", Kept)
+        return made
+
+    def asked(self, *args: str) -> Any:
+        """
+        Return what asks a service.
+        """
+        made = self.healths()
+        options = parse(*args, "--status", "tcp:9990")
+        services = makeService(options, MemoryReactorClock())
+        self.successResultOf(services.stopService())
+        [health] = made
+        return health
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_statusAsksEveryLink(self) -> None:
+        """
+        One link-local address on two interfaces is asked on both.
+        """
+        pair = hosts.Hosts(self)
+        pair.ip("a", "link add vc type veth peer name vd")
+        pair.ip("a", "link set vc up")
+        pair.ip("a", "link set vd up")
+        pair.ip("a", "address add fe80::1/64 dev vc nodad")
+        with pair.on("a"):
+            health = self.asked("-p", "9999", "-i", "fe80::1%va", "-i", "fe80::1%vc")
+            expected = ["UDP [fe80::1%va]:9999", "UDP [fe80::1%vc]:9999"]
+        self.assertEqual(health.asked, expected)
+
+    @skipUnless(canShare, "more than one worker takes Linux")
+    def test_statusAsksEveryWorker(self) -> None:
+        """
+        The UNIX sockets of all workers are asked, once each, and a UDP address
+        once from each of eight sources for each worker, 64 at most.
+        """
+        folder = shortFolder(self)
+        first, second = os.path.join(folder, "a"), os.path.join(folder, "b")
+        local = "-p", "0", "-i", "127.0.0.1"
+        health = self.asked(*local, "-u", first, "-u", second, "--workers", "2")
+        self.assertEqual(len(health.asked), 3)
+        self.assertLessEqual({f"UNIX {first}", f"UNIX {second}"}, {*health.asked})
+        self.assertEqual(len(health.sources), 16 + 2)
+        for workers, sources in (("1", 1), ("9", 64)):
+            health = self.asked(*local, "--workers", workers)
+            self.assertEqual(len(health.sources), sources)
 
     def test_statusFails(self) -> None:
         """
@@ -346,8 +410,14 @@ class MakeServiceTests(SynchronousTestCase):
         released.
         """
         path = os.path.join(shortFolder(self), "s")
-        self.assertIn("--status: 'x'", self.failure("-u", path, "--status", "x"))
+        local = "-p", "0", "-i", "127.0.0.1"
+        made = self.healths()
+        message = self.failure(*local, "-u", path, "--status", "x")
+        self.assertIn("--status: 'x'", message)
         self.assertFalse(os.path.exists(path))
+        [source] = (each for each in made[0].sources if isinstance(each, tuple))
+        with socket(AF_INET, SOCK_DGRAM) as sock:
+            sock.bind(source)
 
     def test_inUse(self) -> None:
         """

@@ -11,7 +11,7 @@ from twisted.internet.testing import EventLoggingObserver, StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
 from shout.web.site import QuietSite
 
@@ -72,6 +72,17 @@ class Greeting(Resource):
         return b"hello"
 
 
+class Waiting(Resource):
+    """
+    Answers nothing for the time being.
+    """
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        return NOT_DONE_YET
+
+
 class QuietSiteTests(TestCase):
     """
     Tests for L{QuietSite}.
@@ -80,7 +91,7 @@ class QuietSiteTests(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         resource: IResource = Greeting()
-        self.site = QuietSite(resource, self.clock, 60)
+        self.site = QuietSite(resource, self.clock)
         self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
 
     def test_answers(self) -> None:
@@ -104,20 +115,46 @@ class QuietSiteTests(TestCase):
         wire = Wire(self.site)
         wire.ask("GET / HTTP/1.1")
         Wire(self.site)
-        self.clock.advance(61)
+        self.clock.advance(11)
         self.site.doStop()
         self.assertEqual(list(self.log), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_timeout(self) -> None:
         """
-        A connection on which nothing comes is closed after a minute.
+        A connection on which nothing comes is closed after 10 seconds, from its
+        start or from the last answer on.
         """
-        wire = Wire(self.site)
-        self.clock.advance(59)
+        silent, wire = Wire(self.site), Wire(self.site)
+        self.clock.advance(9)
+        self.assertFalse(silent.isClosed)
+        wire.ask("GET / HTTP/1.1")
+        self.clock.advance(2)
+        self.assertTrue(silent.isClosed)
+        self.clock.advance(7)
         self.assertFalse(wire.isClosed)
         self.clock.advance(2)
         self.assertTrue(wire.isClosed)
+
+    def test_trickle(self) -> None:
+        """
+        A request that comes byte by byte has no more time than another.
+        """
+        wire = Wire(self.site)
+        for byte in b"GET / HTTP/1":
+            self.assertFalse(wire.isClosed)
+            wire.protocol.dataReceived(bytes([byte]))
+            self.clock.advance(0.9)
+        self.assertTrue(wire.isClosed)
+
+    def test_slowAnswer(self) -> None:
+        """
+        An answer may take its time.
+        """
+        wire = Wire(QuietSite(Waiting(), self.clock))
+        wire.ask("GET / HTTP/1.1")
+        self.clock.advance(100)
+        self.assertFalse(wire.isClosed)
 
     def test_shortBody(self) -> None:
         """
@@ -163,10 +200,30 @@ class QuietSiteTests(TestCase):
 
     def test_connections(self) -> None:
         """
-        There are at most a hundred connections at a time.
+        There are at most a hundred connections at a time; one more takes the place
+        of the oldest, also of one that has begun with a request.
         """
         wires = [Wire(self.site) for _ in range(100)]
-        self.assertIsNone(Wire(self.site).protocol)
+        wires[0].protocol.dataReceived(b"GET / HTTP/1.1\r\n")
+        wires[1].protocol.connectionLost(connectionDone)
+        wires.append(Wire(self.site))
+        self.assertFalse(wires[0].isClosed)
+        wires.append(Wire(self.site))
+        self.assertEqual([wire for wire in wires if wire.isClosed], wires[:1])
         wires[0].protocol.connectionLost(connectionDone)
-        self.assertIsNotNone(Wire(self.site).protocol)
-        self.assertEqual(self.site.connections, 100)
+        self.assertEqual(len(self.site.connections), 100)
+        self.assertEqual(wires[-1].ask("GET / HTTP/1.1")[0], 200)
+
+    def test_connectionsAnswering(self) -> None:
+        """
+        Who is being answered keeps the connection; where all are, there is no room
+        for one more.
+        """
+        site = QuietSite(Waiting(), self.clock)
+        wires = [Wire(site) for _ in range(100)]
+        for wire in wires[:50] + wires[51:]:
+            wire.ask("GET / HTTP/1.1")
+        another = Wire(site)
+        self.assertEqual([wire for wire in wires if wire.isClosed], [wires[50]])
+        another.ask("GET / HTTP/1.1")
+        self.assertIsNone(Wire(site).protocol)

@@ -20,7 +20,10 @@ from twisted.python.failure import Failure
 from shout.sockets import BindError
 from shout.unix import explainUNIX, removeLeftover
 
-_EXAMPLES = "tcp:9990:interface=127.0.0.1 or unix:/run/shout/status"
+_EXAMPLES = (
+    r"tcp:9990:interface=127.0.0.1, tcp6:9990:interface=\:\:1 "
+    "or unix:/run/shout/status"
+)
 
 
 class _Reactor:
@@ -44,6 +47,11 @@ class _Reactor:
         mode: int = 0o666,
         wantPID: bool = False,
     ) -> IListeningPort:
+        if address.startswith("@"):
+            raise BindError(
+                f"{address} is an abstract name, which has no permissions that could "
+                f"be set; give a path, such as /run/shout/status or ./{address}"
+            )
         path = os.path.abspath(address)
         try:
             removeLeftover(path, SOCK_STREAM)
@@ -87,6 +95,10 @@ def listenAt(
             raise BindError(f"{description!r} takes time to listen; use {_EXAMPLES}")
         if isinstance(outcome[0], Failure):
             outcome[0].raiseException()
+        if not IListeningPort.providedBy(outcome[0]):
+            raise BindError(
+                f"{description!r} does not listen for connections; use {_EXAMPLES}"
+            )
     except BindError:
         raise
     except CannotListenError as e:
@@ -94,8 +106,12 @@ def listenAt(
     except OSError as e:
         raise BindError(_explain(description, e)) from e
     except Exception as e:
-        # What is wrong with the string is said in terms of Twisted's own code.
-        raise BindError(f"{description!r} is not an endpoint; try {_EXAMPLES}") from e
+        # A TypeError speaks of functions in Twisted.
+        cause = "" if isinstance(e, TypeError) else " ".join(str(e).split())
+        because = f" ({cause.rstrip('.')})" if cause else ""
+        raise BindError(
+            f"{description!r} is not an endpoint{because}; try {_EXAMPLES}"
+        ) from e
     port: IListeningPort = outcome[0]
     return port
 

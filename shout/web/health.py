@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from socket import AF_UNIX, if_indextoname
+from socket import AF_UNIX
 from socket import socket as Socket
 from typing import Any
 
@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from shout.asking import AskError, Asking
 from shout.port import DatagramPort
-from shout.sockets import connectUDP, describe
+from shout.sockets import connectUDP, describe, hostAndPort
 from shout.unix import connectUNIX
 
 # Where to ask a socket that is bound to all addresses.
@@ -45,9 +45,10 @@ class _Target:
 
 
 # What asks is connected once, from sockets that are kept for as long as the
-# service lives.  So nobody else can have their addresses, and a guard can be told
-# to answer these whatever its rules say: a datagram that somebody forges in their
-# name makes the service send to a socket that never answers.  And it is connected
+# service lives.  So nobody else can have their addresses, as long as this host has
+# them, and a guard can be told to answer these whatever its rules say: a datagram
+# that somebody forges in their name makes the service send to a socket that never
+# answers.  And it is connected
 # before privileges are shed or the root folder changed, after which the path of a
 # UNIX socket may be out of reach.
 class Health:
@@ -70,27 +71,24 @@ class Health:
     def __init__(
         self,
         sockets: Iterable[Socket],
-        sourcePorts: int = 1,
+        sources: int = 1,
         also: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
         """
         @param sockets: bound datagram sockets, one for each address to ask;
             their addresses are looked at now and the sockets not kept.
 
-        @param sourcePorts: from how many ports to ask each UDP address.  Where
-            several sockets share an address with C{SO_REUSEPORT}, the system
-            chooses among them by the source, so that it takes more than one to
-            reach them all.
+        @param sources: from how many places to ask each UDP address: ports and,
+            where the system has a choice of them, addresses.  Where several sockets
+            share an address with C{SO_REUSEPORT}, the system chooses among them by
+            the source, so that it takes more than one to reach them all.
 
         @param also: returns what else is wrong, in lines.
         """
         self._also = also
-        self._targets = [_connect(sock, sourcePorts) for sock in sockets]
+        self._targets = [_connect(sock, sources) for sock in sockets]
         self.sources = frozenset(
-            source
-            for target in self._targets
-            for sock in target.sockets
-            for source in _sources(sock)
+            _source(sock) for target in self._targets for sock in target.sockets
         )
         self._waiting: list[Deferred[list[str]]] = []
 
@@ -146,7 +144,7 @@ class Health:
             if not answers:
                 lines.append(target.trouble or f"{target.name} is not being asked")
             elif troubles and len(answers) > 1:
-                count = f"{len(troubles)} of {len(answers)} source ports"
+                count = f"{len(troubles)} of {len(answers)} sources"
                 lines.append(f"{troubles[0]} (from {count})")
             else:
                 lines += troubles
@@ -170,35 +168,30 @@ class Health:
 def _connect(sock: Socket, count: int) -> _Target:
     target = _Target(describe(sock))
     try:
-        for _ in range(1 if sock.family == AF_UNIX else count):
-            target.sockets.append(_connectOnce(sock))
+        for number in range(1 if sock.family == AF_UNIX else count):
+            target.sockets.append(_connectOnce(sock, number))
     except OSError as e:
         target.trouble = f"{target.name} cannot be asked: {e.strerror or e}"
     return target
 
 
-def _connectOnce(sock: Socket) -> Socket:
+def _connectOnce(sock: Socket, number: int) -> Socket:
     address = sock.getsockname()
     if sock.family == AF_UNIX:
         return connectUNIX(os.fsdecode(address).replace("\0", "@", 1))
-    host, port, *more = address
-    if more and more[1]:
-        host += f"%{more[1]}"
-    return connectUDP(_WILDCARDS.get(host, host), port)
+    host, port = hostAndPort(address)
+    host = _WILDCARDS.get(host, host)
+    # All of 127.0.0.0/8 is this host, where there are several sources at all.
+    isChoice = number and host.startswith("127.")
+    return connectUDP(host, port, f"127.0.0.{1 + number}" if isChoice else "")
 
 
-def _sources(sock: Socket) -> list[Any]:
+def _source(sock: Socket) -> Any:
     """
-    Return the address of a socket in each form in which its peers may see it:
-    not every port adds the interface to a link-local address.
+    Return the address of a socket as its peers see it.
     """
     address = sock.getsockname()
-    if sock.family == AF_UNIX:
-        return [address]
-    host, port, *more = address
-    if more and more[1]:
-        return [(host, port), (f"{host}%{if_indextoname(more[1])}", port)]
-    return [(host, port)]
+    return address if sock.family == AF_UNIX else hostAndPort(address)
 
 
 def _ask(port: DatagramPort, datagram: bytes) -> Deferred[Any]:

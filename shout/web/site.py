@@ -56,25 +56,38 @@ class ShortRequest(Request):
 
 class QuietChannel(HTTPChannel):
     """
-    A connection that is counted, and that ends without a line in the log when
-    nothing comes.
+    A connection that its site knows of, and that ends without a line in the log
+    when no request comes.
     """
 
     factory: QuietSite
+
+    @property
+    def isAnswering(self) -> bool:
+        """
+        Whether a request has come and has not been answered yet.
+        """
+        # For so long there is no time limit.
+        return self.timeOut is None and bool(self.requests)
 
     def connectionMade(self) -> None:
         """
         Count the connection.
         """
-        self.factory.connections += 1
+        self.factory.connections[self] = None
         super().connectionMade()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         Count the connection no longer.
         """
-        self.factory.connections -= 1
+        self.factory.connections.pop(self, None)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def resetTimeout(self) -> None:
+        """
+        Do not give a request more time for each byte of it that comes.
+        """
 
     def timeoutConnection(self) -> None:
         """
@@ -88,11 +101,12 @@ class QuietSite(Site):
     """
     A site for a few, over HTTP/1.1.
 
-    @cvar maxConnections: how many connections there are at most; more are closed
-        at once.
+    @cvar maxConnections: how many connections there are at most.  For one more
+        the oldest is ended on which no request is being answered; where there is
+        no such, the new one is.
 
-    @ivar connections: how many there are.
-    @type connections: L{int}
+    @ivar connections: those that there are, the oldest first.
+    @type connections: L{dict} of L{QuietChannel} to L{None}
     """
 
     noisy = False
@@ -101,25 +115,31 @@ class QuietSite(Site):
 
     maxConnections = 100
 
-    def __init__(self, resource: IResource, reactor: Any, timeout: float = 60) -> None:
+    def __init__(self, resource: IResource, reactor: Any, timeout: float = 10) -> None:
         """
         @param resource: answers the requests.
 
         @param reactor: an L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
 
-        @param timeout: after how long without a byte a connection ends, in
-            seconds.
+        @param timeout: how long a request may take to come, from the start of the
+            connection or from the last answer on, in seconds; then the connection
+            ends.
         """
         super().__init__(resource, timeout=timeout, reactor=reactor)  # type: ignore[no-untyped-call]
-        self.connections = 0
+        self.connections: dict[QuietChannel, None] = {}
 
     def buildProtocol(self, addr: Any) -> Any:
         """
-        Take a connection, if there is room.
+        Take a connection, if there is room or can be made.
         """
-        if self.connections >= self.maxConnections:
-            return None
+        if len(self.connections) >= self.maxConnections:
+            idle = (each for each in self.connections if not each.isAnswering)
+            oldest = next(idle, None)
+            if oldest is None:
+                return None
+            del self.connections[oldest]
+            oldest.timeoutConnection()
         return super().buildProtocol(addr)  # type: ignore[no-untyped-call]
 
     def startFactory(self) -> None:

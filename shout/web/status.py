@@ -114,7 +114,9 @@ class StatusResource(Resource):
         return NOT_DONE_YET
 
     async def _answer(self, request: Request) -> _Answer:
-        page = self._pages.get(request.path)
+        # A request may name the whole URL (RFC 9112, 3.2.2).
+        path = re.sub(rb"^https?://[^/]*", b"", request.path, flags=re.IGNORECASE)
+        page = self._pages.get(path)
         if page is None:
             return _Answer(404, _TEXT, b"not found\n")
         if request.method not in (b"GET", b"HEAD"):
