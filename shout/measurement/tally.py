@@ -105,23 +105,24 @@ class Tally:
         self._fates = bytearray(self.window)
         self._oldest = 0
         self._highest = -1
-        # How many probes had which fate; some of the silent ones are claimed.
+        # How many probes had which fate; some of the silent ones are claimed,
+        # for wrong replies before refusals.
         self._silent = self._wrong = self._refused = 0
-        self._claims = Claims()
+        self._strayReplies, self._strayRefusals = Claims(), Claims()
 
     @property
     def lost(self) -> int:
         """
         How many probes got no reply at all.
         """
-        return self._silent - self._claims.mistaken - self._claims.refused
+        return self._silent - self._strayReplies.count - self._strayRefusals.count
 
     @property
     def mistaken(self) -> int:
         """
         How many probes got wrong replies alone.
         """
-        return self._wrong + self._claims.mistaken
+        return self._wrong + self._strayReplies.count
 
     @property
     def refused(self) -> int:
@@ -129,7 +130,7 @@ class Tally:
         How many probes came to an ICMP error, or were not let out by the
         system.
         """
-        return self._refused + self._claims.refused
+        return self._refused + self._strayRefusals.count
 
     @property
     def isFull(self) -> bool:
@@ -227,7 +228,12 @@ class Tally:
         elif fate == _SILENT:
             self._silent -= 1
             if self.lost < 0:
-                self._claims.giveBack(self.inFlight)
+                claims = (
+                    self._strayReplies
+                    if self._strayReplies.count
+                    else self._strayRefusals
+                )
+                claims.giveBack(self.inFlight)
         elif fate == _WRONG:
             self._wrong -= 1
         elif fate == _REFUSED:
@@ -246,7 +252,7 @@ class Tally:
                     self._fates[slot] = _WRONG
                     self._wrong += 1
         elif kind != OTHER_RUN:
-            self._claims.holdWrong(self.inFlight)
+            self._strayReplies.hold(self.sent, self.inFlight)
 
     def refuse(self, probe: bytes | None, reason: str) -> Event:
         """
@@ -259,7 +265,7 @@ class Tally:
         self.refusals[reason] += 1
         number = None if probe is None else self.probes.recognise(probe)
         if number is None:
-            self._claims.holdRefusal(self.inFlight)
+            self._strayRefusals.hold(self.sent, self.inFlight)
         elif self.sent - self.window < number <= self.sent:
             slot = number % self.window
             fate = self._fates[slot]
@@ -300,10 +306,13 @@ class Tally:
                 else:
                     self._fates[slot] = _SILENT
                     self._silent += 1
-                    if not self._claims.claim():
+                    if not self._claim(number):
                         events.append(Event(LOST, number))
             self._oldest = number
         return events
+
+    def _claim(self, number: int) -> bool:
+        return self._strayReplies.claim(number) or self._strayRefusals.claim(number)
 
     def oldestDue(self) -> int | None:
         """
@@ -333,7 +342,7 @@ class Tally:
         for number in waiting:
             if self._fates[number % self.window] == _MISTAKEN:
                 self._wrong += 1
-            elif self._claims.claim():
+            elif self._claim(number):
                 self._silent += 1
             else:
                 withdrawn += 1
