@@ -19,8 +19,6 @@ from shout.terminal.console import Console
 from shout.terminal.pingarguments import planOf
 from shout.terminal.usage import UsageError
 
-_LARGEST_IPv4 = 65507
-
 
 async def measure(
     options: Namespace, complain: Callable[[str], None], reactor: Any
@@ -83,9 +81,9 @@ def _check(targets: Sequence[Target], plan: Plan, options: Namespace) -> None:
     @raise UsageError: when one is not.
     """
     for target in targets:
-        if target.port and not target.isIPv6 and plan.size > _LARGEST_IPv4:
+        if plan.size > target.largest:
             raise UsageError(
-                f"--size takes at most {_LARGEST_IPv4} over IPv4, not {plan.size}"
+                f"--size takes at most {target.largest} over IPv4, not {plan.size}"
             )
     remote = [target for target in targets if not target.isLocal]
     isFlood = len(remote) / plan.interval > FLOOD + 0.01

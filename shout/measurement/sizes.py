@@ -14,10 +14,6 @@ from shout.measurement.plan import Plan
 from shout.measurement.probes import SMALLEST
 from shout.measurement.timed import allowFragments
 
-# The length field of a UDP header (RFC 768), less the headers that it counts;
-# and what a UNIX socket's default buffer holds.
-_LARGEST_IPv4, _LARGEST_IPv6, _LARGEST_UNIX = 65507, 65527, 212960
-
 # The IP header without options and the UDP header (RFC 791, RFC 8200).
 _HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
 
@@ -103,12 +99,9 @@ async def findSizes(
     @raise Stopped: when C{attempts} was stopped.
     """
     target = attempts.target
-    if target.port is None:
-        most, headers = _LARGEST_UNIX, 0
-    elif target.isIPv6:
-        most, headers = _LARGEST_IPv6, _HEADERS_IPv6
-    else:
-        most, headers = _LARGEST_IPv4, _HEADERS_IPv4
+    most, headers = target.largest, 0
+    if target.port is not None:
+        headers = _HEADERS_IPv6 if target.isIPv6 else _HEADERS_IPv4
 
     async def attempt(size: int, isAllowed: bool) -> bool:
         isWhole = await comesBack(attempts, size, timeout, isAllowed)
