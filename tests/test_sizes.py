@@ -17,7 +17,7 @@ from shout.measurement.target import Target
 from shout.sockets import bindUDP
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
-from tests.hosts import Hosts, whyNot
+from tests.hosts import Hosts, Namespaces, Path, whyNot
 from tests.peers import PeerCase
 
 
@@ -126,7 +126,13 @@ class PathMTUTests(PeerCase):
         hosts = Hosts(self, mtu=1400)
         if backwards:
             hosts.ip("b", backwards)
-        with hosts.on("b"):
+        self.assertEqual(await self.find(hosts, "b", address), expected)
+
+    async def find(self, hosts: Namespaces, last: str, address: str) -> FoundSizes:
+        """
+        Find what a server on a host answers to the host C{a}.
+        """
+        with hosts.on(last):
             sockets = bindUDP(22950, [address])
         self.serve(*sockets)
         target = Target(address, address, 22950)
@@ -138,8 +144,7 @@ class PathMTUTests(PeerCase):
 
         object.__setattr__(target, "open", open)
         finding = findSizes(Attempts(target, self.reactor), 0.3, lambda *what: None)
-        found = await Deferred.fromCoroutine(finding)
-        self.assertEqual(found, expected)
+        return await Deferred.fromCoroutine(finding)
 
     async def test_ipv4(self) -> None:
         """
@@ -157,6 +162,15 @@ class PathMTUTests(PeerCase):
         expected = FoundSizes(65527, 1352, 48, 65527)
         await self.check("2001:db8::2", expected)
         self.assertEqual(expected.pathMTU, 1400)
+
+    async def test_freshPath(self) -> None:
+        """
+        It holds too where this system has yet to learn how narrow the networks
+        on the way are.
+        """
+        hosts = Path(self, 1500, 1400, 1300)
+        found = await self.find(hosts, "d", "2001:db8:2::2")
+        self.assertEqual(found, FoundSizes(65527, 1252, 48, 65527))
 
     async def test_backwards(self) -> None:
         """

@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shout.measurement.attempts import Attempts
-from shout.measurement.events import REFUSED, REPLY, Event
+from shout.measurement.events import LOST, REFUSED, REPLY, Event
 from shout.measurement.plan import Plan
 from shout.measurement.probes import SMALLEST
+from shout.measurement.refusals import TOO_BIG
 from shout.measurement.timed import allowFragments
 
 # The IP header without options and the UDP header (RFC 791, RFC 8200).
@@ -19,6 +20,9 @@ _HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
 
 _TRIES = 3
 _APART = 0.02
+
+# How many narrower networks one after the other can be learned of on the way.
+_LESSONS = 8
 
 
 @dataclass(frozen=True)
@@ -129,13 +133,34 @@ async def comesBack(
 
     @raise OSError: when it may not, and this system cannot forbid it.
     """
-    found = False
+    for _ in range(_LESSONS):
+        found, hasLearned = await _try(attempts, size, timeout, isAllowed)
+        if found or not hasLearned:
+            break
+    return found
+
+
+async def _try(
+    attempts: Attempts, size: int, timeout: float, isAllowed: bool
+) -> tuple[bool, bool]:
+    """
+    Try a size.
+
+    @return: whether it came back whole, and whether this system has learned to
+        cut the next one into smaller fragments.
+    """
+    found = hasLearned = False
 
     def isEnough(event: Event) -> bool:
-        nonlocal found
+        nonlocal found, hasLearned
         if event.kind == REPLY and (isAllowed or not event.isFragmented):
             found = True
-        return event.kind in (REPLY, REFUSED)
+        if isAllowed and event.kind == REFUSED and event.detail == TOO_BIG:
+            hasLearned = True
+            return False
+        # What would come late does not count.
+        isLast = event.kind == LOST and event.number == _TRIES
+        return isLast or event.kind in (REPLY, REFUSED)
 
     sock = attempts.target.open()
     try:
@@ -146,4 +171,4 @@ async def comesBack(
             sock.close()
             raise
     await attempts.measure(Plan(_TRIES, _APART, size, timeout), sock, isEnough)
-    return found
+    return found, hasLearned
