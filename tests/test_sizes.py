@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from shout.measurement.attempts import Attempts
+from shout.measurement.events import LOST, REFUSED, REPLY, WRONG, Event
+from shout.measurement.plan import Plan
 from shout.measurement.probes import SMALLEST
-from shout.measurement.sizes import FoundSizes, findSizes, search
+from shout.measurement.refusals import TOO_BIG
+from shout.measurement.sizes import FoundSizes, comesBack, findSizes, search
 from shout.measurement.target import Target
 from shout.sockets import bindUDP
 from shout.unix import bindUNIX
@@ -110,6 +113,76 @@ class FindSizesTests(PeerCase):
         found = await self.find("127.0.0.1", port, 0.05)
         self.assertEqual(found.whole, None)
         self.assertEqual(self.tried, [(SMALLEST, True, False)])
+
+
+class Scripted:
+    """
+    Attempts in which happens what a test wants.
+    """
+
+    target = Target("::1", "::1", 9)
+
+    def __init__(self, *scripts: list[Event]) -> None:
+        self.left = list(scripts)
+
+    async def measure(self, plan: Plan, sock: Any, isEnough: Any) -> None:
+        sock.close()
+        self.ended = [isEnough(event) for event in self.left.pop(0)]
+
+
+class ComesBackTests(PeerCase):
+    """
+    Tests for L{comesBack}.
+    """
+
+    def check(self, scripted: Any, isAllowed: bool, isWhole: bool) -> None:
+        trying = Deferred.fromCoroutine(comesBack(scripted, 9000, 1.0, isAllowed))
+        self.assertEqual(self.successResultOf(trying), isWhole)
+        self.assertEqual(scripted.left, [])
+
+    def test_learned(self) -> None:
+        """
+        However many datagrams are too long for a network on the way before this
+        system knows of it, the size is tried once it does; with don't-fragment
+        set it does not come back.
+        """
+        tooBig = [Event(REFUSED, number, detail=TOO_BIG) for number in (1, 2, 3)]
+        for scripts, isAllowed, isWhole in (
+            ([tooBig, tooBig, [Event(REPLY, 1, 9000)]], True, True),
+            ([tooBig, [Event(LOST, 1)]], True, False),
+            ([tooBig] * 8, True, False),
+            ([tooBig], False, False),
+        ):
+            self.check(Scripted(*scripts), isAllowed, isWhole)
+
+    def test_enough(self) -> None:
+        """
+        An answer, a refusal and the third loss end it, and nothing else does.
+        """
+        for event, isEnough in (
+            (Event(REPLY, 1, 9000), True),
+            (Event(REFUSED, 1, detail="port unreachable"), True),
+            (Event(LOST, 3), True),
+            (Event(LOST, 2), False),
+            (Event(WRONG, 3), False),
+        ):
+            scripted = Scripted([event])
+            self.check(scripted, True, event.kind == REPLY)
+            self.assertEqual(scripted.ended, [isEnough])
+
+    async def test_thirdTry(self) -> None:
+        """
+        What is lost twice, and then comes back, comes back.
+        """
+        seen: list[bytes] = []
+
+        def answer(datagram: bytes) -> list[bytes]:
+            seen.append(datagram)
+            return [datagram.upper()] if len(seen) == 3 else []
+
+        _, port = self.misbehave(answer)
+        attempts = Attempts(Target("127.0.0.1", "127.0.0.1", port), self.reactor)
+        self.assertTrue(await comesBack(attempts, 100, 1.0, True))
 
 
 class PathMTUTests(PeerCase):

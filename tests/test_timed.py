@@ -134,6 +134,23 @@ class TimedPortTests(TimedCase):
     if notLinux:
         test_refused.skip = notLinux  # type: ignore[attr-defined]
 
+    async def test_unixRestarted(self) -> None:
+        """
+        At a UNIX socket what is sent after the server has gone is refused, and
+        once another server is at its path, answered.
+        """
+        path = shortFolder(self) + "/shout"
+        first = bindUNIX(path)
+        port, protocol = self.listen(connectUNIX(path))
+        first.close()
+        for _ in range(2):
+            self.assertRaises(FileNotFoundError, port.send, [b"hello"])
+        self.serve(bindUNIX(path))
+        port.send([b"hello"])
+        while not protocol.received:
+            await protocol.heard
+        self.assertEqual(protocol.received, [(b"HELLO", 0, False)])
+
     async def test_tooLong(self) -> None:
         """
         What is longer than a datagram can be is the sender's mistake, and not a
