@@ -93,7 +93,7 @@ def sizeLines(found: FoundSizes, nothing: str) -> list[str]:
     most = ", the most there can be" if found.whole == found.largest else ""
     lines = ["", f"largest that comes back whole: {found.whole} bytes{most}"]
     if found.unfragmented is not None:
-        atLeast = "at least " if found.unfragmented == found.whole else ""
+        atLeast = "at least " if found.isAtLeast else ""
         lines += [
             f"largest that comes back unfragmented: {found.unfragmented} bytes",
             f"path MTU: {atLeast}{found.pathMTU} bytes "

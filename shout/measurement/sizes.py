@@ -56,6 +56,20 @@ class FoundSizes:
             return None
         return self.unfragmented + self.headers
 
+    @property
+    def isAtLeast(self) -> bool:
+        """
+        Whether the path MTU may be larger than that, as no larger datagram came
+        back at all.
+        """
+        return self.unfragmented is not None and self.unfragmented == self.whole
+
+
+NOTHING = FoundSizes(None, None, 0, 0)
+"""
+What is known when nothing was tried.
+"""
+
 
 async def search(
     attempt: Callable[[int], Awaitable[bool]], least: int, most: int

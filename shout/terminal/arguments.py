@@ -42,7 +42,7 @@ The exit status is 0 when everything was answered correctly, 1 when something
 was not answered, refused, or answered wrongly, and 2 when the command line is
 wrong or the name of the host is unknown.  With --ping it is 0 when all is well, 1
 when nothing came back or --max-loss was exceeded, 2 as above, and 3 when
-something answered that is not shout.
+something answered, but nothing of it was right.
 """
 
 
