@@ -58,6 +58,11 @@ def rateLines(found: FoundRate, nothing: str) -> list[str]:
         CEILING: "no higher rate was tried; off the loopback --flood allows more",
         STOPPED: "stopped before a higher one was tried",
     }
+    if not found.isSudden:
+        why[LOSS] = (
+            "above that some get lost, but hardly more at higher rates: "
+            "it may not be the rate that loses them"
+        )
     lines.append("")
     if found.best:
         lines.append(

@@ -152,13 +152,15 @@ class Measuring:
     def _closing(self, results: Sequence[Result]) -> list[str]:
         if self._options.json:
             return [json.dumps(document.document(results, self._failures))]
+        columns = self._console.columns if self._console.isTerminal else None
         lines = []
         for result in results:
             lines += ["", *report.summary(result)]
-            if self._console.isTerminal:
-                lines += charts.histogram(result.trips, result.lost, result.late)
+            if columns is not None:
+                trips, lost, late = result.trips, result.lost, result.late
+                lines += charts.histogram(trips, lost, late, columns)
         if len(results) > 1:
-            lines += ["", *charts.table(results)]
+            lines += ["", *charts.table(results, columns)]
         return lines
 
 

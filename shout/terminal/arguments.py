@@ -48,6 +48,10 @@ something answered, but nothing of it was right.
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        name, isMissing, _ = message.partition(": expected one argument")
+        if isMissing:
+            name = name.removeprefix("argument ")
+            message = f"{name} takes a value, which does not begin with -"
         raise UsageError(message)
 
 
@@ -118,7 +122,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         high=86400,
         metavar="SECONDS",
         default=1.0,
-        help="how long to wait for a reply before trying again [1]",
+        help="how long to wait for a reply before trying again, or with --ping "
+        "before it is late [1]",
     )
     addNumber(
         option,
