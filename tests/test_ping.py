@@ -126,8 +126,9 @@ class PingTests(PeerCase):
         The host may be an IPv6 address.
         """
         port = self.serveUDP("::1")
-        result = await ping("::1", port, count=2, interval=0.001, size=1000)
-        self.assertEqual(result.answered, 2)
+        for size in (1000, 32, 65527):
+            result = await ping("::1", port, count=2, interval=0.001, size=size)
+            self.assertEqual(result.answered, 2)
 
     async def test_unix(self) -> None:
         """
@@ -177,6 +178,7 @@ class PingTests(PeerCase):
             {"interval": math.inf},
             {"timeout": math.inf},
             {"size": 31},
+            {"size": 31, "host": "::1"},
             {"size": 65508},
             {"size": 65528, "host": "::1"},
             {"size": 56.5},

@@ -472,6 +472,45 @@ class PingingTests(SynchronousTestCase):
         self.assertEqual(measured.done, [measured.tally])
         self.assertEqual(measured.tally.refused, 1)
 
+    def test_result(self) -> None:
+        """
+        The result has what the tally, the port and the measurement know.
+        """
+        measured = Measured(interval=0.5, size=64)
+        measured.clock.advance(7)
+        measured.start()
+        measured.advance(2.25)
+        first, second, third, _, _ = measured.port.sent
+        tally = measured.tally
+        for reply, time in ((first, 0.1), (second, 0.3), (third, 0.4)):
+            sent = measured.port.sent.index(reply) * 0.5 + 7
+            now = round((sent + time) * SECOND)
+            measured.pinging.arrived(reply.upper(), now, 0, False)
+        measured.pinging.arrived(first, 0, 0, False)
+        tally.old = 9
+        measured.port.kernelDrops = 3
+        measured.pinging._schedule.skipped = 4
+        measured.pinging.stop()
+        result = measured.result()
+        self.assertEqual((result.sent, result.answered, result.withdrawn), (3, 3, 2))
+        self.assertEqual((result.old, result.kernelDrops, result.skipped), (9, 3, 4))
+        self.assertEqual((result.wrong, result.mistaken), (1, 0))
+        assert result.jitter is not None
+        self.assertLess(abs(result.jitter - SECOND * 0.15), 1000)
+        self.assertLess(abs(result.duration - 2 * SECOND), 1000)
+        self.assertTrue(result.hasKernelTimes)
+
+    def test_mistaken(self) -> None:
+        """
+        So it has how many got wrong replies alone.
+        """
+        measured = Measured(count=2, interval=0.1)
+        measured.start()
+        measured.hear(measured.port.sent[0])
+        measured.advance(3)
+        result = measured.result()
+        self.assertEqual((result.lost, result.mistaken), (1, 1))
+
     def test_afterTheEnd(self) -> None:
         """
         What comes after the end is not counted.

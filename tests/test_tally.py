@@ -439,18 +439,19 @@ class SmallTallyTests(TallyTests):
         self.check(sent=17, lost=16, inFlight=1)
         self.assertEqual(self.tally.wrong, {ECHOED: 1})
 
-    def test_full(self) -> None:
+    def test_room(self) -> None:
         """
-        The tally is full when one more probe would push out one that waits.
+        There is room for as many probes as push out none that waits.
         """
+        self.assertEqual(self.tally.room, 16)
         replies = self.send(*[0] * 15)
         for reply in replies[1:]:
             self.tally.received(reply, 5)
-        self.assertFalse(self.tally.isFull)
+        self.assertEqual(self.tally.room, 1)
         self.send(0)
-        self.assertTrue(self.tally.isFull)
+        self.assertEqual(self.tally.room, 0)
         self.tally.received(replies[0], 5)
-        self.assertFalse(self.tally.isFull)
+        self.assertEqual(self.tally.room, 15)
 
 
 class LongTests(TallyCase):

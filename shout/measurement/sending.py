@@ -89,8 +89,8 @@ class Sending:
         due = schedule.due(now, patience)
         left = min(due, self._maxAtOnce)
         while left and not self._isOver():
-            room = self.maxInFlight - self._tally.inFlight
-            if room <= 0 or self._tally.isFull:
+            room = min(self.maxInFlight - self._tally.inFlight, self._tally.room)
+            if room <= 0:
                 return False
             sent = self._sendSome(min(left, room, self._port.maxAtOnce))
             if not sent:

@@ -133,15 +133,13 @@ class Tally:
         return self._refused + self._strayRefusals.count
 
     @property
-    def isFull(self) -> bool:
+    def room(self) -> int:
         """
-        Whether the next probe would push one out of the window that still
+        How many probes can be sent that push none out of the window that still
         waits.
         """
-        if self.sent - self._oldest < self.window:
-            return False
         self.oldestDue()
-        return self.sent - self._oldest >= self.window
+        return self.window - (self.sent - self._oldest)
 
     def next(self, count: int = 1) -> list[bytes]:
         """
