@@ -19,7 +19,7 @@ from shout.measurement.document import (
     sizesObject,
 )
 from shout.measurement.events import LATE, LOST, REFUSED, REPLY, WRONG, Event
-from shout.measurement.rates import LOSS, FoundRate, Step
+from shout.measurement.rates import MACHINE, FoundRate, Step
 from shout.measurement.sizes import FoundSizes
 from shout.measurement.target import Target
 from shout.ping import summarize
@@ -96,7 +96,9 @@ class DocumentTests(SynchronousTestCase):
         """
         Where nothing came back the times are null.
         """
-        times = document([replace(NOTHING, hasKernelTimes=False)])["rtt_ns"]
+        nothing = document([replace(NOTHING, hasKernelTimes=False)])
+        self.assertEqual(nothing["clock"], "monotonic")
+        times = nothing["rtt_ns"]
         self.assertEqual(len(times), 7)
         self.assertEqual(set(times.values()), {None})
 
@@ -189,13 +191,13 @@ class FoundTests(SynchronousTestCase):
         """
         steps = [Step(125, replace(NOTHING, answered=98, duration=10**9))]
         self.assertEqual(
-            rateObject(TARGET, FoundRate(steps, 125, LOSS)),
+            rateObject(TARGET, FoundRate(steps, 125, MACHINE)),
             {
                 "format": 1,
                 "host": "a.example",
                 "port": 9999,
                 "rate": 125,
-                "limit": "loss",
+                "limit": "this machine",
                 "steps": [{"rate": 125, "sent": 100, "answered": 98, "managed": 99.0}],
                 "error": None,
             },

@@ -393,6 +393,19 @@ class PingingTests(SynchronousTestCase):
             self.assertEqual(measured.tally.sent, 1)
             self.assertEqual(measured.clock.getDelayedCalls(), [])
 
+    def test_stopFromRefusal(self) -> None:
+        """
+        Stopped by whoever is told of a refusal, it sends nothing of what else is
+        due.
+        """
+        measured = Measured(interval=0.0001)
+        measured.start()
+        measured.port.error = errno.EPERM
+        measured.heard = partial(_stop, measured.pinging)
+        measured.clock.advance(0.01)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.sent, measured.tally.refused), (1, 1))
+
     def test_raisingListener(self) -> None:
         """
         Whoever is told of an event and raises is logged, and the run goes on to

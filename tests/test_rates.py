@@ -123,6 +123,30 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual((found.best, found.limit), (0, LOSS))
         self.assertEqual(found.steps[-1].rate, 10)
 
+    def test_steps(self) -> None:
+        """
+        A rate is not sent when this machine had no room for the replies, and not
+        without loss when some are late, wrong or refused.
+        """
+        whole = replace(NOTHING, duration=10**9)
+        self.assertEqual((Step(99, whole).isSent, Step(99, whole).isWhole), (True,) * 2)
+        self.assertFalse(Step(99, replace(whole, kernelDrops=1)).isSent)
+        self.assertFalse(Step(105, whole).isSent)
+        for other in (
+            replace(whole, answered=99, late=1),
+            replace(whole, answered=99, mistaken=1),
+            replace(whole, answered=99, refused=1),
+        ):
+            self.assertFalse(Step(99, other).isWhole)
+
+    def test_nothingAbove(self) -> None:
+        """
+        Where nothing comes back at a higher rate, lower ones are tried on.
+        """
+        found = self.search(300, replace(NOTHING, answered=0, lost=100))
+        self.assertLess(270, found.best)
+        self.assertEqual(found.limit, LOSS)
+
     def test_nothing(self) -> None:
         """
         Where nothing comes back at all, no other rate is tried.
