@@ -5,6 +5,7 @@ Tests for L{shout.measurement.rates}.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measurement.attempts import Stopped
+from shout.measurement.plan import Plan
 from shout.measurement.rates import (
     CEILING,
     HIGHEST,
@@ -20,6 +22,7 @@ from shout.measurement.rates import (
     STOPPED,
     FoundRate,
     Step,
+    findRate,
     search,
 )
 from shout.measurement.result import Result
@@ -167,6 +170,23 @@ class SearchTests(SynchronousTestCase):
         found = self.successResultOf(Deferred.fromCoroutine(search(attempt)))
         self.assertEqual((found.best, found.limit), (250, STOPPED))
         self.assertEqual([step.rate for step in found.steps], [125, 250])
+
+    def test_slow(self) -> None:
+        """
+        However low a rate is, two datagrams are sent, without which there is no
+        rate.
+        """
+        plans: list[Plan] = []
+
+        class Recorded:
+            async def measure(self, plan: Plan) -> Result:
+                plans.append(plan)
+                return NOTHING
+
+        attempts: Any = Recorded()
+        finding = findRate(attempts, 56, 1.0, 1.0, lambda step: None)
+        found = self.successResultOf(Deferred.fromCoroutine(finding))
+        self.assertEqual((found.best, plans), (1.0, [Plan(2, 1.0, 56, 1.0)]))
 
     def test_accident(self) -> None:
         """

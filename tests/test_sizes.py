@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
+from shout.measurement import sizes
 from shout.measurement.attempts import Attempts
 from shout.measurement.events import LOST, REFUSED, REPLY, WRONG, Event
 from shout.measurement.plan import Plan
@@ -17,7 +18,7 @@ from shout.measurement.probes import SMALLEST
 from shout.measurement.refusals import TOO_BIG
 from shout.measurement.sizes import FoundSizes, comesBack, findSizes, search
 from shout.measurement.target import Target
-from shout.sockets import bindUDP
+from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.hosts import Hosts, Namespaces, Path, whyNot
@@ -169,6 +170,25 @@ class ComesBackTests(PeerCase):
             scripted = Scripted([event])
             self.check(scripted, True, event.kind == REPLY)
             self.assertEqual(scripted.ended, [isEnough])
+
+    def test_cannotForbid(self) -> None:
+        """
+        Where this system cannot forbid fragments, that is an error, and no socket
+        stays open.
+        """
+        sock = connectUDP("127.0.0.1", 9)
+        self.addCleanup(sock.close)
+
+        def allow(sock: Any, isAllowed: bool) -> None:
+            raise OSError("no such thing")
+
+        self.patch(sizes, "allowFragments", allow)
+        scripted: Any = Scripted()
+        scripted.target = Target("127.0.0.1", "127.0.0.1", 9)
+        object.__setattr__(scripted.target, "open", lambda: sock)
+        trying = Deferred.fromCoroutine(comesBack(scripted, 9000, 1.0, False))
+        self.failureResultOf(trying, OSError)
+        self.assertEqual(sock.fileno(), -1)
 
     async def test_thirdTry(self) -> None:
         """

@@ -437,6 +437,8 @@ class SmallTallyTests(TallyTests):
         self.tally.received(self.probes.make(1), 210)
         self.tally.refuse(self.probes.make(1), "no route to host")
         self.check(sent=17, lost=16, inFlight=1)
+        self.tally.expire(301)
+        self.check(sent=17, lost=17)
         self.assertEqual(self.tally.wrong, {ECHOED: 1})
 
     def test_room(self) -> None:

@@ -162,6 +162,8 @@ class Pinging(DatagramProtocol):
         try:
             self._advance()
         except BaseException:
+            if self._isOver:
+                raise
             self._close(Failure())
 
     def _advance(self) -> None:
@@ -238,8 +240,6 @@ class Pinging(DatagramProtocol):
         self._close(self.tally)
 
     def _close(self, outcome: Tally | Failure) -> None:
-        if self._isOver:
-            return
         self._isOver = True
         self._cancelTimer()
         self.kernelDrops = self._port.kernelDrops
