@@ -21,7 +21,7 @@ class ClaimsTests(SynchronousTestCase):
         """
         Where nothing is held no probe is claimed.
         """
-        self.assertFalse(self.claims.claim(1))
+        self.assertFalse(self.claims.claim(1, 0))
         self.assertEqual(self.claims.count, 0)
 
     def test_claim(self) -> None:
@@ -29,7 +29,7 @@ class ClaimsTests(SynchronousTestCase):
         What is held claims one probe.
         """
         self.claims.hold(2, 2)
-        self.assertEqual([self.claims.claim(n) for n in (1, 2)], [True, False])
+        self.assertEqual([self.claims.claim(n, 0) for n in (1, 2)], [True, False])
         self.assertEqual(self.claims.count, 1)
 
     def test_lapsed(self) -> None:
@@ -38,8 +38,16 @@ class ClaimsTests(SynchronousTestCase):
         """
         self.claims.hold(2, 2)
         self.claims.hold(3, 3)
-        self.assertEqual([self.claims.claim(n) for n in (3, 4)], [True, False])
+        self.assertEqual([self.claims.claim(n, 0) for n in (3, 4)], [True, False])
         self.assertEqual(self.claims.count, 1)
+
+    def test_tooLate(self) -> None:
+        """
+        Nor does it claim one to which it came too late.
+        """
+        self.claims.hold(2, 2, 90)
+        claimed = [self.claims.claim(1, 89), self.claims.claim(2, 90)]
+        self.assertEqual(claimed, [False, True])
 
     def test_bounded(self) -> None:
         """
@@ -47,7 +55,7 @@ class ClaimsTests(SynchronousTestCase):
         """
         for _ in range(5):
             self.claims.hold(3, 2)
-        claimed = [self.claims.claim(number) for number in (1, 2, 3)]
+        claimed = [self.claims.claim(number, 0) for number in (1, 2, 3)]
         self.assertEqual(claimed, [True, True, False])
 
     def test_giveBack(self) -> None:
@@ -58,7 +66,7 @@ class ClaimsTests(SynchronousTestCase):
         for inFlight, number, isClaimed in ((1, 2, True), (1, 3, False), (0, 2, False)):
             claims = Claims()
             claims.hold(2, 2)
-            claims.claim(1)
+            claims.claim(1, 0)
             claims.giveBack(inFlight)
             self.assertEqual(claims.count, 0)
-            self.assertEqual(claims.claim(number), isClaimed)
+            self.assertEqual(claims.claim(number, 0), isClaimed)

@@ -10,6 +10,7 @@ import socket
 import statistics
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -603,6 +604,31 @@ class RelayTests(SynchronousTestCase):
         ]
         assert result.jitter is not None
         self.assertLess(abs(result.jitter - statistics.mean(pairs)), 2000)
+
+    def test_forged(self) -> None:
+        """
+        Forged replies that come before right ones hide no losses.
+        """
+        measured = Measured(count=1000, interval=0.01)
+        random = Random(5)
+        lost = 0
+
+        def taken(probe: bytes) -> None:
+            nonlocal lost
+            fate = random.random()
+            if fate < 0.05:
+                lost += 1
+                return
+            if fate < 0.1:
+                measured.clock.callLater(0.0005, measured.hear, b"forged")
+            measured.clock.callLater(0.0006, measured.hear, probe.upper())
+
+        measured.port.taken = taken
+        measured.start()
+        measured.advance(13)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertLess(30, lost)
+        self.assertEqual((measured.tally.lost, measured.tally.mistaken), (lost, 0))
 
     def test_clean(self) -> None:
         """

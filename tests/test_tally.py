@@ -245,6 +245,20 @@ class TallyTests(TallyCase):
             self.assertEqual(len(self.tally.expire(200)), 1)
             self.check(sent=11, answered=10, lost=1)
 
+    def test_unclaimedNear(self) -> None:
+        """
+        Once it is known how long round trips take, a wrong reply is put down to
+        none of which the reply would have come long before; that it was read
+        late does not matter.
+        """
+        replies = self.send(0, 40, 60)
+        self.tally.received(replies[1], 50)
+        self.tally.received(b"go away", 99, 34)
+        self.tally.giveUp(1)
+        self.check(sent=3, answered=1, lost=1, inFlight=1)
+        self.tally.giveUp(100)
+        self.check(sent=3, answered=1, lost=1, mistaken=1)
+
     def test_wrongBeforeRefused(self) -> None:
         """
         Wrong replies claim probes before refusals do, and each claims one.

@@ -2,12 +2,12 @@
 What came back and does not say which probe it belongs to.
 
 A wrong reply whose number cannot be read, or a refusal that quotes nothing, is
-held until a probe has waited in vain that had left when it came.  That one is
-then claimed to be the one: it is counted as mistaken or refused, and not as
-lost.  Once all those probes have their fates it is held no more.  So what cannot
-be known is how many were lost of the probes that waited when it came, and of no
-others; that is also why the claims are kept as numbers, and not as fates of
-probes.
+held until a probe has waited in vain that had left when it came, and not long
+before.  That one is then claimed to be the one: it is counted as mistaken or
+refused, and not as lost.  Once all those probes have their fates it is held no
+more.  So what cannot be known is how many were lost of the few probes to which it
+could belong, and of no others; that is also why the claims are kept as numbers,
+and not as fates of probes.
 """
 
 from __future__ import annotations
@@ -26,30 +26,35 @@ class Claims:
 
     def __init__(self) -> None:
         self.count = 0
-        # Of each that is held, the last probe that it can belong to.
-        self._held: deque[int] = deque()
-        self._lastClaimed = 0
+        # Of each that is held, the last probe that it can belong to, and when it
+        # came.
+        self._held: deque[tuple[int, int]] = deque()
+        self._lastClaimed = (0, 0)
 
-    def hold(self, last: int, inFlight: int) -> None:
+    def hold(self, last: int, inFlight: int, arrived: int = 0) -> None:
         """
         Hold what came.
 
         @param last: the number of the last probe that was sent by then.
 
         @param inFlight: how many probes wait: no more can be claimed.
+
+        @param arrived: when it came; 0 where that makes no difference.
         """
-        self._held.append(last)
+        self._held.append((last, arrived))
         self._bound(inFlight)
 
-    def claim(self, number: int) -> bool:
+    def claim(self, number: int, latest: int) -> bool:
         """
         Claim a probe that has waited in vain.  Those before it have their fates.
 
+        @param latest: until when what belongs to it can have come.
+
         @return: whether something is held for it.
         """
-        while self._held and self._held[0] < number:
+        while self._held and self._held[0][0] < number:
             self._held.popleft()
-        if not self._held:
+        if not self._held or self._held[0][1] > latest:
             return False
         self._lastClaimed = self._held.popleft()
         self.count += 1

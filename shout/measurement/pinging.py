@@ -128,7 +128,7 @@ class Pinging(DatagramProtocol):
             # Most of a short time should not pass with waiting for the first.
             half = round((self._plan.deadline or 0) * SECOND) // 2
             return min(self.tally.timeout, half)
-        return min(self.tally.timeout, 3 * self.tally.trips.most)
+        return self.tally.patience
 
     def listen(self) -> None:
         """

@@ -133,6 +133,17 @@ class Tally:
         return self._refused + self._strayRefusals.count
 
     @property
+    def patience(self) -> int:
+        """
+        How long a reply is expected to take at the most, in nanoseconds: three
+        times the longest round trip, and the timeout as long as that is not
+        known.
+        """
+        if not self.trips.count:
+            return self.timeout
+        return min(self.timeout, 3 * self.trips.most)
+
+    @property
     def room(self) -> int:
         """
         How many probes can be sent that push none out of the window that still
@@ -178,7 +189,7 @@ class Tally:
             # It has our nonce, and answers what was never asked.
             kind, number, detail = GARBAGE, None, f"answers probe {number}, not sent"
         if kind != RIGHT:
-            self._mistake(kind, number)
+            self._mistake(kind, number, now - max(0, delay))
             return Event(WRONG, number, len(reply), None, False, isFragmented, detail)
         assert number is not None
         if number <= self.sent - self.window:
@@ -237,7 +248,7 @@ class Tally:
         elif fate == _REFUSED:
             self._refused -= 1
 
-    def _mistake(self, kind: str, number: int | None) -> None:
+    def _mistake(self, kind: str, number: int | None, arrived: int) -> None:
         self.wrong[kind] += 1
         if number is not None:
             if number > self.sent - self.window:
@@ -250,7 +261,7 @@ class Tally:
                     self._fates[slot] = _WRONG
                     self._wrong += 1
         elif kind != OTHER_RUN:
-            self._strayReplies.hold(self.sent, self.inFlight)
+            self._strayReplies.hold(self.sent, self.inFlight, arrived)
 
     def refuse(self, probe: bytes | None, reason: str) -> Event:
         """
@@ -310,7 +321,10 @@ class Tally:
         return events
 
     def _claim(self, number: int) -> bool:
-        return self._strayReplies.claim(number) or self._strayRefusals.claim(number)
+        latest = self._times[number % self.window] + self.patience
+        return self._strayReplies.claim(number, latest) or self._strayRefusals.claim(
+            number, latest
+        )
 
     def oldestDue(self) -> int | None:
         """
