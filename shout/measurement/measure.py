@@ -64,7 +64,7 @@ async def measure(
     console = Console(1, isTerminal, note, complain, reactor)
     try:
         if options.find_rate or options.sizes:
-            target, error = [*zip(targets, [""]), *failures][0]
+            target, error = failures[0] if failures else (targets[0], "")
             finding = Finding(target, plan, options, console, complain, reactor)
             return await (finding.fail(error) if error else finding.run())
         measuring = Measuring(

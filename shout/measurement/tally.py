@@ -237,11 +237,8 @@ class Tally:
         elif fate == _SILENT:
             self._silent -= 1
             if self.lost < 0:
-                claims = (
-                    self._strayReplies
-                    if self._strayReplies.count
-                    else self._strayRefusals
-                )
+                isReply = self._strayReplies.count > 0
+                claims = self._strayReplies if isReply else self._strayRefusals
                 claims.giveBack(self.inFlight)
         elif fate == _WRONG:
             self._wrong -= 1
@@ -322,9 +319,8 @@ class Tally:
 
     def _claim(self, number: int) -> bool:
         latest = self._times[number % self.window] + self.patience
-        return self._strayReplies.claim(number, latest) or self._strayRefusals.claim(
-            number, latest
-        )
+        strays = (self._strayReplies, self._strayRefusals)
+        return any(claims.claim(number, latest) for claims in strays)
 
     def oldestDue(self) -> int | None:
         """
