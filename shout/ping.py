@@ -73,7 +73,8 @@ async def ping(
     @param interval: how long there is from one probe to the next, in seconds;
         less than a millisecond makes several leave at a time.
 
-    @param size: how many bytes a probe has.
+    @param size: how many bytes a probe has; at most 65507 over IPv4, 65527 over
+        IPv6, and 212960 to a UNIX socket.
 
     @param timeout: how long to wait for a reply, in seconds.
 
@@ -99,16 +100,19 @@ async def ping(
         raise ValueError("without a count or a deadline it would never end")
     if not 1 <= port <= 65535:
         raise ValueError(f"the port must be from 1 to 65535, not {port}")
-    if count is not None and count < 1:
-        raise ValueError(f"the count must be above 0, not {count}")
+    if count is not None and not (isinstance(count, int) and count > 0):
+        raise ValueError(f"the count must be a whole number above 0, not {count}")
     for seconds in (interval, timeout, 1 if deadline is None else deadline):
         if not 0 < seconds < inf:
             raise ValueError(f"a time must be above 0 and end, not {seconds}")
-    if size < SMALLEST:
-        raise ValueError(f"the size must be at least {SMALLEST}, not {size}")
     if reactor is None:
         from twisted.internet import reactor
     target = await reach(host, port, unix, family, reactor)
+    if not (isinstance(size, int) and SMALLEST <= size <= target.largest):
+        raise ValueError(
+            f"the size must be a whole number from {SMALLEST} to {target.largest}, "
+            f"not {size}"
+        )
     plan = Plan(count, interval, size, timeout, deadline)
     pinging = Pinging(target.open(), plan, heard, reactor)
     await pinging.start()

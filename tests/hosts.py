@@ -1,5 +1,5 @@
 """
-Two hosts on this machine, joined by a network of their own.
+Hosts on this machine, joined by networks of their own.
 """
 
 from __future__ import annotations
@@ -31,43 +31,33 @@ Why there can be no such hosts here, or nothing.
 """
 
 
-class Hosts:
+class Namespaces:
     """
-    Two network namespaces with a veth pair between them, for one test.
-
-    The first host, C{a}, has the addresses 192.0.2.1, 192.0.2.3, 2001:db8::1 and
-    fe80::1 on the interface C{va}; the second, C{b}, has 192.0.2.2, 2001:db8::2
-    and fe80::2 on C{vb}.
+    Network namespaces for one test.
     """
 
-    def __init__(self, case: SynchronousTestCase, mtu: int = 1500) -> None:
+    def __init__(self, case: SynchronousTestCase, hosts: str) -> None:
         """
         @param case: the test; when it ends the hosts are removed.
 
-        @param mtu: of the network between them, in bytes.
+        @param hosts: a letter for each.
         """
-        self._names = {host: f"shout-test-{os.getpid()}-{host}" for host in "ab"}
-        for name in self._names.values():
+        self._names = {host: f"shout-test-{os.getpid()}-{host}" for host in hosts}
+        for host, name in self._names.items():
             _ip(f"netns add {name}")
             case.addCleanup(_ip, f"netns delete {name}")
-        a, b = self._names["a"], self._names["b"]
-        _ip(f"link add va netns {a} type veth peer name vb netns {b}")
-        for host, numbers in (("a", "13"), ("b", "2")):
-            prefix, device = f"-n {self._names[host]}", f"v{host}"
-            _ip(f"{prefix} link set lo up")
-            _ip(f"{prefix} link set {device} mtu {mtu} up")
-            for number in numbers:
-                _ip(f"{prefix} address add 192.0.2.{number}/24 brd + dev {device}")
-            for network in ("2001:db8::", "fe80::"):
-                _ip(f"{prefix} address add {network}{numbers[0]}/64 dev {device} nodad")
-            # Otherwise it comes some time after both ends are up.
-            _ip(f"{prefix} -6 route add multicast ff00::/8 dev {device} table local")
+            self.ip(host, "link set lo up")
 
     def ip(self, host: str, command: str) -> None:
         """
         Configure the network of a host; see ip(8).
         """
         _ip(f"-n {self._names[host]} {command}")
+
+    def _multicast(self, host: str, device: str) -> None:
+        # Otherwise it comes some time after both ends are up.
+        route = f"multicast ff00::/8 dev {device} table local"
+        self.ip(host, f"-6 route append {route}")
 
     @contextmanager
     def on(self, host: str) -> Iterator[None]:
@@ -83,6 +73,71 @@ class Hosts:
                 yield
             finally:
                 _setns(here.fileno())
+
+
+class Path(Namespaces):
+    """
+    Two hosts with routers between them, over which nothing was sent yet.
+
+    The first host, C{a}, has the address 2001:db8::1, and each of the others
+    2001:db8:N::2 in the network before it, which is 0 for the second.
+    """
+
+    def __init__(self, case: SynchronousTestCase, *mtus: int) -> None:
+        """
+        @param case: as for L{Namespaces}.
+
+        @param mtus: of each network on the way, in bytes.
+        """
+        hosts = "abcdefgh"[: len(mtus) + 1]
+        super().__init__(case, hosts)
+        for number, mtu in enumerate(mtus):
+            left, right = hosts[number], hosts[number + 1]
+            there = self._names[right]
+            self.ip(left, f"link add right type veth peer name left netns {there}")
+            for host, device, end in ((left, "right", 1), (right, "left", 2)):
+                self.ip(host, f"link set {device} mtu {mtu} up")
+                for network in (f"2001:db8:{number}::", "fe80::"):
+                    address = f"{network}{end}/64 dev {device} nodad"
+                    self.ip(host, f"address add {address}")
+                self._multicast(host, device)
+            # What is not next to a host is to one of its sides.
+            self.ip(right, f"-6 route add default via 2001:db8:{number}::1")
+            for beyond in range(number + 1, len(mtus)):
+                way = f"2001:db8:{beyond}::/64 via 2001:db8:{number}::2"
+                self.ip(left, f"-6 route add {way}")
+        for host in hosts[1:-1]:
+            forwarding = "/proc/sys/net/ipv6/conf/all/forwarding"
+            with self.on(host), open(forwarding, "w") as file:
+                file.write("1")
+
+
+class Hosts(Namespaces):
+    """
+    Two network namespaces with a veth pair between them, for one test.
+
+    The first host, C{a}, has the addresses 192.0.2.1, 192.0.2.3, 2001:db8::1 and
+    fe80::1 on the interface C{va}; the second, C{b}, has 192.0.2.2, 2001:db8::2
+    and fe80::2 on C{vb}.
+    """
+
+    def __init__(self, case: SynchronousTestCase, mtu: int = 1500) -> None:
+        """
+        @param case: the test; when it ends the hosts are removed.
+
+        @param mtu: of the network between them, in bytes.
+        """
+        super().__init__(case, "ab")
+        a, b = self._names["a"], self._names["b"]
+        _ip(f"link add va netns {a} type veth peer name vb netns {b}")
+        for host, numbers in (("a", "13"), ("b", "2")):
+            prefix, device = f"-n {self._names[host]}", f"v{host}"
+            _ip(f"{prefix} link set {device} mtu {mtu} up")
+            for number in numbers:
+                _ip(f"{prefix} address add 192.0.2.{number}/24 brd + dev {device}")
+            for network in ("2001:db8::", "fe80::"):
+                _ip(f"{prefix} address add {network}{numbers[0]}/64 dev {device} nodad")
+            self._multicast(host, device)
 
 
 def _setns(fd: int) -> None:

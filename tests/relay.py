@@ -40,7 +40,6 @@ class Relay:
         weights: dict[str, int],
         deliver: Callable[[bytes], object],
         clock: Any = None,
-        calmAfter: int | None = None,
     ) -> None:
         """
         @param weights: how often to do what, in relation to each other.
@@ -48,9 +47,6 @@ class Relay:
         @param deliver: takes the replies.
 
         @param clock: delays the replies; without one they come at once.
-
-        @param calmAfter: from which datagram on all are answered, so that at
-            the end nothing is on its way.
         """
         self.done: Counter[str] = Counter()
         self.overtaken = 0
@@ -59,7 +55,6 @@ class Relay:
         self._weights = weights
         self._deliver = deliver
         self._clock = clock
-        self._calmAfter = calmAfter
         self._highest = -1
         self._number = 0
 
@@ -71,8 +66,6 @@ class Relay:
         (action,) = self._random.choices(
             list(self._weights), list(self._weights.values())
         )
-        if self._calmAfter is not None and self._number > self._calmAfter:
-            action = ANSWER
         self.done[action] += 1
         reply = datagram.upper()
         if action == DROP:

@@ -167,7 +167,11 @@ class ParseTests(ParseCase):
         """
         An option whose value is missing is named.
         """
-        self.assertIn("-p/--port: expected one argument", self.refuse("-p"))
+        for words in (["-p"], ["-p", "-1"], ["--ping", "--port", "-1", "-q"]):
+            self.assertEqual(
+                self.refuse(*words),
+                "-p/--port takes a value, which does not begin with -",
+            )
 
     def test_help(self) -> None:
         """

@@ -33,6 +33,15 @@ class HistogramTests(SynchronousTestCase):
         for line in lines:
             self.assertLess(len(line), 90)
 
+    @given(st.lists(st.integers(0, 2**40)), st.integers(36, 200))
+    def test_narrow(self, times: list[int], columns: int) -> None:
+        """
+        No row is wider than the terminal, and all that has a count has a bar.
+        """
+        for line in histogram(tripsOf(times), 3, 0, columns):
+            self.assertLessEqual(len(line), columns)
+            self.assertEqual("#" in line, not line.endswith("0"))
+
     def test_rows(self) -> None:
         """
         The longest bar is that of the most; the losses stand at the end.
@@ -59,3 +68,16 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(second.split()[-4:], ["-"] * 4)
         self.assertEqual(len({len(head), len(first), len(second)}), 1)
         self.assertEqual(unit, "round trips in ms")
+
+    def test_narrow(self) -> None:
+        """
+        Where that is too wide each target has a column.
+        """
+        results = [NOTHING, replace(NOTHING, host="other")]
+        lines = table(results)
+        width = len(lines[0])
+        self.assertEqual(table(results, width), lines)
+        turned = table(results, width - 1)
+        self.assertEqual(turned[1].split(), ["sent", "100", "100"])
+        self.assertEqual(len(turned), 13)
+        self.assertLess(len(turned[0]), 60)

@@ -17,52 +17,56 @@ class ClaimsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.claims = Claims()
 
-    def check(self, mistaken: int, refused: int) -> None:
-        self.assertEqual(
-            (self.claims.mistaken, self.claims.refused), (mistaken, refused)
-        )
-
     def test_nothing(self) -> None:
         """
         Where nothing is held no probe is claimed.
         """
-        self.assertFalse(self.claims.claim())
-        self.check(0, 0)
+        self.assertFalse(self.claims.claim(1, 0))
+        self.assertEqual(self.claims.count, 0)
 
     def test_claim(self) -> None:
         """
-        Wrong replies claim before refusals, and each claims once.
+        What is held claims one probe.
         """
-        self.claims.holdRefusal(2)
-        self.claims.holdWrong(2)
-        self.assertTrue(self.claims.claim())
-        self.check(1, 0)
-        self.assertTrue(self.claims.claim())
-        self.check(1, 1)
-        self.assertFalse(self.claims.claim())
+        self.claims.hold(2, 2)
+        self.assertEqual([self.claims.claim(n, 0) for n in (1, 2)], [True, False])
+        self.assertEqual(self.claims.count, 1)
+
+    def test_lapsed(self) -> None:
+        """
+        It claims none that left after it had come.
+        """
+        self.claims.hold(2, 2)
+        self.claims.hold(3, 3)
+        self.assertEqual([self.claims.claim(n, 0) for n in (3, 4)], [True, False])
+        self.assertEqual(self.claims.count, 1)
+
+    def test_tooLate(self) -> None:
+        """
+        Nor does it claim one to which it came too late.
+        """
+        self.claims.hold(2, 2, 90)
+        claimed = [self.claims.claim(1, 89), self.claims.claim(2, 90)]
+        self.assertEqual(claimed, [False, True])
 
     def test_bounded(self) -> None:
         """
         No more is held than there are probes that wait.
         """
         for _ in range(5):
-            self.claims.holdWrong(2)
-        self.assertEqual([self.claims.claim() for _ in range(3)], [True, True, False])
+            self.claims.hold(3, 2)
+        claimed = [self.claims.claim(number, 0) for number in (1, 2, 3)]
+        self.assertEqual(claimed, [True, True, False])
 
     def test_giveBack(self) -> None:
         """
-        What is given back claims another probe, if one waits.
+        What is given back claims another probe, if one waits that had left when
+        it came.
         """
-        for hold, claimed in (
-            (self.claims.holdWrong, (1, 0)),
-            (self.claims.holdRefusal, (0, 1)),
-        ):
-            hold(1)
-            self.claims.claim()
-            self.check(*claimed)
-            self.claims.giveBack(1)
-            self.check(0, 0)
-            self.assertTrue(self.claims.claim())
-            self.claims.giveBack(0)
-            self.assertFalse(self.claims.claim())
-            self.check(0, 0)
+        for inFlight, number, isClaimed in ((1, 2, True), (1, 3, False), (0, 2, False)):
+            claims = Claims()
+            claims.hold(2, 2)
+            claims.claim(1, 0)
+            claims.giveBack(inFlight)
+            self.assertEqual(claims.count, 0)
+            self.assertEqual(claims.claim(number, 0), isClaimed)

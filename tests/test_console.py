@@ -49,7 +49,8 @@ class ConsoleTests(PeerCase):
 
     async def test_terminal(self) -> None:
         """
-        On a terminal the changing line stays below the others, and goes away.
+        On a terminal the changing line stays below the others, and goes away,
+        with the C{^C} that a terminal writes beside it.
         """
         console = self.console(True)
         console.show("live")
@@ -58,7 +59,7 @@ class ConsoleTests(PeerCase):
         console.show("lively")
         self.assertEqual(
             await self.printed(console),
-            "live" + "\r    \rone\nlive" + "\r    \rlively" + "\r      \r",
+            "live" + "\r      \rone\nlive" + "\r      \rlively" + "\r        \r",
         )
 
     async def test_wide(self) -> None:
@@ -68,7 +69,7 @@ class ConsoleTests(PeerCase):
         """
         console = self.console(True)
         console.show("x" * 100)
-        self.assertEqual(await self.printed(console), "x" * 79 + f"\r{' ' * 79}\r")
+        self.assertEqual(await self.printed(console), "x" * 77 + f"\r{' ' * 79}\r")
 
     async def test_slow(self) -> None:
         """

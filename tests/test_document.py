@@ -19,7 +19,7 @@ from shout.measurement.document import (
     sizesObject,
 )
 from shout.measurement.events import LATE, LOST, REFUSED, REPLY, WRONG, Event
-from shout.measurement.rates import LOSS, FoundRate, Step
+from shout.measurement.rates import MACHINE, FoundRate, Step
 from shout.measurement.sizes import FoundSizes
 from shout.measurement.target import Target
 from shout.ping import summarize
@@ -40,7 +40,7 @@ class DocumentTests(SynchronousTestCase):
         """
         result = replace(
             NOTHING,
-            sent=1,
+            sent=51,
             answered=2,
             lost=3,
             duplicates=4,
@@ -48,6 +48,13 @@ class DocumentTests(SynchronousTestCase):
             outOfOrder=6,
             wrong=7,
             refused=8,
+            mistaken=9,
+            old=10,
+            skipped=11,
+            kernelDrops=12,
+            withdrawn=13,
+            duration=10**9,
+            jitter=14,
             roundTrips=summarize(tripsOf([10, 20, 30, 40])),
         )
         self.assertEqual(
@@ -56,7 +63,7 @@ class DocumentTests(SynchronousTestCase):
                 "format": 1,
                 "host": "h",
                 "port": 9999,
-                "sent": 1,
+                "sent": 51,
                 "answered": 2,
                 "lost": 3,
                 "duplicates": 4,
@@ -64,6 +71,12 @@ class DocumentTests(SynchronousTestCase):
                 "out_of_order": 6,
                 "wrong": 7,
                 "refused": 8,
+                "mistaken": 9,
+                "old": 10,
+                "skipped": 11,
+                "kernel_drops": 12,
+                "withdrawn": 13,
+                "rate": 50.0,
                 "rtt_ns": {
                     "min": 10,
                     "mean": 25,
@@ -73,7 +86,9 @@ class DocumentTests(SynchronousTestCase):
                     "max": 40,
                     "stddev": 11,
                 },
+                "jitter_ns": 14,
                 "clock": "kernel",
+                "error": None,
             },
         )
 
@@ -81,9 +96,26 @@ class DocumentTests(SynchronousTestCase):
         """
         Where nothing came back the times are null.
         """
-        times = document([replace(NOTHING, hasKernelTimes=False)])["rtt_ns"]
+        nothing = document([replace(NOTHING, hasKernelTimes=False)])
+        self.assertEqual(nothing["clock"], "monotonic")
+        times = nothing["rtt_ns"]
         self.assertEqual(len(times), 7)
         self.assertEqual(set(times.values()), {None})
+
+    def test_failed(self) -> None:
+        """
+        A target that cannot be measured has an object with the same fields, and
+        why.
+        """
+        failed = document([], [(TARGET, "no way")])
+        self.assertEqual(list(failed), list(document([NOTHING])))
+        self.assertEqual(
+            (failed["host"], failed["sent"], failed["error"]),
+            ("a.example", 0, "no way"),
+        )
+        self.assertEqual(set(failed["rtt_ns"].values()), {None})
+        both = document([NOTHING], [(TARGET, "no way")])["targets"]
+        self.assertEqual([each["error"] for each in both], [None, "no way"])
 
     def test_several(self) -> None:
         """
@@ -157,16 +189,17 @@ class FoundTests(SynchronousTestCase):
         """
         The rate comes with why there is no higher one, and with what was tried.
         """
-        steps = [Step(125, NOTHING)]
+        steps = [Step(125, replace(NOTHING, answered=98, duration=10**9))]
         self.assertEqual(
-            rateObject(TARGET, FoundRate(steps, 125, LOSS)),
+            rateObject(TARGET, FoundRate(steps, 125, MACHINE)),
             {
                 "format": 1,
                 "host": "a.example",
                 "port": 9999,
                 "rate": 125,
-                "limit": "loss",
-                "steps": [{"rate": 125, "sent": 100, "answered": 100}],
+                "limit": "this machine",
+                "steps": [{"rate": 125, "sent": 100, "answered": 98, "managed": 99.0}],
+                "error": None,
             },
         )
 
@@ -174,7 +207,11 @@ class FoundTests(SynchronousTestCase):
         """
         The sizes come with the path MTU, null where it is not known.
         """
-        for unfragmented, pathMTU in ((1372, 1400), (None, None)):
+        for unfragmented, pathMTU, isAtLeast in (
+            (1372, 1400, False),
+            (None, None, False),
+            (65507, 65535, True),
+        ):
             self.assertEqual(
                 sizesObject(TARGET, FoundSizes(65507, unfragmented, 28, 65507)),
                 {
@@ -184,5 +221,7 @@ class FoundTests(SynchronousTestCase):
                     "whole": 65507,
                     "unfragmented": unfragmented,
                     "path_mtu": pathMTU,
+                    "path_mtu_at_least": isAtLeast,
+                    "error": None,
                 },
             )

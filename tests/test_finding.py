@@ -60,10 +60,13 @@ class FindRateTests(MeasureCase):
         """
         port = self.freePort()
         status, out, _ = await self.run_("--find-rate", "--json", "-p", str(port))
+        result = json.loads(out)
+        for step in result["steps"]:
+            self.assertLess(100, step.pop("managed"))
         steps = [{"rate": 125.0, "sent": 62, "answered": 0}] * 2
         self.assertEqual(status, 1)
         self.assertEqual(
-            json.loads(out),
+            result,
             {
                 "format": 1,
                 "host": "127.0.0.1",
@@ -71,8 +74,20 @@ class FindRateTests(MeasureCase):
                 "rate": 0,
                 "limit": "loss",
                 "steps": steps,
+                "error": None,
             },
         )
+
+    async def test_unreachable(self) -> None:
+        """
+        Where there is no way to the target, that is said in JSON too.
+        """
+        for mode in ("--find-rate", "--sizes"):
+            status, out, (line,) = await self.run_(
+                mode, "--json", "-H", "255.255.255.255"
+            )
+            self.assertEqual(status, 1)
+            self.assertEqual(line, f"shout: {json.loads(out)['error']}")
 
 
 class FindSizesTests(MeasureCase):
@@ -116,7 +131,7 @@ class FindSizesTests(MeasureCase):
         Ctrl-C ends it.
         """
         peer, port = self.misbehave(lambda datagram: [])
-        command = self.start("--sizes", "-p", str(port), "-t", "30")
+        command = self.start("--sizes", "--json", "-p", str(port), "-t", "30")
         assert command.transport is not None
         while not peer.received:
             await deferLater(self.reactor, 0.05)
@@ -124,7 +139,10 @@ class FindSizesTests(MeasureCase):
         await command.until(lambda: b"nothing is known yet" in command.err)
         command.transport.signalProcess(signal.SIGINT)
         self.assertEqual(await command.ended, 1)
-        self.assertIn(b"stopped before the largest datagrams were found", command.err)
+        error = "stopped before the largest datagrams were found"
+        self.assertIn(error.encode(), command.err)
+        result = json.loads(command.out)
+        self.assertEqual((result["whole"], result["error"]), (None, error))
 
     async def test_json(self) -> None:
         """

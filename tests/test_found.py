@@ -100,6 +100,17 @@ class RateTests(SynchronousTestCase):
             self.assertIn("highest rate without loss: 125 per s", line)
             self.assertIn(why, line)
 
+    def test_notSudden(self) -> None:
+        """
+        Where little more is lost at a higher rate, the rate is not blamed.
+        """
+        best = Step(74, NOTHING)
+        for lost, isBlamed in ((3, False), (20, False), (22, True), (50, True)):
+            lossy = replace(NOTHING, answered=100 - lost, lost=lost)
+            steps = [Step(125, lossy), Step(100, LOSSY), best, Step(200, SLOW)]
+            line = self.last(steps, 74, LOSS)
+            self.assertEqual("may not be the rate" in line, not isBlamed, line)
+
     def test_none(self) -> None:
         """
         That no rate was without loss is something else than that nothing came

@@ -32,8 +32,16 @@ FIELDS = [
     "out_of_order",
     "wrong",
     "refused",
+    "mistaken",
+    "old",
+    "skipped",
+    "kernel_drops",
+    "withdrawn",
+    "rate",
     "rtt_ns",
+    "jitter_ns",
     "clock",
+    "error",
 ]
 
 
@@ -55,13 +63,19 @@ class MeasureCase(CommandCase):
         result: dict[str, Any] = json.loads(out)
         return status, result
 
-    def answerHalf(self) -> int:
+    def answerHalf(self, isEcho: bool = False) -> int:
         """
         Start a server that answers every second datagram, from the first on,
-        and return its port.
+        and sends the others back or not, and return its port.
         """
         turns = cycle([True, False])
-        _, port = self.misbehave(lambda each: [each.upper()] if next(turns) else [])
+
+        def answer(datagram: bytes) -> list[bytes]:
+            if next(turns):
+                return [datagram.upper()]
+            return [datagram] if isEcho else []
+
+        _, port = self.misbehave(answer)
         return port
 
 
@@ -154,6 +168,18 @@ class TextTests(MeasureCase):
         self.assertIn("0 lost (0 %)", out)
         self.assertIn("2 wrong (echoed)", out)
 
+    async def test_wrongAndRight(self) -> None:
+        """
+        Where some of what answered is right, wrong replies are no more than
+        losses to C{--max-loss}.
+        """
+        for allowed, expected in (("49", 1), ("50", 0)):
+            port = self.answerHalf(isEcho=True)
+            options = f"-p {port} -c 4 -i 0.02 -t 0.5 --max-loss {allowed}"
+            status, out, _ = await self.ping(*options.split())
+            self.assertEqual(status, expected)
+            self.assertIn("2 wrong (echoed)", out)
+
     async def test_maxLoss(self) -> None:
         """
         The status is 1 when more is lost than C{--max-loss} allows.
@@ -200,6 +226,8 @@ class JSONTests(MeasureCase):
         self.assertEqual(status, 0)
         self.assertEqual(list(result), ["format", *FIELDS])
         rtt = result.pop("rtt_ns")
+        self.assertGreater(result.pop("rate"), 0)
+        self.assertGreater(result.pop("jitter_ns"), 0)
         isKernel = sys.platform == "linux"
         self.assertEqual(result.pop("clock"), "kernel" if isKernel else "monotonic")
         self.assertEqual(
@@ -216,6 +244,12 @@ class JSONTests(MeasureCase):
                 "out_of_order": 0,
                 "wrong": 0,
                 "refused": 0,
+                "mistaken": 0,
+                "old": 0,
+                "skipped": 0,
+                "kernel_drops": 0,
+                "withdrawn": 0,
+                "error": None,
             },
         )
         self.assertEqual(
@@ -252,6 +286,29 @@ class JSONTests(MeasureCase):
         )
         self.assertEqual(list(result["targets"][0]), FIELDS)
 
+    async def test_unreachable(self) -> None:
+        """
+        A target to which there is no way is among the others, or alone, with
+        the reason, and the status is 1.
+        """
+        port = self.serveUDP()
+        nowhere = "-H 255.255.255.255"
+        options = f"-p {port} -c 1"
+        status, out, err = await self.ping(
+            *f"--json -H 127.0.0.1 {nowhere} {options}".split()
+        )
+        self.assertEqual((status, len(err)), (1, 1))
+        self.assertEqual(
+            [(each["answered"], each["error"]) for each in json.loads(out)["targets"]],
+            [(1, None), (0, err[0].removeprefix("shout: "))],
+        )
+        status, out, err = await self.ping(*f"--json {nowhere} {options}".split())
+        failed = json.loads(out)
+        self.assertEqual((status, list(failed)), (1, ["format", *FIELDS]))
+        self.assertEqual(f"shout: {failed['error']}", *err)
+        status, out, err = await self.ping(*f"{nowhere} {options}".split())
+        self.assertEqual((status, out, len(err)), (1, "", 1))
+
     async def test_lines(self) -> None:
         """
         With C{--json-lines} there is an object for every event before it.
@@ -282,14 +339,15 @@ class JSONTests(MeasureCase):
         _, port = self.misbehave(answer)
         options = f"-p {port} -c 300 --rate 500 -s 100 -t 2"
         status, result = await self.measure(*options.split())
-        self.assertEqual(status, 3)
+        # Something right came back.
+        self.assertEqual(status, 0)
         done = relay.done
         self.assertEqual(result["sent"], 300)
         self.assertEqual(result["answered"], done[ANSWER] + done[DUPLICATE])
         self.assertEqual(result["lost"], done[DROP])
         self.assertEqual(result["duplicates"], done[DUPLICATE])
         wrong = done[CORRUPT] + done[ECHO] + done[GARBAGE]
-        self.assertEqual(result["wrong"], wrong)
+        self.assertEqual((result["wrong"], result["mistaken"]), (wrong, wrong))
         for name in ("late", "out_of_order", "refused"):
             self.assertEqual(result[name], 0)
 

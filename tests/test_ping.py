@@ -11,7 +11,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 import shout
@@ -125,8 +126,9 @@ class PingTests(PeerCase):
         The host may be an IPv6 address.
         """
         port = self.serveUDP("::1")
-        result = await ping("::1", port, count=2, interval=0.001, size=1000)
-        self.assertEqual(result.answered, 2)
+        for size in (1000, 32, 65527):
+            result = await ping("::1", port, count=2, interval=0.001, size=size)
+            self.assertEqual(result.answered, 2)
 
     async def test_unix(self) -> None:
         """
@@ -176,10 +178,27 @@ class PingTests(PeerCase):
             {"interval": math.inf},
             {"timeout": math.inf},
             {"size": 31},
+            {"size": 31, "host": "::1"},
+            {"size": 65508},
+            {"size": 65528, "host": "::1"},
+            {"size": 56.5},
+            {"count": 2.5},
         ]
         for options in wrong:
             pinging = Deferred.fromCoroutine(ping(**options))
             await self.assertFailure(pinging, ValueError)
+
+    async def test_cancel(self) -> None:
+        """
+        It can be cancelled at any time, and a timeout can be put on it.
+        """
+        for limit in (0, 0.05):
+            pinging = Deferred.fromCoroutine(
+                ping(port=self.serveUDP(), count=None, deadline=100)
+            )
+            pinging.addTimeout(limit, self.reactor)
+            await self.assertFailure(pinging, TimeoutError)
+            await deferLater(self.reactor, 0.01)
 
     def test_public(self) -> None:
         """

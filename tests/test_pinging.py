@@ -10,15 +10,17 @@ import socket
 import statistics
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.measurement.events import LOST, Event
+from shout.measurement.events import LATE, LOST, REPLY, Event
 from shout.measurement.pinging import Pinging
 from shout.measurement.plan import SECOND, Plan
 from shout.measurement.result import Result
@@ -50,7 +52,10 @@ class FakePort:
     """
     A port that keeps what is sent, or fails as a test wants it to.
 
-    @ivar waiting: replies that have arrived and have not been read.
+    @ivar waiting: replies that have arrived and have not been read, and for how
+        long they have waited, in nanoseconds.
+
+    @ivar stopped: what L{stopListening} returns.
     """
 
     maxAtOnce = 8
@@ -62,7 +67,8 @@ class FakePort:
         self.clock = clock
         self.sent: list[bytes] = []
         self.error: int | None = None
-        self.waiting: list[bytes] = []
+        self.waiting: list[tuple[bytes, int]] = []
+        self.stopped: Deferred[None] = succeed(None)
         self.isListening = False
         self.taken: Callable[[bytes], object] = lambda datagram: None
 
@@ -71,12 +77,12 @@ class FakePort:
 
     def stopListening(self) -> Any:
         self.isListening = False
-        return succeed(None)
+        return self.stopped
 
     def drain(self) -> None:
         waiting, self.waiting = self.waiting, []
-        for datagram in waiting:
-            self.protocol.arrived(datagram, self.clock(), 0, False)
+        for datagram, delay in waiting:
+            self.protocol.arrived(datagram, self.clock(), delay, False)
 
     def send(self, datagrams: list[bytes]) -> int:
         assert self.isListening
@@ -204,11 +210,12 @@ class PingingTests(SynchronousTestCase):
 
     def test_unanswered(self) -> None:
         """
-        Without answers it ends a timeout after the last probe.
+        Without answers it ends two timeouts after the last probe, so that what
+        is late is not taken for lost.
         """
         measured = Measured(count=2, timeout=3.0)
         measured.start()
-        measured.advance(3.99)
+        measured.advance(6.99)
         self.assertEqual(measured.done, [])
         measured.advance(0.02)
         self.assertEqual(measured.done, [measured.tally])
@@ -232,6 +239,38 @@ class PingingTests(SynchronousTestCase):
         measured.advance(0.1)
         self.assertEqual(measured.done, [measured.tally])
         self.assertEqual(measured.tally.duplicates, 1)
+
+    def test_lingerLate(self) -> None:
+        """
+        What is answered late at the end is late, and not lost, however quick the
+        others were.
+        """
+        measured = Measured(count=3, interval=0.01, timeout=1.0)
+        measured.start()
+        measured.advance(0.03)
+        measured.hear(measured.port.sent[0].upper())
+        measured.advance(1.3)
+        self.assertEqual((measured.tally.lost, measured.done), (2, []))
+        measured.hear(*(probe.upper() for probe in measured.port.sent[1:]))
+        measured.advance(1)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.late, measured.tally.lost), (2, 0))
+
+    def test_pause(self) -> None:
+        """
+        What arrived while this program was stopped is answered, and is not said
+        to be lost before.
+        """
+        measured = Measured(count=2, interval=0.1, timeout=1.0)
+        measured.start()
+        measured.advance(0.15)
+        first, second = (probe.upper() for probe in measured.port.sent)
+        measured.port.waiting = [(first, 2 * SECOND), (second, SECOND // 2)]
+        measured.clock.advance(2.5)
+        self.assertEqual(
+            [event[:2] for event in measured.events], [(REPLY, 1), (LATE, 2)]
+        )
+        self.assertEqual(measured.tally.answered, 1)
 
     def test_deadline(self) -> None:
         """
@@ -332,7 +371,7 @@ class PingingTests(SynchronousTestCase):
         measured = Measured(interval=0.1)
         measured.start()
         measured.advance(0.25)
-        measured.port.waiting = [measured.port.sent[0].upper()]
+        measured.port.waiting = [(measured.port.sent[0].upper(), 0)]
         measured.pinging.stop()
         self.assertEqual(measured.done, [measured.tally])
         self.assertEqual((measured.tally.sent, measured.tally.answered), (1, 1))
@@ -354,6 +393,19 @@ class PingingTests(SynchronousTestCase):
             self.assertEqual(measured.done, [measured.tally])
             self.assertEqual(measured.tally.sent, 1)
             self.assertEqual(measured.clock.getDelayedCalls(), [])
+
+    def test_stopFromRefusal(self) -> None:
+        """
+        Stopped by whoever is told of a refusal, it sends nothing of what else is
+        due.
+        """
+        measured = Measured(interval=0.0001)
+        measured.start()
+        measured.port.error = errno.EPERM
+        measured.heard = partial(_stop, measured.pinging)
+        measured.clock.advance(0.01)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertEqual((measured.tally.sent, measured.tally.refused), (1, 1))
 
     def test_raisingListener(self) -> None:
         """
@@ -377,13 +429,38 @@ class PingingTests(SynchronousTestCase):
 
     def test_cancel(self) -> None:
         """
-        Cancelling what it returns stops it, too.
+        Cancelling what it returns stops it, too, also when the port takes its
+        time to close.
         """
         measured = Measured()
+        measured.port.stopped = Deferred()
         running = measured.pinging.start()
         running.cancel()
+        self.failureResultOf(running, CancelledError)
         self.assertFalse(measured.port.isListening)
         self.assertEqual(measured.clock.getDelayedCalls(), [])
+        measured.port.stopped.callback(None)
+
+    def test_fails(self) -> None:
+        """
+        What goes wrong in a way that nobody has thought of ends it, with the
+        error, and does not leave it hanging.
+        """
+        for delay in (0.0, 1.0):
+            measured = Measured()
+
+            def taken(probe: bytes) -> None:
+                raise RuntimeError("just so")
+
+            measured.clock.callLater(delay, setattr, measured.port, "taken", taken)
+            measured.clock.advance(0)
+            measured.start()
+            measured.advance(2)
+            (failure,) = measured.done
+            assert isinstance(failure, Failure)
+            failure.trap(RuntimeError)
+            self.assertFalse(measured.port.isListening)
+            self.assertEqual(measured.clock.getDelayedCalls(), [])
 
     def test_behind(self) -> None:
         """
@@ -409,6 +486,45 @@ class PingingTests(SynchronousTestCase):
         self.assertEqual(measured.done, [measured.tally])
         self.assertEqual(measured.tally.refused, 1)
 
+    def test_result(self) -> None:
+        """
+        The result has what the tally, the port and the measurement know.
+        """
+        measured = Measured(interval=0.5, size=64)
+        measured.clock.advance(7)
+        measured.start()
+        measured.advance(2.25)
+        first, second, third, _, _ = measured.port.sent
+        tally = measured.tally
+        for reply, time in ((first, 0.1), (second, 0.3), (third, 0.4)):
+            sent = measured.port.sent.index(reply) * 0.5 + 7
+            now = round((sent + time) * SECOND)
+            measured.pinging.arrived(reply.upper(), now, 0, False)
+        measured.pinging.arrived(first, 0, 0, False)
+        tally.old = 9
+        measured.port.kernelDrops = 3
+        measured.pinging._schedule.skipped = 4
+        measured.pinging.stop()
+        result = measured.result()
+        self.assertEqual((result.sent, result.answered, result.withdrawn), (3, 3, 2))
+        self.assertEqual((result.old, result.kernelDrops, result.skipped), (9, 3, 4))
+        self.assertEqual((result.wrong, result.mistaken), (1, 0))
+        assert result.jitter is not None
+        self.assertLess(abs(result.jitter - SECOND * 0.15), 1000)
+        self.assertLess(abs(result.duration - 2 * SECOND), 1000)
+        self.assertTrue(result.hasKernelTimes)
+
+    def test_mistaken(self) -> None:
+        """
+        So it has how many got wrong replies alone.
+        """
+        measured = Measured(count=2, interval=0.1)
+        measured.start()
+        measured.hear(measured.port.sent[0])
+        measured.advance(3)
+        result = measured.result()
+        self.assertEqual((result.lost, result.mistaken), (1, 1))
+
     def test_afterTheEnd(self) -> None:
         """
         What comes after the end is not counted.
@@ -428,7 +544,7 @@ class RelayTests(SynchronousTestCase):
 
     def measure(self, seed: int, weights: dict[str, int]) -> tuple[Result, Relay]:
         measured = Measured(count=1000, interval=0.1, size=64)
-        relay = Relay(seed, weights, measured.hear, measured.clock, 980)
+        relay = Relay(seed, weights, measured.hear, measured.clock)
         measured.port.taken = relay.take
         measured.start()
         measured.advance(110)
@@ -488,6 +604,31 @@ class RelayTests(SynchronousTestCase):
         ]
         assert result.jitter is not None
         self.assertLess(abs(result.jitter - statistics.mean(pairs)), 2000)
+
+    def test_forged(self) -> None:
+        """
+        Forged replies that come before right ones hide no losses.
+        """
+        measured = Measured(count=1000, interval=0.01)
+        random = Random(5)
+        lost = 0
+
+        def taken(probe: bytes) -> None:
+            nonlocal lost
+            fate = random.random()
+            if fate < 0.05:
+                lost += 1
+                return
+            if fate < 0.1:
+                measured.clock.callLater(0.0005, measured.hear, b"forged")
+            measured.clock.callLater(0.0006, measured.hear, probe.upper())
+
+        measured.port.taken = taken
+        measured.start()
+        measured.advance(13)
+        self.assertEqual(measured.done, [measured.tally])
+        self.assertLess(30, lost)
+        self.assertEqual((measured.tally.lost, measured.tally.mistaken), (lost, 0))
 
     def test_clean(self) -> None:
         """

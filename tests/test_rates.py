@@ -5,6 +5,7 @@ Tests for L{shout.measurement.rates}.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measurement.attempts import Stopped
+from shout.measurement.plan import Plan
 from shout.measurement.rates import (
     CEILING,
     HIGHEST,
@@ -20,6 +22,7 @@ from shout.measurement.rates import (
     STOPPED,
     FoundRate,
     Step,
+    findRate,
     search,
 )
 from shout.measurement.result import Result
@@ -123,6 +126,30 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual((found.best, found.limit), (0, LOSS))
         self.assertEqual(found.steps[-1].rate, 10)
 
+    def test_steps(self) -> None:
+        """
+        A rate is not sent when this machine had no room for the replies, and not
+        without loss when some are late, wrong or refused.
+        """
+        whole = replace(NOTHING, duration=10**9)
+        self.assertEqual((Step(99, whole).isSent, Step(99, whole).isWhole), (True,) * 2)
+        self.assertFalse(Step(99, replace(whole, kernelDrops=1)).isSent)
+        self.assertFalse(Step(105, whole).isSent)
+        for other in (
+            replace(whole, answered=99, late=1),
+            replace(whole, answered=99, mistaken=1),
+            replace(whole, answered=99, refused=1),
+        ):
+            self.assertFalse(Step(99, other).isWhole)
+
+    def test_nothingAbove(self) -> None:
+        """
+        Where nothing comes back at a higher rate, lower ones are tried on.
+        """
+        found = self.search(300, replace(NOTHING, answered=0, lost=100))
+        self.assertLess(270, found.best)
+        self.assertEqual(found.limit, LOSS)
+
     def test_nothing(self) -> None:
         """
         Where nothing comes back at all, no other rate is tried.
@@ -143,6 +170,23 @@ class SearchTests(SynchronousTestCase):
         found = self.successResultOf(Deferred.fromCoroutine(search(attempt)))
         self.assertEqual((found.best, found.limit), (250, STOPPED))
         self.assertEqual([step.rate for step in found.steps], [125, 250])
+
+    def test_slow(self) -> None:
+        """
+        However low a rate is, two datagrams are sent, without which there is no
+        rate.
+        """
+        plans: list[Plan] = []
+
+        class Recorded:
+            async def measure(self, plan: Plan) -> Result:
+                plans.append(plan)
+                return NOTHING
+
+        attempts: Any = Recorded()
+        finding = findRate(attempts, 56, 1.0, 1.0, lambda step: None)
+        found = self.successResultOf(Deferred.fromCoroutine(finding))
+        self.assertEqual((found.best, plans), (1.0, [Plan(2, 1.0, 56, 1.0)]))
 
     def test_accident(self) -> None:
         """

@@ -65,6 +65,35 @@ class SendingTests(SynchronousTestCase):
         measured.advance(0.01)
         self.assertEqual(len(measured.port.sent), 6)
 
+    def test_rateInFlight(self) -> None:
+        """
+        When no more may wait, what is due is skipped, and the rate is that of
+        all the time in which something was due.
+        """
+        measured = Measured(interval=0.001, timeout=3.0, deadline=4.0)
+        measured.pinging._sending.maxInFlight = 500
+        measured.start()
+        measured.advance(4.01)
+        self.assertEqual(measured.done, [measured.tally])
+        result = measured.result()
+        # What is due until half of the time is over is 2001 probes.
+        self.assertEqual((result.sent, result.sent + result.skipped), (500, 2001))
+        self.assertLess(abs(result.rate - 250), 1)
+
+    def test_full(self) -> None:
+        """
+        Nothing is sent that would push out of the tally's memory what still
+        waits.
+        """
+        measured = Measured(interval=0.001, timeout=10.0)
+        measured.tally.window = 16
+        measured.start()
+        measured.advance(0.1)
+        self.assertEqual(len(measured.port.sent), 16)
+        measured.hear(measured.port.sent[0].upper())
+        measured.advance(0.01)
+        self.assertEqual(len(measured.port.sent), 17)
+
     def test_inFlightUNIX(self) -> None:
         """
         At a UNIX socket fewer wait than its queue has room for.
@@ -86,6 +115,25 @@ class SendingTests(SynchronousTestCase):
         measured.port.error = None
         measured.advance(0.01)
         self.assertEqual(len(measured.port.sent), 1)
+
+    def test_littleRoom(self) -> None:
+        """
+        However often the system has no room, what it takes within the timeout is
+        not refused.
+        """
+        for number in (errno.ENOBUFS, errno.EAGAIN):
+            measured = Measured(count=3, interval=0.5, timeout=0.5)
+            measured.answer()
+            for begin in (0.0, 0.5, 1.0):
+                for time, error in ((begin, number), (begin + 0.4, None)):
+                    measured.clock.callLater(
+                        time, setattr, measured.port, "error", error
+                    )
+            measured.clock.advance(0)
+            measured.start()
+            measured.advance(3)
+            tally = measured.tally
+            self.assertEqual((tally.sent, tally.answered, tally.refused), (3, 3, 0))
 
     def test_neverRoom(self) -> None:
         """

@@ -10,14 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
+from shout.measurement import sizes
 from shout.measurement.attempts import Attempts
+from shout.measurement.events import LOST, REFUSED, REPLY, WRONG, Event
+from shout.measurement.plan import Plan
 from shout.measurement.probes import SMALLEST
-from shout.measurement.sizes import FoundSizes, findSizes, search
+from shout.measurement.refusals import TOO_BIG
+from shout.measurement.sizes import FoundSizes, comesBack, findSizes, search
 from shout.measurement.target import Target
-from shout.sockets import bindUDP
+from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
-from tests.hosts import Hosts, whyNot
+from tests.hosts import Hosts, Namespaces, Path, whyNot
 from tests.peers import PeerCase
 
 
@@ -112,6 +116,95 @@ class FindSizesTests(PeerCase):
         self.assertEqual(self.tried, [(SMALLEST, True, False)])
 
 
+class Scripted:
+    """
+    Attempts in which happens what a test wants.
+    """
+
+    target = Target("::1", "::1", 9)
+
+    def __init__(self, *scripts: list[Event]) -> None:
+        self.left = list(scripts)
+
+    async def measure(self, plan: Plan, sock: Any, isEnough: Any) -> None:
+        sock.close()
+        self.ended = [isEnough(event) for event in self.left.pop(0)]
+
+
+class ComesBackTests(PeerCase):
+    """
+    Tests for L{comesBack}.
+    """
+
+    def check(self, scripted: Any, isAllowed: bool, isWhole: bool) -> None:
+        trying = Deferred.fromCoroutine(comesBack(scripted, 9000, 1.0, isAllowed))
+        self.assertEqual(self.successResultOf(trying), isWhole)
+        self.assertEqual(scripted.left, [])
+
+    def test_learned(self) -> None:
+        """
+        However many datagrams are too long for a network on the way before this
+        system knows of it, the size is tried once it does; with don't-fragment
+        set it does not come back.
+        """
+        tooBig = [Event(REFUSED, number, detail=TOO_BIG) for number in (1, 2, 3)]
+        for scripts, isAllowed, isWhole in (
+            ([tooBig, tooBig, [Event(REPLY, 1, 9000)]], True, True),
+            ([tooBig, [Event(LOST, 1)]], True, False),
+            ([tooBig] * 8, True, False),
+            ([tooBig], False, False),
+        ):
+            self.check(Scripted(*scripts), isAllowed, isWhole)
+
+    def test_enough(self) -> None:
+        """
+        An answer, a refusal and the third loss end it, and nothing else does.
+        """
+        for event, isEnough in (
+            (Event(REPLY, 1, 9000), True),
+            (Event(REFUSED, 1, detail="port unreachable"), True),
+            (Event(LOST, 3), True),
+            (Event(LOST, 2), False),
+            (Event(WRONG, 3), False),
+        ):
+            scripted = Scripted([event])
+            self.check(scripted, True, event.kind == REPLY)
+            self.assertEqual(scripted.ended, [isEnough])
+
+    def test_cannotForbid(self) -> None:
+        """
+        Where this system cannot forbid fragments, that is an error, and no socket
+        stays open.
+        """
+        sock = connectUDP("127.0.0.1", 9)
+        self.addCleanup(sock.close)
+
+        def allow(sock: Any, isAllowed: bool) -> None:
+            raise OSError("no such thing")
+
+        self.patch(sizes, "allowFragments", allow)
+        scripted: Any = Scripted()
+        scripted.target = Target("127.0.0.1", "127.0.0.1", 9)
+        object.__setattr__(scripted.target, "open", lambda: sock)
+        trying = Deferred.fromCoroutine(comesBack(scripted, 9000, 1.0, False))
+        self.failureResultOf(trying, OSError)
+        self.assertEqual(sock.fileno(), -1)
+
+    async def test_thirdTry(self) -> None:
+        """
+        What is lost twice, and then comes back, comes back.
+        """
+        seen: list[bytes] = []
+
+        def answer(datagram: bytes) -> list[bytes]:
+            seen.append(datagram)
+            return [datagram.upper()] if len(seen) == 3 else []
+
+        _, port = self.misbehave(answer)
+        attempts = Attempts(Target("127.0.0.1", "127.0.0.1", port), self.reactor)
+        self.assertTrue(await comesBack(attempts, 100, 1.0, True))
+
+
 class PathMTUTests(PeerCase):
     """
     Tests for L{findSizes} between two hosts.
@@ -126,7 +219,13 @@ class PathMTUTests(PeerCase):
         hosts = Hosts(self, mtu=1400)
         if backwards:
             hosts.ip("b", backwards)
-        with hosts.on("b"):
+        self.assertEqual(await self.find(hosts, "b", address), expected)
+
+    async def find(self, hosts: Namespaces, last: str, address: str) -> FoundSizes:
+        """
+        Find what a server on a host answers to the host C{a}.
+        """
+        with hosts.on(last):
             sockets = bindUDP(22950, [address])
         self.serve(*sockets)
         target = Target(address, address, 22950)
@@ -138,8 +237,7 @@ class PathMTUTests(PeerCase):
 
         object.__setattr__(target, "open", open)
         finding = findSizes(Attempts(target, self.reactor), 0.3, lambda *what: None)
-        found = await Deferred.fromCoroutine(finding)
-        self.assertEqual(found, expected)
+        return await Deferred.fromCoroutine(finding)
 
     async def test_ipv4(self) -> None:
         """
@@ -157,6 +255,15 @@ class PathMTUTests(PeerCase):
         expected = FoundSizes(65527, 1352, 48, 65527)
         await self.check("2001:db8::2", expected)
         self.assertEqual(expected.pathMTU, 1400)
+
+    async def test_freshPath(self) -> None:
+        """
+        It holds too where this system has yet to learn how narrow the networks
+        on the way are.
+        """
+        hosts = Path(self, 1500, 1400, 1300)
+        found = await self.find(hosts, "d", "2001:db8:2::2")
+        self.assertEqual(found, FoundSizes(65527, 1252, 48, 65527))
 
     async def test_backwards(self) -> None:
         """

@@ -226,6 +226,76 @@ class TallyTests(TallyCase):
         self.check(sent=2, mistaken=1, lost=1)
         self.assertEqual(self.tally.wrong, {GARBAGE: 5})
 
+    def test_unclaimedLapsed(self) -> None:
+        """
+        Once all that had left before a wrong reply are answered, it takes the
+        blame from none that is lost later; nor does a refusal.
+        """
+        for come in (
+            lambda: self.tally.received(b"go away", 5),
+            lambda: self.tally.refuse(None, "port unreachable"),
+        ):
+            self.setUp()
+            replies = self.send(0)
+            come()
+            replies += self.send(*[6] * 9)
+            for reply in replies:
+                self.tally.received(reply, 7)
+            self.send(8)
+            self.assertEqual(len(self.tally.expire(200)), 1)
+            self.check(sent=11, answered=10, lost=1)
+
+    def test_unclaimedNear(self) -> None:
+        """
+        Once it is known how long round trips take, a wrong reply is put down to
+        none of which the reply would have come long before; that it was read
+        late does not matter.
+        """
+        replies = self.send(0, 40, 60)
+        self.tally.received(replies[1], 50)
+        self.tally.received(b"go away", 99, 34)
+        self.tally.giveUp(1)
+        self.check(sent=3, answered=1, lost=1, inFlight=1)
+        self.tally.giveUp(100)
+        self.check(sent=3, answered=1, lost=1, mistaken=1)
+
+    def test_wrongBeforeRefused(self) -> None:
+        """
+        Wrong replies claim probes before refusals do, and each claims one.
+        """
+        self.send(0, 0, 0)
+        self.tally.refuse(None, "port unreachable")
+        self.tally.received(b"go away", 5)
+        self.tally.giveUp(1)
+        self.check(sent=3, mistaken=1, refused=1, lost=1)
+
+    def test_wrongTooLateThenRight(self) -> None:
+        """
+        A probe that gets a wrong reply after the timeout, and then the right
+        one, is late and nothing else.
+        """
+        (reply,) = self.send(0)
+        self.tally.expire(101)
+        self.tally.received(self.probes.make(1), 150)
+        self.tally.received(reply, 160)
+        self.check(sent=1, late=1)
+
+    def test_refusedTooLate(self) -> None:
+        """
+        A probe whose refusal comes after the timeout is refused, and not lost.
+        """
+        self.send(0)
+        self.tally.expire(101)
+        self.tally.refuse(self.probes.make(1), "no route to host")
+        self.check(sent=1, refused=1)
+
+    def test_justInTime(self) -> None:
+        """
+        A reply that takes as long as the timeout is in time.
+        """
+        (reply,) = self.send(0)
+        self.assertEqual(self.tally.received(reply, 100).kind, REPLY)
+
     def test_unclaimedLate(self) -> None:
         """
         When the probe that waited in vain is answered late after all, another
@@ -370,18 +440,34 @@ class SmallTallyTests(TallyTests):
         self.assertEqual(self.tally.received(replies[1], 210).kind, LATE)
         self.check(sent=17, answered=1, late=1, lost=14, old=1, inFlight=1)
 
-    def test_full(self) -> None:
+    def test_oldMistakes(self) -> None:
         """
-        The tally is full when one more probe would push out one that waits.
+        A wrong reply to a probe that is out of the window, or a refusal of it,
+        is not that of another one.
         """
+        self.send(*[0] * 16)
+        self.tally.expire(101)
+        self.send(200)
+        self.tally.received(self.probes.make(1), 210)
+        self.tally.refuse(self.probes.make(1), "no route to host")
+        self.check(sent=17, lost=16, inFlight=1)
+        self.tally.expire(301)
+        self.check(sent=17, lost=17)
+        self.assertEqual(self.tally.wrong, {ECHOED: 1})
+
+    def test_room(self) -> None:
+        """
+        There is room for as many probes as push out none that waits.
+        """
+        self.assertEqual(self.tally.room, 16)
         replies = self.send(*[0] * 15)
         for reply in replies[1:]:
             self.tally.received(reply, 5)
-        self.assertFalse(self.tally.isFull)
+        self.assertEqual(self.tally.room, 1)
         self.send(0)
-        self.assertTrue(self.tally.isFull)
+        self.assertEqual(self.tally.room, 0)
         self.tally.received(replies[0], 5)
-        self.assertFalse(self.tally.isFull)
+        self.assertEqual(self.tally.room, 15)
 
 
 class LongTests(TallyCase):

@@ -14,6 +14,7 @@ from shout.measurement.target import Target, reach
 from shout.sockets import bindUDP
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
+from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
 from tests.test_resolve import ResolverReactor
 
@@ -46,12 +47,44 @@ class TargetTests(PeerCase):
             ("127.0.0.1", 1, True, False),
             ("127.9.9.9", 1, True, False),
             ("::1", 1, True, True),
+            ("0.0.0.0", 1, True, False),
+            ("::ffff:127.0.0.1", 1, True, True),
+            ("255.255.255.255", 1, False, False),
             ("192.0.2.1", 1, False, False),
             ("fe80::1%lo", 1, False, True),
             ("/a:b", None, True, False),
         ):
             target = Target("h", address, port)
             self.assertEqual((target.isLocal, target.isIPv6), (isLocal, isIPv6))
+
+    def test_largest(self) -> None:
+        """
+        How large a datagram can be depends on what carries it.
+        """
+        for address, port, largest in (
+            ("192.0.2.1", 1, 65507),
+            ("::1", 1, 65527),
+            ("/run/s", None, 212960),
+        ):
+            self.assertEqual(Target("h", address, port).largest, largest)
+
+    def test_own(self) -> None:
+        """
+        The address of this host is local, those of a neighbour and of all are not.
+        """
+        hosts = Hosts(self)
+        for address, isLocal in (
+            ("192.0.2.1", True),
+            ("2001:db8::1", True),
+            ("192.0.2.2", False),
+            ("2001:db8::2", False),
+            ("192.0.2.255", False),
+        ):
+            with hosts.on("a"):
+                self.assertEqual(Target("h", address, 1).isLocal, isLocal, address)
+
+    if whyNot:
+        test_own.skip = whyNot  # type: ignore[attr-defined]
 
     def test_open(self) -> None:
         """

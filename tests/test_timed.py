@@ -8,10 +8,12 @@ import errno
 import socket
 import sys
 import time
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
 
+from shout.measurement import timed
 from shout.measurement.timed import TimedPort, allowFragments
 from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX, connectUNIX
@@ -134,6 +136,48 @@ class TimedPortTests(TimedCase):
     if notLinux:
         test_refused.skip = notLinux  # type: ignore[attr-defined]
 
+    async def test_unixRestarted(self) -> None:
+        """
+        At a UNIX socket what is sent after the server has gone is refused, and
+        once another server is at its path, answered.
+        """
+        path = shortFolder(self) + "/shout"
+        first = bindUNIX(path)
+        port, protocol = self.listen(connectUNIX(path))
+        first.close()
+        for _ in range(2):
+            self.assertRaises(FileNotFoundError, port.send, [b"hello"])
+        self.serve(bindUNIX(path))
+        port.send([b"hello"])
+        while not protocol.received:
+            await protocol.heard
+        self.assertEqual(protocol.received, [(b"HELLO", 0, False)])
+
+    async def test_refusedUnquoted(self) -> None:
+        """
+        Where the system keeps no quotes, a refusal that shows in the attempt to
+        send the next datagram is told without, and that one is sent.
+        """
+        self.patch(timed, "keepRefusals", lambda sock: None)
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.freePort()))
+        port.send([b"one"])
+        self.assertEqual((port.send([b"two"]), protocol.received), (1, []))
+        self.assertEqual(protocol.refusals, [(None, "port unreachable")])
+
+    async def test_partly(self) -> None:
+        """
+        It is told how many of several datagrams the system has taken.
+        """
+
+        class Batch:
+            def send(self, datagrams: list[bytes]) -> int:
+                return len(datagrams) - 1
+
+        port, _ = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        batch: Any = Batch()
+        port._batch = batch
+        self.assertEqual(port.send([b"one", b"two", b"three"]), 2)
+
     async def test_tooLong(self) -> None:
         """
         What is longer than a datagram can be is the sender's mistake, and not a
@@ -199,9 +243,12 @@ class BetweenHostsTests(TimedCase):
 
     async def test_dontFragment(self) -> None:
         """
-        With don't-fragment set, what is too long for the network is not sent.
+        With don't-fragment set, what is too long for the network is not sent,
+        and what is too long for the path by what this system has learned is.
         """
         hosts = Hosts(self, mtu=1400)
+        for address in ("192.0.2.2", "2001:db8::2"):
+            hosts.ip("a", f"route add {address} dev va mtu 1300")
         for address, largest in (("192.0.2.2", 1372), ("2001:db8::2", 1352)):
             with hosts.on("a"):
                 sock = connectUDP(address, 22953)

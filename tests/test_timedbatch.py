@@ -68,6 +68,17 @@ class TimedBatchTests(SynchronousTestCase):
             if batch.receive().times[0] <= sent:
                 break
 
+    def test_nanoseconds(self) -> None:
+        """
+        A time is one of nanoseconds, and not of anything coarser.
+        """
+        batch, peer = self.pair("127.0.0.1")
+        times: list[int] = []
+        for _ in range(20):
+            peer.send(b"hello")
+            times += batch.receive().times
+        self.assertTrue(any(time % 1000 for time in times), times)
+
     def test_many(self) -> None:
         """
         What there are no slots for comes the next time.

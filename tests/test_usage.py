@@ -50,6 +50,15 @@ class NumberTests(SynchronousTestCase):
                 f"--port takes a number from 1 to 65535, not {text!r}",
             )
 
+    def test_small(self) -> None:
+        """
+        A small limit is written as people write it.
+        """
+        for low, text in ((0.000001, "0.000001"), (0.001, "0.001"), (0, "0")):
+            parse = number("--interval", "a number", float, low, 86400)
+            message = f"--interval takes a number from {text} to 86400, not '-1'"
+            self.assertEqual(self.refuse(parse, "-1"), message)
+
     def test_notNumbers(self) -> None:
         """
         What is no number is refused, and so is what Python alone takes for one.

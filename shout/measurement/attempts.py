@@ -30,6 +30,9 @@ class Attempts:
     @ivar target: the target.
     @type target: L{Target}
 
+    @ivar answered: how many datagrams got the right reply in all, also late.
+    @type answered: L{int}
+
     @ivar kinds: how many wrong replies there were in all, by kind; see
         L{shout.measurement.probes.WRONG}.
     @type kinds: L{Counter} of L{str}
@@ -43,6 +46,7 @@ class Attempts:
         @param reactor: as for L{Pinging}.
         """
         self.target = target
+        self.answered = 0
         self.kinds: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self._reactor = reactor
@@ -79,6 +83,7 @@ class Attempts:
         pinging = self._pinging = Pinging(sock, plan, heard, self._reactor)
         await pinging.start()
         result = resultOf(self.target, pinging)
+        self.answered += result.answered + result.late
         self.kinds.update(result.kinds)
         self.refusals.update(result.refusals)
         if self._isStopped:

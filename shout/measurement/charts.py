@@ -16,9 +16,12 @@ _BAR = 40
 _COLUMNS = "server sent answered lost late refused wrong duplicates min mean p99 max"
 
 
-def table(results: Sequence[Result]) -> list[str]:
+def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
     """
-    Return the figures of several measurements side by side.
+    Return the figures of several measurements side by side: each in a line, or,
+    where that is too wide, each in a column.
+
+    @param columns: how wide it may be; L{None} for any width.
     """
     rows = [_COLUMNS.split()]
     for result in results:
@@ -30,21 +33,30 @@ def table(results: Sequence[Result]) -> list[str]:
         counts = (result.sent, result.answered, result.lost, result.late)
         others = (result.refused, result.wrong, result.duplicates)
         rows.append([nameOf(result), *map(str, counts + others), *times])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = []
-    for first, *others_ in rows:
-        cells = [each.rjust(width) for each, width in zip(others_, widths[1:])]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    lines = _aligned(rows)
+    if columns is not None and len(lines[0]) > columns:
+        lines = _aligned([*zip(*rows)])
     return [*lines, "round trips in ms"]
 
 
-def histogram(trips: Trips, lost: int, late: int) -> list[str]:
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for first, *others in rows:
+        cells = [each.rjust(width) for each, width in zip(others, widths[1:])]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return lines
+
+
+def histogram(trips: Trips, lost: int, late: int, columns: int = 80) -> list[str]:
     """
     Return how round trips are distributed, with what never came.
 
     @param lost: how many were lost.
 
     @param late: how many came too late.
+
+    @param columns: how wide it may be, if it can be made to fit.
     """
     rows: list[tuple[str, int]] = []
     if trips.count:
@@ -55,9 +67,10 @@ def histogram(trips: Trips, lost: int, late: int) -> list[str]:
     widest = max(len(label) for label, _ in rows)
     most = max(count for _, count in rows)
     digits = len(str(most))
+    longest = max(1, min(_BAR, columns - widest - digits - 4))
     lines = []
     for label, count in rows:
-        bar = "#" * -(-_BAR * count // most)
+        bar = "#" * -(-longest * count // most)
         lines.append(f"{label:>{widest}}  {count:>{digits}}  {bar}".rstrip())
     return lines
 

@@ -2,61 +2,62 @@
 What came back and does not say which probe it belongs to.
 
 A wrong reply whose number cannot be read, or a refusal that quotes nothing, is
-held until a probe has waited in vain.  That one is then claimed to be the one:
-it is counted as mistaken or refused, and not as lost.  So the figures are right
-where it is not known which is which; that is also why the claims are kept as
-numbers, and not as fates of probes.
+held until a probe has waited in vain that had left when it came, and not long
+before.  That one is then claimed to be the one: it is counted as mistaken or
+refused, and not as lost.  Once all those probes have their fates it is held no
+more.  So what cannot be known is how many were lost of the few probes to which it
+could belong, and of no others; that is also why the claims are kept as numbers,
+and not as fates of probes.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 
 class Claims:
     """
     How many probes are claimed for something that came, and how much is held
-    until one can be.  Wrong replies come first.
+    until one can be.
 
-    @ivar mistaken: how many probes are claimed for wrong replies.
-    @type mistaken: L{int}
-
-    @ivar refused: how many probes are claimed for refusals.
-    @type refused: L{int}
+    @ivar count: how many probes are claimed.
+    @type count: L{int}
     """
 
     def __init__(self) -> None:
-        self.mistaken = self.refused = 0
-        self._wrongReplies = self._refusals = 0
+        self.count = 0
+        # Of each that is held, the last probe that it can belong to, and when it
+        # came.
+        self._held: deque[tuple[int, int]] = deque()
+        self._lastClaimed = (0, 0)
 
-    def holdWrong(self, inFlight: int) -> None:
+    def hold(self, last: int, inFlight: int, arrived: int = 0) -> None:
         """
-        Hold a wrong reply.
+        Hold what came.
 
-        @param inFlight: how many probes wait: no more can be claimed.
-        """
-        self._wrongReplies = min(self._wrongReplies + 1, inFlight)
-
-    def holdRefusal(self, inFlight: int) -> None:
-        """
-        Hold a refusal.
+        @param last: the number of the last probe that was sent by then.
 
         @param inFlight: how many probes wait: no more can be claimed.
-        """
-        self._refusals = min(self._refusals + 1, inFlight)
 
-    def claim(self) -> bool:
+        @param arrived: when it came; 0 where that makes no difference.
         """
-        Claim a probe that has waited in vain.
+        self._held.append((last, arrived))
+        self._bound(inFlight)
+
+    def claim(self, number: int, latest: int) -> bool:
+        """
+        Claim a probe that has waited in vain.  Those before it have their fates.
+
+        @param latest: until when what belongs to it can have come.
 
         @return: whether something is held for it.
         """
-        if self._wrongReplies:
-            self._wrongReplies -= 1
-            self.mistaken += 1
-        elif self._refusals:
-            self._refusals -= 1
-            self.refused += 1
-        else:
+        while self._held and self._held[0][0] < number:
+            self._held.popleft()
+        if not self._held or self._held[0][1] > latest:
             return False
+        self._lastClaimed = self._held.popleft()
+        self.count += 1
         return True
 
     def giveBack(self, inFlight: int) -> None:
@@ -66,9 +67,10 @@ class Claims:
 
         @param inFlight: how many probes wait.
         """
-        if self.mistaken:
-            self.mistaken -= 1
-            self.holdWrong(inFlight)
-        else:
-            self.refused -= 1
-            self.holdRefusal(inFlight)
+        self.count -= 1
+        self._held.appendleft(self._lastClaimed)
+        self._bound(inFlight)
+
+    def _bound(self, inFlight: int) -> None:
+        while len(self._held) > inFlight:
+            self._held.popleft()

@@ -20,15 +20,37 @@ The version of the objects.  It changes when a field changes its meaning or goes
 away, and not when one is added.
 """
 
+# The names of the counts, and of their attributes.
+_COUNTS = {
+    "sent": "sent",
+    "answered": "answered",
+    "lost": "lost",
+    "duplicates": "duplicates",
+    "late": "late",
+    "out_of_order": "outOfOrder",
+    "wrong": "wrong",
+    "refused": "refused",
+    "mistaken": "mistaken",
+    "old": "old",
+    "skipped": "skipped",
+    "kernel_drops": "kernelDrops",
+    "withdrawn": "withdrawn",
+}
+
 _TIMES = ("min", "mean", "p50", "p90", "p99", "max", "stddev")
 
 
-def document(results: Sequence[Result]) -> dict[str, Any]:
+def document(
+    results: Sequence[Result], failures: Sequence[tuple[Target, str]] = ()
+) -> dict[str, Any]:
     """
-    Return what is printed as JSON: with one result its object, with several
+    Return what is printed as JSON: with one target its object, with several
     C{targets}, a list of theirs; and C{format}.
+
+    @param failures: the targets that could not be measured, and why.
     """
     targets = [_object(result) for result in results]
+    targets += [_failureObject(target, error) for target, error in failures]
     if len(targets) == 1:
         return {"format": FORMAT, **targets[0]}
     return {"format": FORMAT, "targets": targets}
@@ -39,16 +61,25 @@ def _object(result: Result) -> dict[str, Any]:
     return {
         "host": result.host,
         "port": result.port,
-        "sent": result.sent,
-        "answered": result.answered,
-        "lost": result.lost,
-        "duplicates": result.duplicates,
-        "late": result.late,
-        "out_of_order": result.outOfOrder,
-        "wrong": result.wrong,
-        "refused": result.refused,
+        **{name: getattr(result, each) for name, each in _COUNTS.items()},
+        "rate": round(result.rate, 3),
         "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
+        "jitter_ns": result.jitter,
         "clock": clockName(result.hasKernelTimes),
+        "error": None,
+    }
+
+
+def _failureObject(target: Target, error: str) -> dict[str, Any]:
+    return {
+        "host": target.host,
+        "port": target.port,
+        **dict.fromkeys(_COUNTS, 0),
+        "rate": 0.0,
+        "rtt_ns": dict.fromkeys(_TIMES),
+        "jitter_ns": None,
+        "clock": None,
+        "error": error,
     }
 
 
@@ -108,9 +139,13 @@ def leftOutLine(count: int) -> str:
     return json.dumps({"event": "left out", "count": count})
 
 
-def rateObject(target: Target, found: FoundRate) -> dict[str, Any]:
+def rateObject(
+    target: Target, found: FoundRate, error: str | None = None
+) -> dict[str, Any]:
     """
     Return what is printed as JSON for the highest rate without loss.
+
+    @param error: why it could not be looked for.
     """
     return {
         "format": FORMAT,
@@ -123,15 +158,21 @@ def rateObject(target: Target, found: FoundRate) -> dict[str, Any]:
                 "rate": step.rate,
                 "sent": step.result.sent,
                 "answered": step.result.answered,
+                "managed": round(step.result.rate, 3),
             }
             for step in found.steps
         ],
+        "error": error,
     }
 
 
-def sizesObject(target: Target, found: FoundSizes) -> dict[str, Any]:
+def sizesObject(
+    target: Target, found: FoundSizes, error: str | None = None
+) -> dict[str, Any]:
     """
     Return what is printed as JSON for the largest datagrams.
+
+    @param error: why they were not found.
     """
     return {
         "format": FORMAT,
@@ -140,4 +181,6 @@ def sizesObject(target: Target, found: FoundSizes) -> dict[str, Any]:
         "whole": found.whole,
         "unfragmented": found.unfragmented,
         "path_mtu": found.pathMTU,
+        "path_mtu_at_least": found.isAtLeast,
+        "error": error,
     }

@@ -13,9 +13,9 @@ from shout.measurement import document, found
 from shout.measurement.attempts import Attempts, Stopped
 from shout.measurement.plan import Plan
 from shout.measurement.probes import OTHER_RUN
-from shout.measurement.rates import HIGHEST, findRate
+from shout.measurement.rates import HIGHEST, STOPPED, FoundRate, findRate
 from shout.measurement.signals import signals
-from shout.measurement.sizes import findSizes
+from shout.measurement.sizes import NOTHING, findSizes
 from shout.measurement.target import Target
 from shout.terminal.console import Console
 
@@ -63,18 +63,32 @@ class Finding:
         """
         Search, and print.
 
-        @return: the exit status: 0 when something was found, 3 when something
-            answered that is not shout, and else 1.
+        @return: the exit status: 0 when something was found, 3 when only
+            something answered that is not shout, and else 1.
         """
         isRate = self._options.find_rate
         with signals(self._reactor, self._attempts.stop, self._showSoFar):
             hasFound = await (self._findRate() if isRate else self._findSizes())
         self._console.finish()
         failed = await self._console.ended
-        # A server that cuts long datagrams is no other for that.
-        if set(self._attempts.kinds) - {OTHER_RUN} and (isRate or not hasFound):
+        isMistaken = set(self._attempts.kinds) - {OTHER_RUN}
+        if isMistaken and not self._attempts.answered:
             return failed or 3
         return failed or (0 if hasFound else 1)
+
+    async def fail(self, error: str) -> int:
+        """
+        Print why there can be no search, where that is not yet said.
+
+        @return: the exit status.
+        """
+        if self._options.find_rate:
+            nothing = FoundRate([], 0, STOPPED)
+            self._close(document.rateObject(self._target, nothing, error), [])
+        else:
+            self._close(document.sizesObject(self._target, NOTHING, error), [])
+        self._console.finish()
+        return await self._console.ended or 1
 
     async def _findRate(self) -> bool:
         plan = self._plan
@@ -102,7 +116,9 @@ class Finding:
                 lambda *what: self._tried(found.sizeLine(*what)),
             )
         except Stopped:
-            self._complain("stopped before the largest datagrams were found")
+            error = "stopped before the largest datagrams were found"
+            self._complain(error)
+            self._close(document.sizesObject(self._target, NOTHING, error), [])
             return False
         self._close(
             document.sizesObject(self._target, result),

@@ -58,6 +58,11 @@ def rateLines(found: FoundRate, nothing: str) -> list[str]:
         CEILING: "no higher rate was tried; off the loopback --flood allows more",
         STOPPED: "stopped before a higher one was tried",
     }
+    if not found.isSudden:
+        why[LOSS] = (
+            "above that some get lost, but hardly more at higher rates: "
+            "it may not be the rate that loses them"
+        )
     lines.append("")
     if found.best:
         lines.append(
@@ -93,7 +98,7 @@ def sizeLines(found: FoundSizes, nothing: str) -> list[str]:
     most = ", the most there can be" if found.whole == found.largest else ""
     lines = ["", f"largest that comes back whole: {found.whole} bytes{most}"]
     if found.unfragmented is not None:
-        atLeast = "at least " if found.unfragmented == found.whole else ""
+        atLeast = "at least " if found.isAtLeast else ""
         lines += [
             f"largest that comes back unfragmented: {found.unfragmented} bytes",
             f"path MTU: {atLeast}{found.pathMTU} bytes "

@@ -19,8 +19,6 @@ from shout.terminal.console import Console
 from shout.terminal.pingarguments import planOf
 from shout.terminal.usage import UsageError
 
-_LARGEST_IPv4 = 65507
-
 
 async def measure(
     options: Namespace, complain: Callable[[str], None], reactor: Any
@@ -36,12 +34,12 @@ async def measure(
         <twisted.internet.interfaces.IReactorFDSet>} provider.
 
     @return: the exit status: 0 when all is well, 1 when nothing came back or
-        too much was lost, 2 when it cannot be measured, 3 when something
+        too much was lost, 2 when it cannot be measured, 3 when only something
         answered that is not shout.
     """
     plan = planOf(options)
-    status = 0
     targets = []
+    failures = []
     for host in options.hosts if options.unix is None else [""]:
         try:
             targets.append(
@@ -53,23 +51,26 @@ async def measure(
         except AskError as e:
             # The others can still be measured.
             complain(str(e))
-            status = 1
+            name = host if options.unix is None else options.unix
+            port = options.port if options.unix is None else None
+            failures.append((Target(name, name, port), str(e)))
     try:
         _check(targets, plan, options)
     except UsageError as e:
         complain(str(e))
         return 2
-    if not targets:
-        return status
     isTerminal = not options.json and os.isatty(1)
     note = document.leftOutLine if options.json else report.leftOutLine
     console = Console(1, isTerminal, note, complain, reactor)
     try:
         if options.find_rate or options.sizes:
-            finding = Finding(targets[0], plan, options, console, complain, reactor)
-            return await finding.run()
-        measuring = Measuring(targets, plan, options, console, complain, reactor)
-        return max(status, await measuring.run())
+            target, error = failures[0] if failures else (targets[0], "")
+            finding = Finding(target, plan, options, console, complain, reactor)
+            return await (finding.fail(error) if error else finding.run())
+        measuring = Measuring(
+            targets, failures, plan, options, console, complain, reactor
+        )
+        return await measuring.run()
     except OSError as e:
         # A UNIX socket can go away meanwhile, and descriptors can run out.
         complain(f"cannot open a socket to measure with: {e.strerror}")
@@ -83,9 +84,9 @@ def _check(targets: Sequence[Target], plan: Plan, options: Namespace) -> None:
     @raise UsageError: when one is not.
     """
     for target in targets:
-        if target.port and not target.isIPv6 and plan.size > _LARGEST_IPv4:
+        if plan.size > target.largest:
             raise UsageError(
-                f"--size takes at most {_LARGEST_IPv4} over IPv4, not {plan.size}"
+                f"--size takes at most {target.largest} over IPv4, not {plan.size}"
             )
     remote = [target for target in targets if not target.isLocal]
     isFlood = len(remote) / plan.interval > FLOOD + 0.01

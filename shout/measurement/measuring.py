@@ -33,6 +33,7 @@ class Measuring:
     def __init__(
         self,
         targets: Sequence[Target],
+        failures: Sequence[tuple[Target, str]],
         plan: Plan,
         options: Namespace,
         console: Console,
@@ -41,6 +42,8 @@ class Measuring:
     ) -> None:
         """
         @param targets: what to measure, side by side.
+
+        @param failures: what else was wanted, and why it cannot be measured.
 
         @param plan: how to.
 
@@ -55,6 +58,7 @@ class Measuring:
         @raise OSError: when not all of them can be opened; then none is.
         """
         self._targets = targets
+        self._failures = failures
         self._plan = plan
         self._options = options
         self._console = console
@@ -94,7 +98,8 @@ class Measuring:
             console.say(line)
         console.finish()
         status = await printing
-        return status or _status(results, self._options.max_loss)
+        least = 1 if self._failures else 0
+        return status or max(least, _status(results, self._options.max_loss))
 
     def _open(self, target: Target, pinging: Pinging) -> None:
         plan, hasKernelTimes = self._plan, pinging.hasKernelTimes
@@ -146,14 +151,16 @@ class Measuring:
 
     def _closing(self, results: Sequence[Result]) -> list[str]:
         if self._options.json:
-            return [json.dumps(document.document(results))]
+            return [json.dumps(document.document(results, self._failures))]
+        columns = self._console.columns if self._console.isTerminal else None
         lines = []
         for result in results:
             lines += ["", *report.summary(result)]
-            if self._console.isTerminal:
-                lines += charts.histogram(result.trips, result.lost, result.late)
+            if columns is not None:
+                trips, lost, late = result.trips, result.lost, result.late
+                lines += charts.histogram(trips, lost, late, columns)
         if len(results) > 1:
-            lines += ["", *charts.table(results)]
+            lines += ["", *charts.table(results, columns)]
         return lines
 
 
@@ -175,6 +182,7 @@ def _status(results: Sequence[Result], maxLoss: float | None) -> int:
 
 def _isMistaken(result: Result) -> bool:
     """
-    Whether something answered that is not shout.
+    Whether what answered is not shout: nothing that came was right.
     """
-    return result.wrong > result.kinds.get(OTHER_RUN, 0)
+    isRight = result.answered or result.late
+    return not isRight and result.wrong > result.kinds.get(OTHER_RUN, 0)

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from shout.measurement.events import Event
 from shout.measurement.plan import SECOND, Plan, Schedule
@@ -82,7 +83,13 @@ class Pinging(DatagramProtocol):
         self._clock = clock
         self._port = makePort(sock, self, reactor, clock)
         self._sending = Sending(
-            self._port, self.tally, plan, sock.family == AF_UNIX, self._heard, clock
+            self._port,
+            self.tally,
+            plan,
+            sock.family == AF_UNIX,
+            self._heard,
+            lambda: self._isOver,
+            clock,
         )
         self._isListening = self._isHolding = False
         self._isLingering = self._isOver = False
@@ -99,9 +106,9 @@ class Pinging(DatagramProtocol):
     @property
     def ended(self) -> int:
         """
-        When the last probe was sent, by C{clock}.
+        When the last probe was sent, or was due and could not be, by C{clock}.
         """
-        return self._sending.last or self.began
+        return max(self.began, self._sending.last, self._schedule.last)
 
     @property
     def skipped(self) -> int:
@@ -121,7 +128,7 @@ class Pinging(DatagramProtocol):
             # Most of a short time should not pass with waiting for the first.
             half = round((self._plan.deadline or 0) * SECOND) // 2
             return min(self.tally.timeout, half)
-        return min(self.tally.timeout, 3 * self.tally.trips.most)
+        return self.tally.patience
 
     def listen(self) -> None:
         """
@@ -152,11 +159,18 @@ class Pinging(DatagramProtocol):
         self._end(0)
 
     def _proceed(self) -> None:
+        try:
+            self._advance()
+        except BaseException:
+            if self._isOver:
+                raise
+            self._close(Failure())
+
+    def _advance(self) -> None:
         self._cancelTimer()
-        now = self._clock()
-        for event in self.tally.expire(now):
-            self._heard(event)
         self._isHolding = False
+        now = self._clock()
+        self._expire(now)
         stop = self._schedule.stop
         if stop is not None and now >= stop:
             # As late as that some of those that were due in time have left.
@@ -177,6 +191,14 @@ class Pinging(DatagramProtocol):
         delay = max(soonest - self._clock(), 0 if isBehind else PAUSE)
         self._timer = self._reactor.callLater(delay / SECOND, self._proceed)
 
+    def _expire(self, now: int) -> None:
+        due = self.tally.oldestDue()
+        if due is not None and due < now:
+            # After a pause of this program its answer may have arrived.
+            self._port.drain()
+        for event in self.tally.expire(now):
+            self._heard(event)
+
     def _heard(self, event: Event) -> None:
         try:
             self._listener(event)
@@ -192,7 +214,9 @@ class Pinging(DatagramProtocol):
         self._isLingering = True
         self._cancelTimer()
         now = self._clock()
-        wait = min(self.tally.timeout, 3 * self.tally.trips.most)
+        wait = self.tally.timeout
+        if not self.tally.lost:
+            wait = min(wait, 3 * self.tally.trips.most)
         if self._schedule.stop is not None:
             wait = max(0, min(wait, self._schedule.stop - now))
         self._timer = self._reactor.callLater(wait / SECOND, self._end, now)
@@ -212,11 +236,25 @@ class Pinging(DatagramProtocol):
             self._heard(event)
         if self._isOver:
             return
-        self._isOver = self._sending.isOver = True
         self.withdrawn = self.tally.withdraw()
+        self._close(self.tally)
+
+    def _close(self, outcome: Tally | Failure) -> None:
+        self._isOver = True
+        self._cancelTimer()
         self.kernelDrops = self._port.kernelDrops
         closing = maybeDeferred(self._port.stopListening)
-        closing.addCallback(lambda _: self._done.callback(self.tally))
+        closing.addCallback(lambda _: outcome)
+        closing.addBoth(self._finish)
+
+    def _finish(self, outcome: Tally | Failure) -> None:
+        # Whoever has cancelled it has already been told.
+        if self._done.called:
+            return
+        if isinstance(outcome, Failure):
+            self._done.errback(outcome)
+        else:
+            self._done.callback(outcome)
 
     def _cancelTimer(self) -> None:
         if self._timer is not None and self._timer.active():

@@ -71,6 +71,13 @@ class Schedule:
         self._interval = max(1, round(plan.interval * SECOND))
         self._left = plan.count
 
+    @property
+    def last(self) -> int:
+        """
+        When the last probe was due that was sent or skipped.
+        """
+        return self.next - self._interval
+
     def isOver(self, patience: int) -> bool:
         """
         Whether no more probes will be due.

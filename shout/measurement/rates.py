@@ -78,6 +78,19 @@ class FoundRate:
     best: float
     limit: str
 
+    @property
+    def isSudden(self) -> bool:
+        """
+        Whether at the highest rate at least half as much is lost as where all
+        that is more than C{best} is.  If not, it may not be the rate that loses
+        them.
+        """
+        above = [step for step in self.steps if step.isSent and step.rate > self.best]
+        if not above:
+            return True
+        highest = max(above, key=lambda step: (step.rate, step.result.unanswered))
+        return highest.result.unanswered >= 50 * (1 - self.best / highest.rate)
+
 
 async def search(
     attempt: Callable[[float], Awaitable[Step]], ceiling: float = HIGHEST

@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from errno import ECONNREFUSED, ENETUNREACH
+from errno import ECONNREFUSED, EMSGSIZE, ENETUNREACH
 from struct import Struct
 
 # From linux/in.h and linux/in6.h; Python does not have them.
@@ -33,6 +33,14 @@ _MOST = 4096
 # ICMP's code for "administratively prohibited", in both versions, which the
 # error number does not tell from "no route to host".
 _PROHIBITED = {(2, 3, 9), (2, 3, 10), (2, 3, 13), (3, 1, 1)}
+
+
+TOO_BIG = os.strerror(EMSGSIZE).lower()
+"""
+Why a router refuses a datagram that is too long for the next network and that it
+may not fragment; over IPv6 no router may.  The system learns from it, and cuts
+the next one to fit, unless don't-fragment is set.
+"""
 
 
 def keepRefusals(sock: socket.socket) -> None:

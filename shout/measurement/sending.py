@@ -33,9 +33,6 @@ class Sending:
 
     @ivar last: when probes were last sent; 0 when none were.
     @type last: L{int}
-
-    @ivar isOver: whether no more are to be sent.
-    @type isOver: L{bool}
     """
 
     maxAtOnce = 64
@@ -47,6 +44,7 @@ class Sending:
         plan: Plan,
         isUNIX: bool,
         heard: Callable[[Event], object],
+        isOver: Callable[[], bool],
         clock: Callable[[], int],
     ) -> None:
         """
@@ -61,14 +59,16 @@ class Sending:
 
         @param heard: called with each L{Event}.
 
+        @param isOver: whether no more are to be sent; an event can end it.
+
         @param clock: returns the time, in nanoseconds that never go back.
         """
         self.maxInFlight = 8 if isUNIX else 1 << 16
         self.last = 0
-        self.isOver = False
         self._port = port
         self._tally = tally
         self._heard = heard
+        self._isOver = isOver
         self._clock = clock
         perPause = int(PAUSE / SECOND / plan.interval) + 1
         self._maxAtOnce = min(self.maxAtOnce, perPause)
@@ -88,10 +88,9 @@ class Sending:
         """
         due = schedule.due(now, patience)
         left = min(due, self._maxAtOnce)
-        # The callback for an event may end it.
-        while left and not self.isOver:
-            room = self.maxInFlight - self._tally.inFlight
-            if room <= 0 or self._tally.isFull:
+        while left and not self._isOver():
+            room = min(self.maxInFlight - self._tally.inFlight, self._tally.room)
+            if room <= 0:
                 return False
             sent = self._sendSome(min(left, room, self._port.maxAtOnce))
             if not sent:

@@ -9,20 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shout.measurement.attempts import Attempts
-from shout.measurement.events import REFUSED, REPLY, Event
+from shout.measurement.events import LOST, REFUSED, REPLY, Event
 from shout.measurement.plan import Plan
 from shout.measurement.probes import SMALLEST
+from shout.measurement.refusals import TOO_BIG
 from shout.measurement.timed import allowFragments
-
-# The length field of a UDP header (RFC 768), less the headers that it counts;
-# and what a UNIX socket's default buffer holds.
-_LARGEST_IPv4, _LARGEST_IPv6, _LARGEST_UNIX = 65507, 65527, 212960
 
 # The IP header without options and the UDP header (RFC 791, RFC 8200).
 _HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
 
 _TRIES = 3
 _APART = 0.02
+
+# How many narrower networks one after the other can be learned of on the way.
+_LESSONS = 8
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,20 @@ class FoundSizes:
         if self.unfragmented is None:
             return None
         return self.unfragmented + self.headers
+
+    @property
+    def isAtLeast(self) -> bool:
+        """
+        Whether the path MTU may be larger than that, as no larger datagram came
+        back at all.
+        """
+        return self.unfragmented is not None and self.unfragmented == self.whole
+
+
+NOTHING = FoundSizes(None, None, 0, 0)
+"""
+What is known when nothing was tried.
+"""
 
 
 async def search(
@@ -103,12 +117,9 @@ async def findSizes(
     @raise Stopped: when C{attempts} was stopped.
     """
     target = attempts.target
-    if target.port is None:
-        most, headers = _LARGEST_UNIX, 0
-    elif target.isIPv6:
-        most, headers = _LARGEST_IPv6, _HEADERS_IPv6
-    else:
-        most, headers = _LARGEST_IPv4, _HEADERS_IPv4
+    most, headers = target.largest, 0
+    if target.port is not None:
+        headers = _HEADERS_IPv6 if target.isIPv6 else _HEADERS_IPv4
 
     async def attempt(size: int, isAllowed: bool) -> bool:
         isWhole = await comesBack(attempts, size, timeout, isAllowed)
@@ -136,13 +147,34 @@ async def comesBack(
 
     @raise OSError: when it may not, and this system cannot forbid it.
     """
-    found = False
+    for _ in range(_LESSONS):
+        found, hasLearned = await _try(attempts, size, timeout, isAllowed)
+        if found or not hasLearned:
+            break
+    return found
+
+
+async def _try(
+    attempts: Attempts, size: int, timeout: float, isAllowed: bool
+) -> tuple[bool, bool]:
+    """
+    Try a size.
+
+    @return: whether it came back whole, and whether this system has learned to
+        cut the next one into smaller fragments.
+    """
+    found = hasLearned = False
 
     def isEnough(event: Event) -> bool:
-        nonlocal found
+        nonlocal found, hasLearned
         if event.kind == REPLY and (isAllowed or not event.isFragmented):
             found = True
-        return event.kind in (REPLY, REFUSED)
+        if isAllowed and event.kind == REFUSED and event.detail == TOO_BIG:
+            hasLearned = True
+            return False
+        # What would come late does not count.
+        isLast = event.kind == LOST and event.number == _TRIES
+        return isLast or event.kind in (REPLY, REFUSED)
 
     sock = attempts.target.open()
     try:
@@ -153,4 +185,4 @@ async def comesBack(
             sock.close()
             raise
     await attempts.measure(Plan(_TRIES, _APART, size, timeout), sock, isEnough)
-    return found
+    return found, hasLearned

@@ -105,23 +105,24 @@ class Tally:
         self._fates = bytearray(self.window)
         self._oldest = 0
         self._highest = -1
-        # How many probes had which fate; some of the silent ones are claimed.
+        # How many probes had which fate; some of the silent ones are claimed,
+        # for wrong replies before refusals.
         self._silent = self._wrong = self._refused = 0
-        self._claims = Claims()
+        self._strayReplies, self._strayRefusals = Claims(), Claims()
 
     @property
     def lost(self) -> int:
         """
         How many probes got no reply at all.
         """
-        return self._silent - self._claims.mistaken - self._claims.refused
+        return self._silent - self._strayReplies.count - self._strayRefusals.count
 
     @property
     def mistaken(self) -> int:
         """
         How many probes got wrong replies alone.
         """
-        return self._wrong + self._claims.mistaken
+        return self._wrong + self._strayReplies.count
 
     @property
     def refused(self) -> int:
@@ -129,18 +130,27 @@ class Tally:
         How many probes came to an ICMP error, or were not let out by the
         system.
         """
-        return self._refused + self._claims.refused
+        return self._refused + self._strayRefusals.count
 
     @property
-    def isFull(self) -> bool:
+    def patience(self) -> int:
         """
-        Whether the next probe would push one out of the window that still
+        How long a reply is expected to take at the most, in nanoseconds: three
+        times the longest round trip, and the timeout as long as that is not
+        known.
+        """
+        if not self.trips.count:
+            return self.timeout
+        return min(self.timeout, 3 * self.trips.most)
+
+    @property
+    def room(self) -> int:
+        """
+        How many probes can be sent that push none out of the window that still
         waits.
         """
-        if self.sent - self._oldest < self.window:
-            return False
         self.oldestDue()
-        return self.sent - self._oldest >= self.window
+        return self.window - (self.sent - self._oldest)
 
     def next(self, count: int = 1) -> list[bytes]:
         """
@@ -179,7 +189,7 @@ class Tally:
             # It has our nonce, and answers what was never asked.
             kind, number, detail = GARBAGE, None, f"answers probe {number}, not sent"
         if kind != RIGHT:
-            self._mistake(kind, number)
+            self._mistake(kind, number, now - max(0, delay))
             return Event(WRONG, number, len(reply), None, False, isFragmented, detail)
         assert number is not None
         if number <= self.sent - self.window:
@@ -227,13 +237,15 @@ class Tally:
         elif fate == _SILENT:
             self._silent -= 1
             if self.lost < 0:
-                self._claims.giveBack(self.inFlight)
+                isReply = self._strayReplies.count > 0
+                claims = self._strayReplies if isReply else self._strayRefusals
+                claims.giveBack(self.inFlight)
         elif fate == _WRONG:
             self._wrong -= 1
         elif fate == _REFUSED:
             self._refused -= 1
 
-    def _mistake(self, kind: str, number: int | None) -> None:
+    def _mistake(self, kind: str, number: int | None, arrived: int) -> None:
         self.wrong[kind] += 1
         if number is not None:
             if number > self.sent - self.window:
@@ -246,7 +258,7 @@ class Tally:
                     self._fates[slot] = _WRONG
                     self._wrong += 1
         elif kind != OTHER_RUN:
-            self._claims.holdWrong(self.inFlight)
+            self._strayReplies.hold(self.sent, self.inFlight, arrived)
 
     def refuse(self, probe: bytes | None, reason: str) -> Event:
         """
@@ -259,7 +271,7 @@ class Tally:
         self.refusals[reason] += 1
         number = None if probe is None else self.probes.recognise(probe)
         if number is None:
-            self._claims.holdRefusal(self.inFlight)
+            self._strayRefusals.hold(self.sent, self.inFlight)
         elif self.sent - self.window < number <= self.sent:
             slot = number % self.window
             fate = self._fates[slot]
@@ -300,10 +312,15 @@ class Tally:
                 else:
                     self._fates[slot] = _SILENT
                     self._silent += 1
-                    if not self._claims.claim():
+                    if not self._claim(number):
                         events.append(Event(LOST, number))
             self._oldest = number
         return events
+
+    def _claim(self, number: int) -> bool:
+        latest = self._times[number % self.window] + self.patience
+        strays = (self._strayReplies, self._strayRefusals)
+        return any(claims.claim(number, latest) for claims in strays)
 
     def oldestDue(self) -> int | None:
         """
@@ -333,7 +350,7 @@ class Tally:
         for number in waiting:
             if self._fates[number % self.window] == _MISTAKEN:
                 self._wrong += 1
-            elif self._claims.claim():
+            elif self._claim(number):
                 self._silent += 1
             else:
                 withdrawn += 1

@@ -14,6 +14,10 @@ from shout.resolve import resolve
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
 
+# The length field of a UDP header (RFC 768), less the headers that it counts;
+# and what a UNIX socket's default buffer holds.
+_LARGEST_IPv4, _LARGEST_IPv6, _LARGEST_UNIX = 65507, 65527, 212960
+
 
 @dataclass(frozen=True)
 class Target:
@@ -48,9 +52,17 @@ class Target:
     @property
     def isLocal(self) -> bool:
         """
-        Whether what is sent to it stays on the loopback.
+        Whether what is sent to it stays on this host.
         """
-        return self.port is None or ip_address(self.address).is_loopback
+        if self.port is None:
+            return True
+        try:
+            with self.open() as sock:
+                here, there = sock.getsockname()[0], sock.getpeername()[0]
+        except OSError:
+            return False
+        # What is sent to this host's address is sent from that address, too.
+        return bool(here == there or ip_address(there).is_loopback)
 
     @property
     def isIPv6(self) -> bool:
@@ -58,6 +70,15 @@ class Target:
         Whether it has an IPv6 address.
         """
         return self.port is not None and ":" in self.address
+
+    @property
+    def largest(self) -> int:
+        """
+        How many bytes the largest datagram to it has.
+        """
+        if self.port is None:
+            return _LARGEST_UNIX
+        return _LARGEST_IPv6 if self.isIPv6 else _LARGEST_IPv4
 
     def __str__(self) -> str:
         if self.port is None:

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from errno import ECONNREFUSED, EMSGSIZE
+from errno import ECONNREFUSED, ENOTCONN
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
@@ -181,11 +181,16 @@ class TimedPort(DatagramPort):
                     return self._batch.send(datagrams)
                 self.socket.send(datagrams[0])
                 return 1
+            except BlockingIOError:
+                raise
             except OSError as e:
+                if self.addressFamily == socket.AF_UNIX:
+                    if e.errno not in (ECONNREFUSED, ENOTCONN):
+                        raise
+                    # Another server may have taken the place of the first.
+                    self.socket.connect(self._connectedAddr)
+                    continue
                 # It may be the error of an earlier datagram that shows now.
-                isUNIX = self.addressFamily == socket.AF_UNIX
-                if isUNIX or isinstance(e, BlockingIOError) or e.errno == EMSGSIZE:
-                    raise
                 isRefused = e.errno == ECONNREFUSED
                 if not self._tellRefusals(ECONNREFUSED if isRefused else 0):
                     raise

@@ -42,12 +42,16 @@ The exit status is 0 when everything was answered correctly, 1 when something
 was not answered, refused, or answered wrongly, and 2 when the command line is
 wrong or the name of the host is unknown.  With --ping it is 0 when all is well, 1
 when nothing came back or --max-loss was exceeded, 2 as above, and 3 when
-something answered that is not shout.
+something answered, but nothing of it was right.
 """
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        name, isMissing, _ = message.partition(": expected one argument")
+        if isMissing:
+            name = name.removeprefix("argument ")
+            message = f"{name} takes a value, which does not begin with -"
         raise UsageError(message)
 
 
@@ -118,7 +122,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         high=86400,
         metavar="SECONDS",
         default=1.0,
-        help="how long to wait for a reply before trying again [1]",
+        help="how long to wait for a reply before trying again, or with --ping "
+        "before it is late [1]",
     )
     addNumber(
         option,

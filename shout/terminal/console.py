@@ -18,6 +18,9 @@ from zope.interface import implementer
 
 from shout.terminal.lines import Output
 
+# What a terminal shows beside the changing line for Ctrl-C, and likewise Ctrl-\.
+_ECHO = "^C"
+
 
 @implementer(IPushProducer)
 class Console:
@@ -88,8 +91,9 @@ class Console:
         """
         if not self.isTerminal or self._isPaused or self._isOver:
             return
-        # What does not fit in one line cannot be printed over.
-        text = text[: self._columns() - 1]
+        # What does not fit in one line cannot be printed over, nor what the
+        # terminal adds.
+        text = text[: self.columns - 1 - len(_ECHO)]
         if text != self._live:
             self._write(self._erase() + text)
             self._live = text
@@ -103,7 +107,11 @@ class Console:
             self._write(self._erase())
             self._output.finish()
 
-    def _columns(self) -> int:
+    @property
+    def columns(self) -> int:
+        """
+        How many characters a line of the terminal has.
+        """
         try:
             return os.get_terminal_size(self._fd).columns or 80
         except OSError:
@@ -111,7 +119,7 @@ class Console:
 
     def _erase(self) -> str:
         live, self._live = self._live, ""
-        return f"\r{' ' * len(live)}\r" if live else ""
+        return f"\r{' ' * len(live + _ECHO)}\r" if live else ""
 
     def _write(self, text: str) -> None:
         # What does not show in a locale's encoding must not end a measurement.

@@ -65,7 +65,7 @@ def addPingOptions(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="end after that time; the last datagram leaves in time to be answered",
     )
-    option("-q", "--quiet", action="store_true", help="no line for each reply")
+    option("-q", "--quiet", action="store_true", help="the figures alone")
     option("--json", action="store_true", help="print one JSON object at the end")
     option(
         "--json-lines",
@@ -90,8 +90,8 @@ def addPingOptions(parser: argparse.ArgumentParser) -> None:
         low=0.001,
         high=1_000_000,
         metavar="NUMBER",
-        help="send so many per second, evenly, instead of -i; from 100 on there is "
-        "no line for each reply",
+        help="send so many per second, evenly, instead of -i; from 100 on with the "
+        "figures alone, as with -q",
     )
     option(
         "--flood",

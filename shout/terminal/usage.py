@@ -70,6 +70,11 @@ def number(
             value = convert(text)
             if low <= value <= high and text.isascii() and "_" not in text:
                 return value
-        raise UsageError(f"{name} takes {kind} from {low} to {high}, not {text!r}")
+        limits = f"from {_plain(low)} to {_plain(high)}"
+        raise UsageError(f"{name} takes {kind} {limits}, not {text!r}")
 
     return parse
+
+
+def _plain(value: float) -> str:
+    return f"{value:f}".rstrip("0").rstrip(".") if value < 1 else str(value)
