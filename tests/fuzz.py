@@ -1,9 +1,8 @@
 """
 The command that looks for bytes that do harm: C{python -m tests.fuzz}.
 
-It runs L{fuzzOne<tests.fuzzed.fuzzOne>} under U{atheris
-<https://pypi.org/project/atheris/>}, which mutates bytes so that they reach code
-that no others have reached.
+It runs L{fuzzOne<tests.fuzzed.fuzzOne>} under atheris, of the extra C{fuzz}, which
+mutates bytes so that they reach code that no others have reached.
 """
 
 from __future__ import annotations
