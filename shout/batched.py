@@ -252,7 +252,7 @@ class BatchedPort(DatagramPort):
         delivery, peer = self._delivery, self._knownPeer(addr)
         if delivery is None or delivery.isAlone or peer is None or not self.connected:
             self._flush()
-            self._writeNow(datagram, peer or addr)
+            self._writeNow(datagram, peer, addr)
         elif delivery.write(datagram, peer) == SLOTS:
             self._flush()
 
@@ -274,13 +274,13 @@ class BatchedPort(DatagramPort):
             if datagrams:
                 self._send(datagrams, peers)
 
-    def _writeNow(self, datagram: bytes, addr: Any) -> None:
+    def _writeNow(self, datagram: bytes, peer: Peer | None, addr: Any) -> None:
         try:
-            if type(addr) is Peer and addr.origin is self._inbox.peers:
-                sent = self.socket.sendmsg([datagram], addr.control, 0, addr.name)
-                self._sentBytes += sent
-            else:
+            if peer is None:
                 super().write(datagram, addr)
+            else:
+                sent = self.socket.sendmsg([datagram], peer.control, 0, peer.name)
+                self._sentBytes += sent
         except MessageLengthError:
             self._sendFailed([EMSGSIZE])
         except OSError as e:

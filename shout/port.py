@@ -23,8 +23,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from shout.peer import withScope
-from shout.sockets import RECEIVE_BUFFER, dropped, raiseReceiveBuffer
+from shout.sockets import (
+    RECEIVE_BUFFER,
+    dropped,
+    hostAndPort,
+    raiseReceiveBuffer,
+)
 
 
 # A poll or epoll reactor takes the error that an ICMP message leaves on a
@@ -172,8 +176,7 @@ class DatagramPort(Port):
         datagram, addr = self.socket.recvfrom(length)
         self._receivedBytes += len(datagram)
         if self.addressFamily == AF_INET6:
-            host, port, _, scope = addr
-            addr = withScope(host, scope), port
+            addr = hostAndPort(addr)
         return datagram, addr
 
     def write(self, datagram: bytes, addr: Any = None) -> None:

@@ -174,10 +174,25 @@ def describe(sock: socket.socket) -> str:
     C{UDP [::1]:9999}, C{UDP [fe80::1%eth0]:9999}, C{UNIX /run/shout} or, abstract,
     C{UNIX @shout}.
     """
-    address = sock.getsockname()
     if sock.family == socket.AF_UNIX:
-        return "UNIX " + os.fsdecode(address).replace("\0", "@", 1)
-    return "UDP " + _hostAndPort(*hostAndPort(address))
+        return "UNIX " + pathOf(sock)
+    return "UDP " + _hostAndPort(*hostAndPort(sock.getsockname()))
+
+
+def pathOf(sock: socket.socket) -> str:
+    """
+    Return the path of a UNIX socket, or its abstract name with an C{@} before it.
+    """
+    return os.fsdecode(sock.getsockname()).replace("\0", "@", 1)
+
+
+def reachedAt(sock: socket.socket) -> tuple[str, int]:
+    """
+    Return a host and a port at which this host reaches a UDP socket: where it is
+    bound to all addresses, the loopback.
+    """
+    host, port = hostAndPort(sock.getsockname())
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
 
 def hostAndPort(address: Any) -> tuple[str, int]:
@@ -197,12 +212,9 @@ def example(sock: socket.socket) -> str:
     """
     Return a command that asks the service at a socket.
     """
-    address = sock.getsockname()
     if sock.family == socket.AF_UNIX:
-        path = os.fsdecode(address).replace("\0", "@", 1)
-        return f"shout --unix {quote(path)} hello"
-    host, port = hostAndPort(address)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"shout --unix {quote(pathOf(sock))} hello"
+    host, port = reachedAt(sock)
     return f"nc -u {host} {port}"
 
 

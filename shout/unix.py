@@ -32,7 +32,7 @@ def bindUNIX(path: str) -> socket.socket:
     if path in ("", "@"):
         raise BindError("the path of the UNIX socket is empty; give one, or @NAME")
     isAbstract = path.startswith("@")
-    name = "\0" + path[1:] if isAbstract else os.path.abspath(path)
+    name = _nameOf(path)
     with ExitStack() as undo:
         sock = undo.enter_context(_PathSocket(socket.AF_UNIX, socket.SOCK_DGRAM))
         sock.setblocking(False)
@@ -47,6 +47,13 @@ def bindUNIX(path: str) -> socket.socket:
             raise BindError(explainUNIX(path if isAbstract else name, e)) from e
         undo.pop_all()
     return sock
+
+
+def _nameOf(path: str) -> str:
+    """
+    Return how the system names the socket at a path, or with an abstract name.
+    """
+    return "\0" + path[1:] if path.startswith("@") else os.path.abspath(path)
 
 
 class _PathSocket(socket.socket):
@@ -151,7 +158,7 @@ def connectUNIX(path: str) -> socket.socket:
 
     @raise OSError: when nobody listens there.
     """
-    peer = "\0" + path[1:] if path.startswith("@") else os.path.abspath(path)
+    peer = _nameOf(path)
     with ExitStack() as undo:
         sock = undo.enter_context(_PathSocket(socket.AF_UNIX, socket.SOCK_DGRAM))
         sock.setblocking(False)

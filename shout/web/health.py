@@ -4,7 +4,6 @@ Whether a service still answers, found out by asking it.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,11 +16,8 @@ from twisted.python.failure import Failure
 
 from shout.asking import AskError, Asking
 from shout.port import DatagramPort
-from shout.sockets import connectUDP, describe, hostAndPort
+from shout.sockets import connectUDP, describe, hostAndPort, pathOf, reachedAt
 from shout.unix import connectUNIX
-
-# Where to ask a socket that is bound to all addresses.
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass
@@ -48,9 +44,8 @@ class _Target:
 # service lives.  So nobody else can have their addresses, as long as this host has
 # them, and a guard can be told to answer these whatever its rules say: a datagram
 # that somebody forges in their name makes the service send to a socket that never
-# answers.  And it is connected
-# before privileges are shed or the root folder changed, after which the path of a
-# UNIX socket may be out of reach.
+# answers.  And it is connected before privileges are shed or the root folder
+# changed, after which the path of a UNIX socket may be out of reach.
 class Health:
     """
     Ask each socket of a service whether it answers.
@@ -176,11 +171,9 @@ def _connect(sock: Socket, count: int) -> _Target:
 
 
 def _connectOnce(sock: Socket, number: int) -> Socket:
-    address = sock.getsockname()
     if sock.family == AF_UNIX:
-        return connectUNIX(os.fsdecode(address).replace("\0", "@", 1))
-    host, port = hostAndPort(address)
-    host = _WILDCARDS.get(host, host)
+        return connectUNIX(pathOf(sock))
+    host, port = reachedAt(sock)
     # All of 127.0.0.0/8 is this host, where there are several sources at all.
     isChoice = number and host.startswith("127.")
     return connectUDP(host, port, f"127.0.0.{1 + number}" if isChoice else "")
