@@ -20,12 +20,57 @@ from shout.protocol import Shout
 from shout.sockets import describe, example
 
 
-class ShoutService(Service):
+class AnsweringService(Service):
     """
-    Answer the datagrams that arrive at any number of sockets.
+    What the services have in common that own sockets and have them answered.
 
     @ivar counters: the totals of all sockets.
     @type counters: L{Counters}
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        """
+        @param reactor: by default the global one, when the service starts.
+        """
+        self.counters = Counters()
+        self._reactor = reactor
+        self._isStopped = False
+
+    def startService(self) -> None:
+        """
+        Be started, once.
+
+        @raise RuntimeError: when the service has been stopped before, which has
+            closed its sockets.
+        """
+        if self._isStopped:
+            raise RuntimeError("a stopped service cannot start again: make another")
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+
+    def _sayStopped(self, addresses: Iterable[str], lost: int) -> None:
+        """
+        Log the totals.
+
+        @param lost: how many datagrams the kernel has dropped.
+        """
+        self._log.info(
+            "stopped listening on {addresses}: {counters}",
+            addresses=", ".join(addresses),
+            counters=self.counters,
+        )
+        if lost:
+            self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
+
+
+class ShoutService(AnsweringService):
+    """
+    Answer the datagrams that arrive at any number of sockets.
 
     @ivar ports: the listening ports, one per socket, while the service runs.
     @type ports: L{list} of L{DatagramPort}
@@ -52,12 +97,10 @@ class ShoutService(Service):
             <twisted.internet.interfaces.IReactorFDSet>} provider; by default
             the global one, when the service starts.
         """
-        self.counters = Counters()
+        super().__init__(reactor)
         self.ports: list[DatagramPort] = []
         self._sockets = list(sockets)
         self._protocol = protocol
-        self._reactor = reactor
-        self._isStopped = False
         # When the ports were closed, they and the counters said this.
         self._last: Figures | None = None
 
@@ -68,13 +111,7 @@ class ShoutService(Service):
         @raise RuntimeError: when the service has been stopped before, which has
             closed its sockets.
         """
-        if self._isStopped:
-            raise RuntimeError("a stopped service cannot start again: make another")
-        super().startService()  # type: ignore[no-untyped-call]
-        if self._reactor is None:
-            from twisted.internet import reactor
-
-            self._reactor = reactor
+        super().startService()
         for sock in self._sockets:
             protocol = self._protocol()
             protocol.counters = self.counters
@@ -109,18 +146,9 @@ class ShoutService(Service):
             return succeed(None)
         for port in self.ports:
             port.drain()
-        addresses = ", ".join(describe(port.socket) for port in self.ports)
+        addresses = [describe(port.socket) for port in self.ports]
         self._last = self.figures()
         lost = self._last.kernelDrops
         ports, self.ports = self.ports, []
         closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])
-        return closed.addCallback(self._stopped, addresses, lost)
-
-    def _stopped(self, _: object, addresses: str, lost: int) -> None:
-        self._log.info(
-            "stopped listening on {addresses}: {counters}",
-            addresses=addresses,
-            counters=self.counters,
-        )
-        if lost:
-            self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
+        return closed.addCallback(lambda _: self._sayStopped(addresses, lost))

@@ -14,32 +14,30 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger, LogLevel
 
-from shout.counters import Counters
 from shout.figures import Figures
 from shout.processes.channel import Channel
 from shout.processes.post import Post, Process
 from shout.processes.worker import start
 from shout.protocol import Shout
+from shout.service import AnsweringService
 from shout.sockets import describe, dropped, example
 
 
-class WorkersService(Service):
+class WorkersService(AnsweringService):
     """
     Have a number of worker processes answer, one for each share of the sockets, and
     start another where one ends.
 
-    They are forked from this process, which should have no threads then, and each
+    The totals are those of all workers, as far as they have told.
+
+    Workers are forked from this process, which should have no threads then, and each
     has a reactor of its own; so C{protocol} must not use the global one.
 
     @cvar quietPeriod: how long, in seconds, after a worker's end was logged others
         are only counted.
-
-    @ivar counters: the totals of all workers, as far as they have told.
-    @type counters: L{Counters}
 
     @ivar shares: for each worker, the sockets that it answers at, until the service
         has stopped.
@@ -73,15 +71,13 @@ class WorkersService(Service):
         @param spawn: starts a worker that answers at sockets and talks to a channel;
             by default it is forked.
         """
-        self.counters = Counters()
+        super().__init__(reactor)
         self.posts: list[Post] = []
         self.shares = list(shares)
         self._protocol = protocol
-        self._reactor = reactor
         self._spawn = spawn or self._start
         self._missing: set[Post] = set()
         self._listening: Deferred[None] = Deferred()
-        self._isStopped = False
         self._dropsBefore = sum(map(dropped, self._sockets))
         self._kernelDrops = 0
         self._ends = 0
@@ -103,13 +99,7 @@ class WorkersService(Service):
         @raise RuntimeError: when the service has been stopped before, which has
             closed its sockets.
         """
-        if self._isStopped:
-            raise RuntimeError("a stopped service cannot start again: make another")
-        super().startService()  # type: ignore[no-untyped-call]
-        if self._reactor is None:
-            from twisted.internet import reactor
-
-            self._reactor = reactor
+        super().startService()
         self._reactor.callWhenRunning(self._begin)
 
     def _begin(self) -> None:
@@ -249,7 +239,7 @@ class WorkersService(Service):
         return stopped.addCallback(self._stopped)
 
     def _stopped(self, _: object) -> None:
-        addresses = ", ".join(self._addresses())
+        addresses = self._addresses()
         sockets = self._sockets
         if not sockets:
             # Somebody else has waited for this, too.
@@ -258,12 +248,5 @@ class WorkersService(Service):
         self.shares = []
         for sock in sockets:
             sock.close()
-        if not self.posts:
-            return
-        self._log.info(
-            "stopped listening on {addresses}: {counters}",
-            addresses=addresses,
-            counters=self.counters,
-        )
-        if lost:
-            self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
+        if self.posts:
+            self._sayStopped(addresses, lost)
