@@ -27,7 +27,16 @@ from contextlib import suppress
 from itertools import islice, repeat
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
-from shout._mmsg import addressOf, column, iovec, mmsghdr, msghdr, pieces, recvmmsg
+from shout._mmsg import (
+    addressOf,
+    column,
+    cut,
+    iovec,
+    mmsghdr,
+    msghdr,
+    pieces,
+    recvmmsg,
+)
 from shout.peer import NAME, Peer, Peers, message, messages
 from shout.sockets import tellLocalAddress
 
@@ -171,14 +180,7 @@ class Inbox:
         count = len(lengths)
         envelopes = pieces(envelope, _ENVELOPE, count).unpack_from(self._envelopes)
         peers = list(map(self.peers.__getitem__, envelopes))
-        if lengths.count(lengths[0]) == count:
-            cut = pieces(lengths[0], _STRIDE, count)
-            return cut.unpack_from(self._arena), peers
-        arena = self._arena
-        return [
-            arena[start : start + length]
-            for start, length in zip(range(0, len(arena), _STRIDE), lengths)
-        ], peers
+        return cut(self._arena, lengths, _STRIDE), peers
 
     def _takeRest(self) -> tuple[Sequence[bytes], Sequence[Peer]]:
         batch = list(islice(self._rest, SLOTS))
@@ -198,8 +200,8 @@ class Inbox:
             peer = self.peers[name + others]
             whole = self._lengths[slot]
             number = whole // length if length else 0
-            cut = pieces(length, length, number).unpack_from(self._arena, room)
-            yield from zip(cut, repeat(peer))
+            segments = pieces(length, length, number).unpack_from(self._arena, room)
+            yield from zip(segments, repeat(peer))
             if number * length < whole or not whole:
                 yield self._arena[room + number * length : room + whole], peer
 
