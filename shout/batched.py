@@ -155,8 +155,7 @@ class BatchedPort(DatagramPort):
         except OSError as e:
             self._peerFailed(e)
             return ()
-        # What is alone does not gain from being prepared like a batch.
-        if len(datagrams) == 1 or not self._answer(datagrams, peers):
+        if not self._answer(datagrams, peers):
             outer, self._delivery = self._delivery, Delivery(peers)
             try:
                 self._deliver(datagrams, self._delivery)
@@ -274,7 +273,7 @@ class BatchedPort(DatagramPort):
             if datagrams:
                 self._send(datagrams, peers)
 
-    def _writeNow(self, datagram: bytes, peer: Peer | None, addr: Any) -> None:
+    def _writeNow(self, datagram: bytes, peer: Peer | None, addr: Any = None) -> None:
         try:
             if peer is None:
                 super().write(datagram, addr)
@@ -287,6 +286,10 @@ class BatchedPort(DatagramPort):
             self._sendFailed([e.errno or 0])
 
     def _send(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> None:
+        if len(datagrams) == 1:
+            # What is alone does not gain from being prepared like a batch.
+            self._writeNow(datagrams[0], peers[0])
+            return
         errors = self._outbox.send(datagrams, peers)
         if errors:
             self._sendFailed(errors)

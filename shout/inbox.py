@@ -154,7 +154,9 @@ class Inbox:
         self._used = 0
         self._used = count = recvmmsg(self._fd, self._address, SLOTS)
         if count == 1 and (usual := self._controlLengths[0]) in self._usual:
-            # To touch the fields one by one is the quicker way for one slot.
+            # For one slot it is quicker to touch the fields one by one, and to put
+            # back only what is read again: the room for control messages.
+            self._controlLengths[0], self._used = _ENVELOPE - NAME, 0
             peer = self.peers[bytes(self._envelopes[: NAME + usual])]
             datagram = self._arena[: self._lengths[0]]
             self.bytes += len(datagram)
