@@ -50,7 +50,7 @@ class Echo(DatagramProtocol):
         self.counters = Counters()
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self.counters.received += 1
+        self.counters.count("ipv4", 1, 1)
         assert self.transport is not None
         # Twisted's own port raises when its buffer is full.
         with suppress(OSError):
