@@ -9,12 +9,12 @@ sources there are.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network
-from itertools import count
+from ipaddress import IPv6Address
 from typing import Any
 
 from shout.sources import SourceRule, ipOf, neverAsks
@@ -37,7 +37,12 @@ class Buckets:
 
     It is kept as the time at which the bucket will be full again (known as the
     generic cell rate algorithm, ITU-T I.371), so there is nothing to refill.
+
+    @cvar shortWhile: how many seconds without use, from when the bucket is full
+        again, are not long.
     """
+
+    shortWhile = 10.0
 
     def __init__(
         self,
@@ -71,11 +76,14 @@ class Buckets:
         return len(self._states)
 
     @property
-    def isFull(self) -> bool:
+    def isCrowded(self) -> bool:
         """
-        Whether for another key one has to be forgotten.
+        Whether keys are forgotten that were used a short while ago.
         """
-        return len(self._states) >= self._capacity
+        if len(self._states) < self._capacity:
+            return False
+        full, _ = next(iter(self._states.values()))
+        return self._seconds() - full < self.shortWhile
 
     def take(self, key: Hashable) -> int:
         """
@@ -110,7 +118,7 @@ class Loops:
     one looping datagram, however long its round trip.
 
     Where there are more peers in loops than can be remembered, each comes back
-    as a new one.  Of those every C{period}-th is dropped, too.
+    as a new one.  Of those one of C{period} is dropped, too, by chance.
 
     @cvar rate: fixed points per second and peer.
 
@@ -123,12 +131,18 @@ class Loops:
     burst = 100
     period = 128
 
-    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        seconds: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         """
         @param seconds: returns the present time, in seconds.
+
+        @param chance: returns a random number, from 0 to less than 1.
         """
         self._buckets = Buckets(self.rate, self.burst, seconds)
-        self._newcomers = count(1)
+        self._chance = chance
 
     def __call__(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
         """
@@ -137,8 +151,8 @@ class Loops:
         if datagram != reply:
             return None
         taken = self._buckets.take(addr)
-        if taken == 1 and self._buckets.isFull:
-            taken = next(self._newcomers)
+        if taken == 1 and self._buckets.isCrowded:
+            taken = int(self._chance() * self.period)
         return None if taken % self.period else "loop"
 
 
@@ -168,11 +182,11 @@ class Limit:
 
 
 @lru_cache(maxsize=_CAPACITY)
-def _network(host: str) -> str:
+def _network(host: str) -> str | bytes:
     ip = ipOf((host,))
     # All neighbours have the same link-local network.
     if isinstance(ip, IPv6Address) and not ip.is_link_local:
-        return str(IPv6Network((ip.packed, 64), strict=False))
+        return ip.packed[:8]
     return host
 
 

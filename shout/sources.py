@@ -29,7 +29,12 @@ def neverAsks(addr: Any) -> str | None:
     Refuse sources that are forged, or that hardly a client has: the ports below
     1024 and those of L{REFLECTORS}, and addresses that are not one host's.  A
     datagram that seems to come from there makes whoever answers it the weapon.
+
+    A UNIX socket with a relative path is refused, too: here it would name
+    another one.
     """
+    if isinstance(addr, str):
+        return None if addr.startswith("/") else "relative path"
     if not isinstance(addr, tuple):
         return None
     if addr[1] < 1024 or addr[1] in REFLECTORS:
@@ -53,7 +58,13 @@ class Allow:
         """
         @param networks: those that are answered.
         """
-        self._networks = tuple(map(_unmapped, networks))
+        # Prefixes by version and by how many bits follow them, so that it takes no
+        # longer with many networks.
+        self._prefixes: dict[tuple[int, int], set[int]] = {}
+        for network in map(_unmapped, networks):
+            version, rest = network.version, network.max_prefixlen - network.prefixlen
+            prefixes = self._prefixes.setdefault((version, rest), set())
+            prefixes.add(int(network.network_address) >> rest)
 
     def __call__(self, addr: Any) -> str | None:
         """
@@ -62,7 +73,10 @@ class Allow:
         if not isinstance(addr, tuple):
             return None
         ip = ipOf(addr)
-        if ip is not None and any(ip in network for network in self._networks):
+        if ip is not None and any(
+            ip.version == version and int(ip) >> rest in prefixes
+            for (version, rest), prefixes in self._prefixes.items()
+        ):
             return None
         return "not allowed"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import ip_address
 from itertools import product
+from random import Random
 from typing import Any
 
 from hypothesis import settings
@@ -163,12 +164,39 @@ class LoopsTests(SynchronousTestCase):
         """
         peers = list(range(12_000))
         rounds = 0
-        loops = Loops(self.clock.seconds)
-        while peers and rounds < 2_000:
+        loops = Loops(self.clock.seconds, Random(1).random)
+        while peers and rounds < 4_000:
             peers = [peer for peer in peers if loops(b"X", b"X", peer) is None]
             self.clock.advance(1)
             rounds += 1
         self.assertEqual(peers, [])
+
+    def test_crowded(self) -> None:
+        """
+        Meanwhile chance says which of the new peers get no answer, and those that
+        are remembered are answered as ever.
+        """
+        chances = [0.5]
+        loops = Loops(self.clock.seconds, lambda: chances[-1])
+        for peer in range(10_000):
+            self.assertIsNone(loops(b"X", b"X", peer))
+        chances.append(0.999 / Loops.period)
+        self.assertEqual(loops(b"X", b"X", "new"), "loop")
+        self.assertIsNone(loops(b"X", b"X", "new"))
+        self.assertIsNone(loops(b"X", b"X", 9_999))
+        chances.append(1 / Loops.period)
+        self.assertIsNone(loops(b"X", b"X", "newer"))
+
+    def test_longAgo(self) -> None:
+        """
+        However many peers have sent capitals long ago, a new one is answered.
+        """
+        loops = Loops(self.clock.seconds, lambda: 0.0)
+        for peer in range(9_000):
+            self.assertIsNone(loops(b"X", b"X", peer))
+        self.clock.advance(60)
+        for peer in range(10_000, 19_000):
+            self.assertIsNone(loops(b"X", b"X", peer))
 
 
 class Echo(DatagramProtocol):

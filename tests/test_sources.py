@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from hypothesis import assume, given
-from hypothesis.strategies import ip_addresses, lists
+from hypothesis.strategies import integers, ip_addresses, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sources import Allow, neverAsks
@@ -46,6 +46,13 @@ class NeverAsksTests(SynchronousTestCase):
             "::ffff:224.0.0.1",
         ):
             self.assertEqual(neverAsks((host, 40000)), "source address")
+
+    def test_relativePaths(self) -> None:
+        """
+        UNIX sockets are refused whose paths mean another socket here.
+        """
+        for path in ("client", "run/client", "./client", "../client"):
+            self.assertEqual(neverAsks(path), "relative path")
 
     def test_honest(self) -> None:
         """
@@ -98,12 +105,25 @@ class AllowTests(SynchronousTestCase):
         self.assertIsNone(allow(("2001:db8::1", 40000)))
         self.assertEqual(allow(("192.0.3.1", 40000)), "not allowed")
 
-    @given(ip_addresses(), lists(ip_addresses().map(ip_network), max_size=3))
-    def test_any(self, address: Any, networks: Any) -> None:
+    def test_allMapped(self) -> None:
+        """
+        The network of all IPv4 addresses that are written as IPv6 ones allows
+        just these.
+        """
+        allow = Allow([ip_network("::ffff:0:0/96")])
+        self.assertIsNone(allow(("192.0.2.1", 40000)))
+        self.assertEqual(allow(("2001:db8::1", 40000)), "not allowed")
+
+    @given(ip_addresses(), lists(tuples(ip_addresses(), integers(0, 128)), max_size=3))
+    def test_any(self, address: Any, prefixes: Any) -> None:
         """
         Whatever the address and the networks, it is the networks that decide.
         """
         assume(getattr(address, "ipv4_mapped", None) is None)
+        networks = [
+            ip_network((ip, min(length, ip.max_prefixlen)), strict=False)
+            for ip, length in prefixes
+        ]
         isAllowed = any(address in network for network in networks)
         verdict = Allow(networks)((str(address), 40000))
         self.assertEqual(verdict is None, isAllowed)
