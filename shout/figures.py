@@ -43,7 +43,8 @@ class Figures:
         the error, such as C{"ENOBUFS"}.
 
     @ivar kernelDrops: how many datagrams the kernel has dropped because a receive
-        buffer was full; they are not in C{received}.
+        buffer was full; they are not in C{received}.  Of a burst that came in one
+        piece the kernel counts one.
     """
 
     received: Mapping[str, int] = field(default_factory=dict)

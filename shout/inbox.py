@@ -200,6 +200,8 @@ class Inbox:
             end = control + self._controlLengths[slot]
             length, others = segmentLength(bytes(self._envelopes[control:end]))
             peer = self.peers[name + others]
+            # Where the kernel leaves gaps between messages, the next finds zeros.
+            self._envelopes[control:end] = bytes(end - control)
             whole = self._lengths[slot]
             number = whole // length if length else 0
             segments = pieces(length, length, number).unpack_from(self._arena, room)

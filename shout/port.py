@@ -80,7 +80,7 @@ class DatagramPort(Port):
         """
         super().__init__(0, protocol, reactor=reactor)  # type: ignore[no-untyped-call]
         self.addressFamily = sock.family
-        self._receivedBytes = self._sentBytes = 0
+        self._receivedBytes = self._sentBytes = self._kernelDrops = 0
         self._preexistingSocket = sock
 
     def _bindSocket(self) -> None:
@@ -117,9 +117,14 @@ class DatagramPort(Port):
         """
         How many datagrams the kernel has dropped since the port was made because
         the receive buffer was full; always 0 where the system does not tell.
+
+        At least so many: of a burst that came in one piece the kernel counts one.
         """
-        # The kernel counts in 32 bits.
-        return (dropped(self.socket) - self._dropsBefore) % (1 << 32)
+        if self.connected:
+            # The kernel counts in 32 bits.
+            drops = dropped(self.socket) - self._dropsBefore
+            self._kernelDrops = drops % (1 << 32)
+        return self._kernelDrops
 
     def totalBytes(self) -> tuple[int, int]:
         """
@@ -228,6 +233,8 @@ class DatagramPort(Port):
         """
         Close the socket, without a line in the log for each.
         """
+        # The socket cannot say it later.
+        self._kernelDrops = self.kernelDrops
         BasePort.connectionLost(self, reason)  # type: ignore[no-untyped-call]
         self.protocol.doStop()
         self.socket.close()

@@ -290,7 +290,7 @@ def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
     @param source: the address of this host to send from; without one, what the
         routes say.
 
-    @raise ValueError: when C{host} is not an IP address.
+    @raise ValueError: when C{host} or C{source} is not an IP address.
 
     @raise OSError: when there is no way to it.
     """
@@ -299,7 +299,7 @@ def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         sock.setblocking(False)
         if source:
-            sock.bind((source, 0))
+            sock.bind(parse(source, 0)[1])
         sock.connect(address)
         undo.pop_all()
     return sock

@@ -5,11 +5,12 @@ and L{shout._mmsg}.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import select
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from unittest import skipIf, skipUnless
 
@@ -18,13 +19,13 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout import Shout, bindUDP, bindUNIX
+from shout import Shout, _mmsg, bindUDP, bindUNIX
 from shout import outbox as outboxModule
 from shout._mmsg import available, sendmmsg
 from shout.batched import BatchedPort, listen
 from shout.inbox import SLOTS
 from shout.port import DatagramPort
-from shout.sockets import connectUDP, raiseReceiveBuffer
+from shout.sockets import connectUDP, hostAndPort, raiseReceiveBuffer
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.test_port import (
@@ -269,6 +270,30 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         calls.counts.clear()
         self.exchangeFrom(client, port, [b"x"] * 5)
         self.assertEqual(calls.counts, [1])
+
+    def test_interrupted(self) -> None:
+        """
+        A system call that a signal has interrupted is made again.
+        """
+        port = self.echo()
+        clients = self.client(port), self.client(port)
+
+        def interrupt(call: Callable[..., int]) -> Callable[..., int]:
+            outcomes = [-1, -1]
+
+            def interrupted(*arguments: Any) -> int:
+                ctypes.set_errno(errno.EINTR)
+                return outcomes.pop() if outcomes else call(*arguments)
+
+            return interrupted
+
+        for name in "_recvmmsg", "_sendmmsg":
+            self.patch(_mmsg, name, interrupt(getattr(_mmsg, name)))
+        for client in clients:
+            client.send(b"x")
+        port.doRead()
+        for client in clients:
+            self.assertEqual(list(self.pending(client)), [b"x"])
 
     def test_errorAtOnce(self) -> None:
         """
@@ -631,6 +656,26 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         self.assertEqual(first, client.getsockname())
         self.assertEqual(hash(first), hash(client.getsockname()))
 
+    def test_sameObjectAfterBursts(self) -> None:
+        """
+        Also after bursts, whose envelopes look different, a peer is the same
+        object.
+        """
+        for address in "127.0.0.1", "::1":
+            port = self.echo(address)
+            client = self.client(port)
+            for number in range(10):
+                size = number % 2
+                client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+                client.send(bytes(5))
+            port.doRead()
+            client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+            self.protocol.received.clear()
+            self.exchangeFrom(client, port, [b"x"] * 20)
+            peers = [addr for _, addr in self.protocol.received]
+            self.assertEqual(len(peers), 20)
+            self.assertEqual(len(set(map(id, peers))), 1)
+
     def test_boundedBytes(self) -> None:
         """
         A visit ends after a bounded number of bytes, too.
@@ -884,8 +929,8 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
 
         def sendFailed(number: int, count: int) -> None:
             told.append((number, count))
-            port.write(b"sorry", client.getsockname())
             port.write(b"sorry", ("127.0.0.1", 0))
+            port.write(b"sorry", client.getsockname())
 
         self.protocol.sendFailed = sendFailed  # type: ignore[attr-defined]
         Calls(self).failures = [errno.ENOBUFS] * 2
@@ -972,6 +1017,39 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.doRead()
         self.assertEqual(list(self.pending(client)), [b"bye"])
         self.assertEqual(len(self.protocol.received), 1)
+
+    def test_closedAmidstAFullBatch(self) -> None:
+        """
+        When the port is closed from within a batch that may not be the last, the
+        descriptor that it had, which may be another's by then, is not used again.
+        """
+        protocols: Iterable[Any] = RecordingProtocol(), Shout()
+        for protocol in protocols:
+            [sock], [other] = bindUDP(0, ["127.0.0.1"]), bindUDP(0, ["127.0.0.1"])
+            port, number = self.listen(sock, protocol), sock.fileno()
+
+            def close(
+                datagram: bytes,
+                addr: Any = None,
+                port: Any = port,
+                number: int = number,
+                other: socket.socket = other,
+            ) -> bytes:
+                if port.connected:
+                    self.stop(port)
+                    os.dup2(other.fileno(), number)
+                    self.addCleanup(os.close, number)
+                return datagram.upper()
+
+            protocol.react = protocol.transform = close
+            with self.client(port) as client, other:
+                for _ in range(64):
+                    client.send(b"x")
+                client.connect(other.getsockname())
+                client.send(b"for another")
+                port.doRead()
+                self.assertEqual(other.recv(99), b"for another")
+                self.assertEqual(list(self.pending(client)), [])
 
 
 @skipUnless(available, "this system has no recvmmsg(2)")
@@ -1097,6 +1175,18 @@ class NetworkTests(SynchronousTestCase):
                 self.assertEqual(peers[0], ("fe80::2%va", client.getsockname()[1]))
             port.stopListening()
             self.reactor.advance(0)
+
+    def test_source(self) -> None:
+        """
+        A socket sends from the address that it is told to, also from one that
+        means nothing without its scope.
+        """
+        for host, source in (
+            ("192.0.2.1", "192.0.2.2"),
+            ("fe80::1%vb", "fe80::2%vb"),
+        ):
+            with self.hosts.on("b"), connectUDP(host, 9999, source) as client:
+                self.assertEqual(hostAndPort(client.getsockname())[0], source)
 
     def test_linkLocalAsked(self) -> None:
         """

@@ -9,13 +9,32 @@ import threading
 from collections.abc import Callable
 from unittest import skipUnless
 
+from twisted.internet.testing import FakeDatagramTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.flood import Echo
 from benchmarks.load import LOADS, Outcome
 from benchmarks.report import Measurement, summarize, table
 from shout._mmsg import available
 
 Answer = Callable[[int, bytes], "bytes | None"]
+
+
+class EchoTests(SynchronousTestCase):
+    """
+    Tests for L{Echo}, which is flooded.
+    """
+
+    def test_counts(self) -> None:
+        """
+        It counts what it has received, and sends it back.
+        """
+        echo, transport = Echo(), FakeDatagramTransport()
+        echo.makeConnection(transport)
+        for datagram in b"a", b"":
+            echo.datagramReceived(datagram, ("127.0.0.1", 40000))
+        self.assertEqual(echo.counters.received, 2)
+        self.assertEqual([each for each, _ in transport.written], [b"a", b""])
 
 
 @skipUnless(available, "needs recvmmsg(2) and sendmmsg(2)")

@@ -283,6 +283,18 @@ class ClientTests(PeerCase):
             self.assertEqual(await client.ask(datagram), datagram)
         self.assertEqual(len(client._ports), 1)
 
+    async def test_fixedPointsTogether(self) -> None:
+        """
+        So it is where many are under way at a time.
+        """
+        (sock,) = bindUDP(0, ["127.0.0.1"])
+        self.serve(sock)
+        client = await self.connect(sock.getsockname()[1], retries=0)
+        asked = [b"%d" % number for number in range(300)]
+        replies = [Deferred.fromCoroutine(client.ask(each)) for each in asked]
+        self.assertEqual(await gatherResults(replies), asked)
+        self.assertEqual(len(client._ports), 1)
+
     async def test_oneSocket(self) -> None:
         """
         All requests go through one socket, and their replies are told apart.

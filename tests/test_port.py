@@ -35,6 +35,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
+from shout import port as portModule
 from shout.port import DatagramPort
 from shout.sockets import connectUDP, dropped
 from shout.unix import connectUNIX
@@ -433,6 +434,22 @@ class AdoptingPortBehaviour(PortBehaviour):
         received = len(self.protocol.received)
         self.assertLess(received, 100)
         self.assertEqual(port.kernelDrops, 100 - received)
+        for _ in range(100):
+            client.send(bytes(100))
+        drops = dropped(sock)
+        self.assertGreater(drops, 100 - received)
+        self.stop(port)
+        self.assertEqual(port.kernelDrops, drops)
+
+    def test_kernelDropsBeyondTheirCounter(self) -> None:
+        """
+        They go on where the kernel's counter of 32 bits begins again.
+        """
+        drops = [0xFFFFFFFE]
+        self.patch(portModule, "dropped", lambda sock: drops[-1])
+        port = self.listen(bindUDP(0, ["127.0.0.1"])[0])
+        drops.append(3)
+        self.assertEqual(port.kernelDrops, 5)
 
     @skipUnless(sys.platform == "linux", "only Linux counts them")
     def test_kernelDropsBefore(self) -> None:
