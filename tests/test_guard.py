@@ -28,7 +28,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Shout
-from shout.guard import Buckets, Guard, Limit, Loops
+from shout.guard import Buckets, Guard, Limit, Loops, _network
 from shout.sources import neverAsks
 
 PEER = ("192.0.2.1", 40000)
@@ -357,6 +357,16 @@ class LimitTests(SynchronousTestCase):
         hosts = ("2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:0:1")
         verdicts = [limit(b"a", b"A", (host, 40000)) for host in hosts]
         self.assertEqual(verdicts, [None, None, "over the limit"])
+
+    def test_bounded(self) -> None:
+        """
+        Only so many sources are remembered.
+        """
+        limit = Limit(1, Clock().seconds)
+        for number in range(11_000):
+            limit(b"a", b"A", (f"2001:db8:0:{number:x}::1", 40000))
+        self.assertEqual(len(limit._buckets), 10_000)
+        self.assertEqual(_network.cache_info().currsize, 10_000)
 
 
 class GuardTests(SynchronousTestCase):
