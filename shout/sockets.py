@@ -209,14 +209,15 @@ def _addressAtDevice(sock: socket.socket) -> str:
     if sys.platform != "linux":
         return ""
     option = socket.SOL_SOCKET, socket.SO_BINDTODEVICE
-    device = sock.getsockopt(*option, _IFNAMSIZ)
-    if not device:
-        return ""
+    # The device may have gone since, or have no address.
     with suppress(OSError), socket.socket(sock.family, socket.SOCK_DGRAM) as other:
-        other.setsockopt(*option, device)
-        # Nothing is sent: to connect is to choose an address to send from.
-        other.connect(("0.0.0.0" if sock.family == socket.AF_INET else "ff02::1", 1))
-        return hostAndPort(other.getsockname())[0]
+        device = sock.getsockopt(*option, _IFNAMSIZ)
+        if device:
+            other.setsockopt(*option, device)
+            # Nothing is sent: to connect is to choose an address to send from.
+            there = "0.0.0.0" if sock.family == socket.AF_INET else "ff02::1"
+            other.connect((there, 1))
+            return hostAndPort(other.getsockname())[0]
     return ""
 
 
