@@ -140,10 +140,13 @@ def _localIPv4(control: dict[tuple[int, int], bytes]) -> tuple[bytes, bool]:
     # struct in_pktinfo: interface, local address, destination; see ip(7).
     info = control.get((socket.IPPROTO_IP, IP_PKTINFO), bytes(12))
     local, destination = info[4:8], info[8:12]
-    # What came before the kernel was told to say has no local address; some
-    # groups can be told all the same.
-    isToGroup = destination != local if any(local) else destination[0] >= 224
-    return local, isToGroup
+    if any(local):
+        return local, destination != local
+    # What came before the kernel was told to say has no local address, but a
+    # destination.  Not all groups can be told by that: from the broadcast address of
+    # a network the kernel refuses to send.
+    isToGroup = destination[0] >= 224
+    return bytes(4) if isToGroup else destination, isToGroup
 
 
 def _decodeIPv6(envelope: bytes) -> Peer:

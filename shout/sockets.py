@@ -33,6 +33,9 @@ _SO_RCVBUFFORCE = 33
 _SO_MEMINFO = 55
 _MEMINFO_FIELDS = 9
 
+# From linux/if.h.
+_IFNAMSIZ = 16
+
 
 class BindError(Exception):
     """
@@ -189,10 +192,33 @@ def pathOf(sock: socket.socket) -> str:
 def reachedAt(sock: socket.socket) -> tuple[str, int]:
     """
     Return a host and a port at which this host reaches a UDP socket: where it is
-    bound to all addresses, the loopback.
+    bound to all addresses, the loopback, or what the host is called at the device
+    that it is bound to besides.
     """
     host, port = hostAndPort(sock.getsockname())
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+    if host in EVERYWHERE:
+        host = _addressAtDevice(sock) or ("::1" if ":" in host else "127.0.0.1")
+    return host, port
+
+
+def _addressAtDevice(sock: socket.socket) -> str:
+    """
+    Return an address of this host at the device that a UDP socket is bound to
+    (C{SO_BINDTODEVICE}; see socket(7)); an empty string where there is no such.
+    """
+    if sys.platform != "linux":
+        return ""
+    option = socket.SOL_SOCKET, socket.SO_BINDTODEVICE
+    # The device may have gone since, or have no address.
+    with suppress(OSError), socket.socket(sock.family, socket.SOCK_DGRAM) as other:
+        device = sock.getsockopt(*option, _IFNAMSIZ)
+        if device:
+            other.setsockopt(*option, device)
+            # Nothing is sent: to connect is to choose an address to send from.
+            there = "0.0.0.0" if sock.family == socket.AF_INET else "ff02::1"
+            other.connect((there, 1))
+            return hostAndPort(other.getsockname())[0]
+    return ""
 
 
 def hostAndPort(address: Any) -> tuple[str, int]:

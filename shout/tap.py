@@ -4,9 +4,11 @@ From the command line of C{twistd shout} to a service.
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_network
 from typing import Any, NoReturn
@@ -219,9 +221,7 @@ def makeService(
         service = WorkersService(shares, answer, reactor)
     beside: list[Service] = []
     if options["status"] is not None:
-        health = _health(service, shares)
-        guard.exempt.update(health.sources)
-        beside.append(_status(service, health, options["status"], reactor))
+        beside.append(_status(service, shares, guard, options["status"], reactor))
     notifier = Notifier.fromEnvironment(service, reactor)
     if notifier is not None:
         beside.append(notifier)
@@ -233,6 +233,40 @@ def makeService(
     return services
 
 
+def _status(
+    service: ShoutService | WorkersService,
+    shares: Sequence[Share],
+    guard: Guard,
+    endpoint: str,
+    reactor: Any,
+) -> Service:
+    with ExitStack() as undo:
+        undo.callback(service.stopService)
+        try:
+            health = _health(service, shares)
+            undo.callback(health.stop)
+            if reactor is None:
+                from twisted.internet import reactor
+            from shout.web.service import StatusService
+
+            status = StatusService(endpoint, service.figures, health, reactor)
+        except BindError as e:
+            sys.exit(f"shout: --status: {e}")
+        except ModuleNotFoundError as e:
+            command = f"{sys.executable} -m pip install {e.name}"
+            sys.exit(f"shout: --status needs {e.name}; get it with: {command}")
+        except OSError as e:
+            if e.errno != errno.EMFILE:
+                raise
+            sys.exit(
+                "shout: --status takes more descriptors than this process may have; "
+                "allow it more with ulimit -n, or with LimitNOFILE= in a unit"
+            )
+        guard.exempt.update(health.sources)
+        undo.pop_all()
+    return status
+
+
 def _health(service: ShoutService | WorkersService, shares: Sequence[Share]) -> Health:
     # One of those that share an address does for all of them.
     sockets = {
@@ -240,27 +274,10 @@ def _health(service: ShoutService | WorkersService, shares: Sequence[Share]) -> 
     }.values()
     if isinstance(service, ShoutService):
         return Health(sockets)
-    # From so many places that datagrams reach most workers, if not all.
-    sources = min(8 * len(shares), 64) if len(shares) > 1 else 1
-    return Health(sockets, sources, service.missing)
-
-
-def _status(
-    service: ShoutService | WorkersService, health: Health, endpoint: str, reactor: Any
-) -> Service:
-    if reactor is None:
-        from twisted.internet import reactor
-    try:
-        from shout.web.service import StatusService
-
-        return StatusService(endpoint, service.figures, health, reactor)
-    except (BindError, ModuleNotFoundError) as e:
-        service.stopService()
-        health.stop()
-        if isinstance(e, ModuleNotFoundError):
-            command = f"{sys.executable} -m pip install {e.name}"
-            sys.exit(f"shout: --status needs {e.name}; get it with: {command}")
-        sys.exit(f"shout: --status: {e}")
+    # From so many places that datagrams reach most workers, if not all, and from no
+    # more in all than leaves most of the 1,024 descriptors that are usual.
+    sources = min(8 * len(shares), 64, 256 // len(sockets)) if len(shares) > 1 else 1
+    return Health(sockets, max(sources, 1), service.missing)
 
 
 def _guard(options: Options) -> Guard:

@@ -290,6 +290,29 @@ class ActivatedTests(ActivatedCase):
             self.assertRaises(BlockingIOError, client.recv, 100)
             client.settimeout(PATIENCE)
 
+    @skipUnless(sys.platform == "linux", "others do not tell what was asked")
+    def test_waited(self) -> None:
+        """
+        What was asked before it was first started is answered from the address that
+        was asked.
+        """
+        sockets = self.sockets()
+        everywhere = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        everywhere.bind(("0.0.0.0", 0))
+        sockets.append(everywhere)
+        clients = []
+        for sock in sockets[1], everywhere:
+            client = connectUDP("127.0.0.2", sock.getsockname()[1])
+            client.send(b"waits")
+            clients.append(client)
+        for each in everywhere, *clients:
+            self.addCleanup(each.close)
+        server = self.activate(sockets)
+        for client in clients:
+            client.settimeout(PATIENCE)
+            self.assertEqual(client.recv(100), b"WAITS")
+        self.finish(server, signal.SIGTERM)
+
     @skipUnless(canShare, "more than one worker takes Linux")
     def test_workers(self) -> None:
         """

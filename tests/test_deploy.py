@@ -238,6 +238,23 @@ class OptionsTests(DeployCase):
         options.parseOptions(command[command.index("shout") + 1 :])
         self.assertEqual(options["status"], "tcp:9990:interface=127.0.0.1")
 
+    def test_install(self) -> None:
+        """
+        The documents install from the project's folder, and not from an index,
+        where there is no such project.
+        """
+        documents = [*DEPLOY.glob("*.md"), *DEPLOY.parent.glob("*.md")]
+        documents.append(DEPLOY.parent.parent / "README.md")
+        commands = [
+            line
+            for document in documents
+            for line in document.read_text().splitlines()
+            if "pip install" in line
+        ]
+        self.assertGreater(len(commands), 1)
+        for line in commands:
+            self.assertRegex(line, r"pip install (--\w+ )*'?\.(\[\w+\]')?(\s|$)")
+
     def test_container(self) -> None:
         """
         shout takes the options that a container starts it with, and serves the

@@ -7,8 +7,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from errno import EADDRINUSE, EMFILE, EPERM
 from functools import partial
 from ipaddress import ip_network
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from unittest import skipIf, skipUnless
 
 from twisted.internet.testing import MemoryReactorClock
@@ -20,6 +22,7 @@ from shout.processes.sharing import canShare, share
 from shout.processes.steering import keepSourcesTogether
 from shout.sockets import connectUDP
 from shout.sources import Allow
+from shout.web import health
 from shout.web.health import Health
 from tests import hosts
 from tests.folder import shortFolder
@@ -288,3 +291,72 @@ class HealthTests(SynchronousTestCase):
         sockets = self.loopback("255.255.255.255")
         [line] = self.check(self.health(sockets))
         self.assertRegex(line, r"^UDP 255\.255\.255\.255:\d+ cannot be asked: ")
+
+    def test_mayNotBind(self) -> None:
+        """
+        Where it may not choose the addresses that it asks from it asks from as many
+        ports.
+        """
+
+        def refuse(host: str, port: int, source: str = "") -> socket.socket:
+            if source:
+                raise PermissionError(EPERM, os.strerror(EPERM))
+            return connectUDP(host, port)
+
+        self.patch(health, "connectUDP", refuse)
+        sockets = self.loopback()
+        self.serve(sockets)
+        found = self.health(sockets, 16)
+        self.assertEqual(len(found.sources), 16)
+        self.assertEqual({host for host, _ in found.sources}, {"127.0.0.1"})
+        self.assertEqual(self.check(found), [])
+
+    def test_tooFewSources(self) -> None:
+        """
+        Where it cannot ask from as many places as it should it says so.
+        """
+
+        def refuse(host: str, port: int, source: str = "") -> socket.socket:
+            if source == "127.0.0.4":
+                raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
+            return connectUDP(host, port, source)
+
+        self.patch(health, "connectUDP", refuse)
+        sockets = self.loopback()
+        self.serve(sockets)
+        [line] = self.check(self.health(sockets, 4))
+        self.assertRegex(line, r"^UDP 127\.0\.0\.1:\d+ cannot be asked: ")
+
+    def test_tooFewDescriptors(self) -> None:
+        """
+        Where the process may not have so many sockets that is an error, and none
+        stays open.
+        """
+        sockets = self.loopback("127.0.0.1", "127.0.0.2")
+        with socket.socket() as free:
+            first = free.fileno()
+        limits = getrlimit(RLIMIT_NOFILE)
+        setrlimit(RLIMIT_NOFILE, (first + 6, limits[1]))
+        try:
+            error = self.assertRaises(OSError, Health, sockets, 4)
+        finally:
+            setrlimit(RLIMIT_NOFILE, limits)
+        self.assertEqual(error.errno, EMFILE)
+        with socket.socket() as free:
+            self.assertEqual(free.fileno(), first)
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_device(self) -> None:
+        """
+        A socket at all addresses of one device is asked at the device's address.
+        """
+        with hosts.Hosts(self).on("a"):
+            sockets = bindUDP(0)
+            for sock in sockets:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"va")
+            self.serve(sockets)
+            found = self.health(sockets)
+            self.assertEqual(
+                {host for host, _ in found.sources}, {"192.0.2.1", "fe80::1%va"}
+            )
+            self.assertEqual(self.check(found), [])

@@ -195,6 +195,19 @@ class NotifierTests(SynchronousTestCase):
         self.reactor.advance(0.1)
         self.assertIn("READY=1", self.told())
 
+    def test_stoppedBeforeThereIsRoom(self) -> None:
+        """
+        When it stops there is nothing more to be told, not even that it was ready.
+        """
+        service = Slow()
+        notifier = self.notifier(service, {"WATCHDOG_USEC": "2000"})
+        notifier.startService()
+        self.reactor.run()
+        self.reactor.pump([0.001] * 3000)
+        service.listening.callback(None)
+        self.successResultOf(notifier.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     @skipUnless(sys.platform == "linux", "abstract names exist on Linux alone")
     def test_abstract(self) -> None:
         """

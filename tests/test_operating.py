@@ -224,6 +224,16 @@ class SignalTests(OperatingCase):
         self.finish(server, signal.SIGTERM)
         self.assertEqual(self.files(), [])
 
+    def test_noLogFile(self) -> None:
+        """
+        Without a log file SIGUSR1 ends it there and then, too.
+        """
+        server = self.start("twistd", "-n", "shout", "-u", "s")
+        self.waitFor(server, "try it with")
+        self.finish(server, signal.SIGUSR1)
+        self.assertEqual(server.returncode, -signal.SIGUSR1)
+        self.assertEqual(self.files(), ["s", "twistd.pid"])
+
     def test_twice(self) -> None:
         """
         A second server with the same pidfile is refused, and says which process

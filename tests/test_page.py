@@ -196,6 +196,32 @@ class PageTests(TwistdCase):
         self.assertIsNotNone(newest[0])
         self.assertIsNone(newest[1])
 
+    def test_falls(self) -> None:
+        """
+        A count that falls, as the kernel's does after 32 bits, is drawn as nothing
+        and not as less.
+        """
+        newest = self.browser.run(
+            "const figures = last.figures;"
+            "take({...figures, seconds: figures.seconds + 1, kernelDrops: 4294967295});"
+            "take({...figures, seconds: figures.seconds + 2, kernelDrops: 5});"
+            "return samples.slice(-2).map(each => each.dropped)"
+        )
+        self.assertEqual(newest, [4294967295, 0])
+
+    def test_gap(self) -> None:
+        """
+        The lines are broken where there are no figures.
+        """
+        drawn = self.browser.run(
+            "const at = (ago) => ("
+            "  {time: now() - ago, received: 2, answered: 1, dropped: 0});"
+            "samples = [at(50), at(40), null, at(20), at(10)]; draw();"
+            "return [...document.querySelectorAll('#chart .line')]"
+            "  .map(line => line.getAttribute('d').replace(/[^A-Z]/g, ''))"
+        )
+        self.assertEqual(drawn, ["MLML"] * 3)
+
     def test_goneTwice(self) -> None:
         """
         When the server goes again the page says since when it has gone this time.

@@ -75,23 +75,24 @@ class PeersTests(SynchronousTestCase):
     def test_groups(self) -> None:
         """
         A group that was asked is known as such, also where the kernel does not
-        say which local address goes with it; a reply cannot leave from there.
+        say which local address goes with it; a reply cannot leave from there.  What
+        else was asked is what a reply leaves from.
         """
         peers = Peers(socket.AF_INET)
         name = b"\2\0\x30\x39" + bytes(28)
-        for local, asked, expected in (
-            ("192.0.2.1", "192.0.2.1", False),
-            ("192.0.2.1", "192.0.2.255", True),
-            ("0.0.0.0", "192.0.2.1", False),
-            ("0.0.0.0", "224.0.0.1", True),
-            ("0.0.0.0", "255.255.255.255", True),
+        for local, asked, expected, source in (
+            ("192.0.2.1", "192.0.2.1", False, "192.0.2.1"),
+            ("192.0.2.1", "192.0.2.255", True, "192.0.2.1"),
+            ("0.0.0.0", "192.0.2.1", False, "192.0.2.1"),
+            ("0.0.0.0", "224.0.0.1", True, "0.0.0.0"),
+            ("0.0.0.0", "255.255.255.255", True, "0.0.0.0"),
         ):
             addresses = socket.inet_aton(local) + socket.inet_aton(asked)
             info = bytes(4) + addresses
             peer = peers[name + message(socket.IPPROTO_IP, IP_PKTINFO, info)]
             self.assertEqual(peer.isToGroup, expected)
             [(_, _, data)] = peer.control
-            self.assertEqual(data[4:8], socket.inet_aton(local))
+            self.assertEqual(data[4:8], socket.inet_aton(source))
 
     def test_bounded(self) -> None:
         """

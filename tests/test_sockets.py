@@ -14,7 +14,7 @@ from unittest import skipIf, skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUDP, bindUNIX
-from shout.sockets import connectUDP, describe, example, raiseReceiveBuffer
+from shout.sockets import connectUDP, describe, example, raiseReceiveBuffer, reachedAt
 from tests import hosts
 from tests.folder import shortFolder
 
@@ -257,7 +257,7 @@ class RaiseReceiveBufferTests(SynchronousTestCase):
 
 class DescribeTests(SynchronousTestCase):
     """
-    Tests for L{describe}.
+    Tests for L{describe}, L{example} and L{reachedAt}.
     """
 
     def test_describe(self) -> None:
@@ -292,3 +292,22 @@ class DescribeTests(SynchronousTestCase):
         """
         with bindUNIX(f"@shout-{os.getpid()}") as sock:
             self.assertEqual(describe(sock), f"UNIX @shout-{os.getpid()}")
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_device(self) -> None:
+        """
+        A socket at all addresses of one device is reached at the device's address,
+        and when the device has gone where others are.
+        """
+        pair = hosts.Hosts(self)
+        with pair.on("a"):
+            sockets = bindUDP(0)
+        for sock in sockets:
+            self.addCleanup(sock.close)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"va")
+        with pair.on("a"):
+            reached = [reachedAt(sock)[0] for sock in sockets]
+            self.assertEqual(reached, ["192.0.2.1", "fe80::1%va"])
+            pair.ip("a", "link delete va")
+            reached = [reachedAt(sock)[0] for sock in sockets]
+            self.assertEqual(reached, ["127.0.0.1", "::1"])

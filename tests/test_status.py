@@ -49,13 +49,14 @@ class StatusResourceTests(TestCase):
         self.clock = Clock()
         self.watched = Watched()
         self.resource = StatusResource(self.watched, self.clock.seconds)
-        self.wire = Wire(QuietSite(self.resource, self.clock))
+        self.site = QuietSite(self.resource, self.clock)
 
-    def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
+    def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
         """
         Ask for a page.
         """
-        return self.wire.ask(f"GET {path} HTTP/1.1")
+        self.wire = Wire(self.site)
+        return self.wire.ask(f"{method} {path} HTTP/1.1")
 
     def test_interface(self) -> None:
         """
@@ -174,7 +175,7 @@ class StatusResourceTests(TestCase):
             self.watched.found = Deferred()
             self.watched.found.callback([])
             got = self.get(path)
-            status, headers, body = self.wire.ask(f"HEAD {path} HTTP/1.1")
+            status, headers, body = self.get(path, "HEAD")
             self.assertEqual((status, body), (got[0], b""))
             self.assertEqual(headers["content-length"], str(len(got[2])))
 
@@ -183,7 +184,7 @@ class StatusResourceTests(TestCase):
         Other methods are not allowed, and it is said which are.
         """
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"):
-            status, headers, _ = self.wire.ask(f"{method} / HTTP/1.1")
+            status, headers, _ = self.get("/", method)
             self.assertEqual((status, headers["allow"]), (405, "GET, HEAD"))
 
     def test_notFound(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from errno import EMFILE
 from io import StringIO
 from ipaddress import ip_network
 from socket import AF_INET, SOCK_DGRAM, socket
@@ -391,7 +392,7 @@ class MakeServiceTests(SynchronousTestCase):
     def test_statusAsksEveryWorker(self) -> None:
         """
         The UNIX sockets of all workers are asked, once each, and a UDP address
-        once from each of eight sources for each worker, 64 at most.
+        once from each of eight sources for each worker, 64 at most and 256 in all.
         """
         folder = shortFolder(self)
         first, second = os.path.join(folder, "a"), os.path.join(folder, "b")
@@ -403,6 +404,9 @@ class MakeServiceTests(SynchronousTestCase):
         for workers, sources in (("1", 1), ("9", 64)):
             health = self.asked(*local, "--workers", workers)
             self.assertEqual(len(health.sources), sources)
+        many = [f"-i127.0.0.{number}" for number in range(2, 20)]
+        health = self.asked(*local, *many, "--workers", "4")
+        self.assertEqual(len(health.sources), 19 * 13)
 
     def test_statusFails(self) -> None:
         """
@@ -418,6 +422,22 @@ class MakeServiceTests(SynchronousTestCase):
         [source] = (each for each in made[0].sources if isinstance(each, tuple))
         with socket(AF_INET, SOCK_DGRAM) as sock:
             sock.bind(source)
+
+    def test_statusTakesDescriptors(self) -> None:
+        """
+        When there are too few descriptors to ask the sockets from one line says
+        so, and what was bound is released.
+        """
+
+        class Greedy(Health):
+            def __init__(self, *args: Any) -> None:
+                raise OSError(EMFILE, os.strerror(EMFILE))
+
+        self.patch(tap, "Health", Greedy)
+        path = os.path.join(shortFolder(self), "s")
+        message = self.failure("-u", path, "--status", "tcp:9990")
+        self.assertIn("--status takes more descriptors", message)
+        self.assertFalse(os.path.exists(path))
 
     def test_inUse(self) -> None:
         """

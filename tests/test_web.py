@@ -23,7 +23,7 @@ class Wire(StringTransport):
 
     def __init__(self, site: QuietSite) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.1", 4000))
-        self.isClosed = False
+        self.isClosed = self.isCutOff = False
         self.protocol = site.buildProtocol(self.getPeer())
         if self.protocol is not None:
             self.protocol.makeConnection(self)
@@ -58,7 +58,7 @@ class Wire(StringTransport):
         self.isClosed = True
 
     def abortConnection(self) -> None:
-        self.isClosed = True
+        self.isClosed = self.isCutOff = True
 
 
 class Greeting(Resource):
@@ -96,15 +96,26 @@ class QuietSiteTests(TestCase):
 
     def test_answers(self) -> None:
         """
-        Requests on one connection are answered one after the other.
+        A request is answered, and its connection ends with that.
         """
         self.site.doStart()
         wire = Wire(self.site)
-        for _ in range(3):
-            status, _, body = wire.ask("GET / HTTP/1.1")
-            self.assertEqual((status, body), (200, b"hello"))
-        self.assertFalse(wire.isClosed)
+        status, headers, body = wire.ask("GET / HTTP/1.1")
+        self.assertEqual((status, body), (200, b"hello"))
+        self.assertEqual(headers["connection"], "close")
+        self.assertTrue(wire.isClosed)
         self.site.doStop()
+
+    def test_sentAhead(self) -> None:
+        """
+        Of the requests that come with another or after it on one connection none
+        is answered: thousands at once would keep all others waiting.
+        """
+        wire = Wire(self.site)
+        request = b"GET / HTTP/1.1\r\nHost: shout\r\n\r\n"
+        wire.protocol.dataReceived(1000 * request)
+        wire.protocol.dataReceived(request)
+        self.assertEqual(wire.value().count(b"200 OK"), 1)
 
     def test_quiet(self) -> None:
         """
@@ -122,19 +133,26 @@ class QuietSiteTests(TestCase):
 
     def test_timeout(self) -> None:
         """
-        A connection on which nothing comes is closed after 10 seconds, from its
-        start or from the last answer on.
+        A connection on which nothing comes is closed after 10 seconds.
         """
-        silent, wire = Wire(self.site), Wire(self.site)
+        wire = Wire(self.site)
         self.clock.advance(9)
-        self.assertFalse(silent.isClosed)
-        wire.ask("GET / HTTP/1.1")
-        self.clock.advance(2)
-        self.assertTrue(silent.isClosed)
-        self.clock.advance(7)
         self.assertFalse(wire.isClosed)
         self.clock.advance(2)
         self.assertTrue(wire.isClosed)
+
+    def test_answerNotTaken(self) -> None:
+        """
+        A connection whose client does not take the answer is cut off 10 seconds
+        after it.
+        """
+        wire = Wire(self.site)
+        self.clock.advance(9)
+        wire.ask("GET / HTTP/1.1")
+        self.clock.advance(9)
+        self.assertFalse(wire.isCutOff)
+        self.clock.advance(2)
+        self.assertTrue(wire.isCutOff)
 
     def test_trickle(self) -> None:
         """

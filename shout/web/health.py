@@ -4,8 +4,10 @@ Whether a service still answers, found out by asking it.
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from socket import AF_UNIX
 from socket import socket as Socket
@@ -29,7 +31,7 @@ class _Target:
 
     @ivar sockets: those that ask, connected to it.
 
-    @ivar trouble: why there are none, if that is so.
+    @ivar trouble: why there are not as many as there should be, if that is so.
 
     @ivar ports: what runs on them while it can be asked.
     """
@@ -79,9 +81,14 @@ class Health:
             the source, so that it takes more than one to reach them all.
 
         @param also: returns what else is wrong, in lines.
+
+        @raise OSError: when this process may not open so many sockets (C{EMFILE});
+            then none is left open.
         """
         self._also = also
-        self._targets = [_connect(sock, sources) for sock in sockets]
+        with ExitStack() as undo:
+            self._targets = [_connect(sock, sources, undo) for sock in sockets]
+            undo.pop_all()
         self.sources = frozenset(
             _source(sock) for target in self._targets for sock in target.sockets
         )
@@ -136,7 +143,7 @@ class Health:
         lines = await self._also() if self._also else []
         for target, answers in zip(self._targets, asked):
             troubles = list(filter(None, await gatherResults(answers)))
-            if not answers:
+            if target.trouble or not answers:
                 lines.append(target.trouble or f"{target.name} is not being asked")
             elif troubles and len(answers) > 1:
                 count = f"{len(troubles)} of {len(answers)} sources"
@@ -160,12 +167,14 @@ class Health:
         return gatherResults(closing)
 
 
-def _connect(sock: Socket, count: int) -> _Target:
+def _connect(sock: Socket, count: int, undo: ExitStack) -> _Target:
     target = _Target(describe(sock))
     try:
         for number in range(1 if sock.family == AF_UNIX else count):
-            target.sockets.append(_connectOnce(sock, number))
+            target.sockets.append(undo.enter_context(_connectOnce(sock, number)))
     except OSError as e:
+        if e.errno == errno.EMFILE:
+            raise
         target.trouble = f"{target.name} cannot be asked: {e.strerror or e}"
     return target
 
@@ -175,8 +184,11 @@ def _connectOnce(sock: Socket, number: int) -> Socket:
         return connectUNIX(pathOf(sock))
     host, port = reachedAt(sock)
     # All of 127.0.0.0/8 is this host, where there are several sources at all.
-    isChoice = number and host.startswith("127.")
-    return connectUDP(host, port, f"127.0.0.{1 + number}" if isChoice else "")
+    if number and host.startswith("127."):
+        # A sandbox may have a word against binding, as SocketBindDeny= of systemd.
+        with suppress(PermissionError):
+            return connectUDP(host, port, f"127.0.0.{1 + number}")
+    return connectUDP(host, port)
 
 
 def _source(sock: Socket) -> Any:
