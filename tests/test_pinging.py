@@ -376,6 +376,7 @@ class PingingTests(SynchronousTestCase):
         self.assertEqual(measured.done, [measured.tally])
         self.assertEqual((measured.tally.sent, measured.tally.answered), (1, 1))
         self.assertEqual(measured.pinging.withdrawn, 2)
+        self.assertLess(abs(measured.result().rate - 10), 0.001)
         self.assertEqual(measured.clock.getDelayedCalls(), [])
         measured.pinging.stop()
 
