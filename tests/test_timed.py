@@ -199,9 +199,18 @@ class BetweenHostsTests(TimedCase):
     if whyNot:
         skip = whyNot
 
-    async def refusal(self, hosts: Hosts, address: str = "192.0.2.2") -> str:
+    async def refusal(
+        self, hosts: Hosts, address: str = "192.0.2.2", hops: int = 64
+    ) -> str:
+        """
+        Return why a neighbour refuses what is sent.
+        """
         with hosts.on("a"):
             sock = connectUDP(address, 22951)
+        if ":" in address:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
         port, protocol = self.listen(sock)
         port.send([b"hello"])
         await protocol.heard
@@ -222,6 +231,26 @@ class BetweenHostsTests(TimedCase):
             await self.refusal(hosts, "198.51.100.1"), "administratively prohibited"
         )
         self.assertEqual(await self.refusal(hosts), "port unreachable")
+
+    async def test_loop(self) -> None:
+        """
+        Where datagrams go round until they have used up their hops, that is
+        said.
+        """
+        hosts = Hosts(self)
+        for network, way in (
+            ("198.51.100.0/24", "192.0.2."),
+            ("2001:db8:1::/64", "2001:db8::"),
+        ):
+            for host, other in (("a", 2), ("b", 1)):
+                hosts.ip(host, f"route add {network} via {way}{other}")
+        with hosts.on("b"):
+            for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                with open(f"/proc/sys/net/{switch}", "w") as file:
+                    file.write("1")
+        for address in ("198.51.100.1", "2001:db8:1::1"):
+            reason = await self.refusal(hosts, address, hops=1)
+            self.assertEqual(reason, "time to live exceeded")
 
     async def test_fragments(self) -> None:
         """
