@@ -210,8 +210,8 @@ class SummaryTests(SynchronousTestCase):
         )
         self.assertEqual(
             lines[5],
-            "sent 10,000,000,000 per s, 7 fewer than were due: this machine, or the "
-            "number in flight, did not allow more",
+            "sent 10,000,000,000 per s, 7 fewer than were due: this machine, or what "
+            "was on its way, did not allow more",
         )
         self.assertEqual(
             lines[6],

@@ -113,8 +113,8 @@ class Pinging(DatagramProtocol):
     @property
     def skipped(self) -> int:
         """
-        How many probes were due, but not sent, as this machine, or the number in
-        flight, did not allow it.
+        How many probes were due, but not sent, as this machine, or what was on
+        its way, did not allow it.
         """
         return self._schedule.skipped
 

@@ -140,7 +140,7 @@ def summary(result: Result) -> list[str]:
     if result.skipped:
         lines.append(
             f"sent {pace(result.rate)} per s, {result.skipped} fewer than were due: "
-            "this machine, or the number in flight, did not allow more"
+            "this machine, or what was on its way, did not allow more"
         )
     if result.kernelDrops:
         lines.append(
