@@ -180,12 +180,13 @@ class Pinging(DatagramProtocol):
         # The callback for an event may have stopped it.
         if self._isOver:
             return
-        # An answer can show that there is time for more.
-        self._isHolding = self._schedule.isOver(self._patience)
-        if self._isHolding and not self.tally.inFlight:
+        isOver = self._schedule.isOver(self._patience)
+        if isOver and not self.tally.inFlight:
             self._linger()
             return
-        next = None if self._isHolding else self._schedule.next
+        # An answer can show that there is time for more, or make room.
+        self._isHolding = isOver or self._sending.isFull
+        next = None if isOver else self._schedule.next
         candidates = [next, self.tally.oldestDue(), stop]
         soonest = min(each for each in candidates if each is not None)
         delay = max(soonest - self._clock(), 0 if isBehind else PAUSE)

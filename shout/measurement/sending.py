@@ -31,6 +31,10 @@ class Sending:
     @ivar maxInFlight: how many probes may wait for a reply at a time.
     @type maxInFlight: L{int}
 
+    @ivar isFull: whether the last time not all that was due was sent, as too much
+        was on its way.
+    @type isFull: L{bool}
+
     @ivar last: when probes were last sent; 0 when none were.
     @type last: L{int}
     """
@@ -64,6 +68,7 @@ class Sending:
         @param clock: returns the time, in nanoseconds that never go back.
         """
         self.maxInFlight = 8 if isUNIX else 1 << 16
+        self.isFull = False
         self.last = 0
         self._port = port
         self._tally = tally
@@ -86,11 +91,13 @@ class Sending:
 
         @return: whether more is due, and there is room for it.
         """
+        self.isFull = False
         due = schedule.due(now, patience)
         left = min(due, self._maxAtOnce)
         while left and not self._isOver():
             room = min(self.maxInFlight - self._tally.inFlight, self._tally.room)
             if room <= 0:
+                self.isFull = True
                 return False
             sent = self._sendSome(min(left, room, self._port.maxAtOnce))
             if not sent:
