@@ -290,7 +290,7 @@ class Pinging(DatagramProtocol):
         @param reason: why, in a few words.
         """
         if not self._isOver:
-            self._heard(self.tally.refuse(datagram, reason))
+            self._heard(self.tally.refuse(datagram, reason, self._clock()))
             if self._isHolding:
                 self._settle()
 

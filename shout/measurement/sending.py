@@ -127,7 +127,7 @@ class Sending:
                 reason = "too long to send"
             sent = 1
             self._tally.hasSent(now)
-            self._heard(self._tally.refuse(probes[0], reason))
+            self._heard(self._tally.refuse(probes[0], reason, now))
         else:
             self._tally.hasSent(now, sent)
         self._blockedSince = None
