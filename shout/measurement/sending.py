@@ -11,6 +11,7 @@ from typing import Any
 
 from shout.measurement.events import Event
 from shout.measurement.plan import SECOND, Plan, Schedule
+from shout.measurement.refusals import explain
 from shout.measurement.tally import Tally
 
 PAUSE = SECOND // 1000
@@ -70,6 +71,7 @@ class Sending:
         self.maxInFlight = 8 if isUNIX else 1 << 16
         self.isFull = False
         self.last = 0
+        self._isUNIX = isUNIX
         self._port = port
         self._tally = tally
         self._heard = heard
@@ -122,14 +124,18 @@ class Sending:
                     self._blockedSince = now
                 if now - self._blockedSince < self._tally.timeout:
                     return 0
-            reason = os.strerror(e.errno or 0).lower()
-            if e.errno == EMSGSIZE:
-                reason = "too long to send"
             sent = 1
             self._tally.hasSent(now)
+            reason = self._explain(e.errno or 0)
             self._heard(self._tally.refuse(probes[0], reason, now))
         else:
             self._tally.hasSent(now, sent)
         self._blockedSince = None
         self.last = now
         return sent
+
+    def _explain(self, number: int) -> str:
+        if number == EMSGSIZE:
+            return "too long to send"
+        # What the network says by the same number is the same reason.
+        return os.strerror(number).lower() if self._isUNIX else explain(number)
