@@ -132,9 +132,7 @@ class ResolveTests(SynchronousTestCase):
             error = self.failureResultOf(
                 self.resolve(host, socket.AF_INET6), UnknownHost
             )
-            self.assertEqual(
-                str(error.value), f"no IPv6 address is known for {host!r}"
-            )
+            self.assertEqual(str(error.value), f"no IPv6 address is known for {host!r}")
         receiver = _Receiver()
         receiver.addressResolved(IPv6Address("UDP", "::ffff:192.0.2.1", 9999))
         receiver.resolutionComplete()

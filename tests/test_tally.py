@@ -413,6 +413,42 @@ class TallyTests(TallyCase):
         self.check(sent=2, answered=1, refused=1)
         self.assertEqual(self.tally.refusals, {"port unreachable": 3})
 
+    def test_refusedMistaken(self) -> None:
+        """
+        A probe that gets a wrong reply and then a refusal is refused.
+        """
+        self.send(0)
+        self.tally.received(self.probes.make(1), 5)
+        self.tally.refuse(self.probes.make(1), "port unreachable", 6)
+        self.check(sent=1, refused=1)
+        self.assertEqual(self.tally.expire(101), [])
+        self.check(sent=1, refused=1)
+
+    def test_patience(self) -> None:
+        """
+        A reply is expected to take three times the longest round trip at the
+        most, and never more than the timeout.
+        """
+        replies = self.send(0, 0, 0)
+        self.assertEqual(self.tally.patience, 100)
+        for reply, time, patience in zip(replies, (10, 5, 60), (30, 30, 100)):
+            self.tally.received(reply, time)
+            self.assertEqual(self.tally.patience, patience)
+
+    def test_unclaimedFlood(self) -> None:
+        """
+        However many wrong replies come, no more are held than there are probes
+        that wait.
+        """
+        for reply in self.send(*[0] * 9):
+            self.tally.received(reply, 1)
+        self.send(2, 2)
+        for _ in range(100):
+            self.tally.received(b"go away", 5)
+            self.tally.refuse(None, "port unreachable", 5)
+        for claims in (self.tally._strayReplies, self.tally._strayRefusals):
+            self.assertEqual(len(claims._held), 2)
+
     def test_giveUp(self) -> None:
         """
         At the end of its time, what waits is lost.

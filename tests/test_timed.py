@@ -15,6 +15,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from shout.measurement import timed
 from shout.measurement.timed import TimedPort, allowFragments
+from shout.measurement.timedbatch import Arrivals
 from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX, connectUNIX
 from tests.folder import shortFolder
@@ -49,6 +50,21 @@ class Timed(DatagramProtocol):
     def _tell(self) -> None:
         heard, self.heard = self.heard, Deferred()
         heard.callback(None)
+
+
+class Refused:
+    """
+    A socket that refuses some times to send.
+    """
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    def send(self, datagram: bytes) -> int:
+        if self._times:
+            self._times -= 1
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+        return len(datagram)
 
 
 class TimedCase(PeerCase):
@@ -163,6 +179,51 @@ class TimedPortTests(TimedCase):
         port.send([b"one"])
         self.assertEqual((port.send([b"two"]), protocol.received), (1, []))
         self.assertEqual(protocol.refusals, [(None, "port unreachable")])
+
+    async def test_refusedAgain(self) -> None:
+        """
+        While refusals of earlier datagrams come in, it tries on, up to three
+        times more.
+        """
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        self.patch(timed, "takeRefusals", lambda sock: [(b"x", "port unreachable")])
+        real = port.socket
+        self.addCleanup(setattr, port, "socket", real)
+        for times, isSent in ((3, True), (4, False)):
+            sock: Any = Refused(times)
+            port.socket = sock
+            protocol.refusals.clear()
+            if isSent:
+                self.assertEqual(port.send([b"hello"]), 1)
+            else:
+                self.assertRaises(ConnectionRefusedError, port.send, [b"hello"])
+            self.assertEqual(len(protocol.refusals), times)
+
+    async def test_nested(self) -> None:
+        """
+        Who reads while a batch is being delivered gets the rest of that, and
+        nothing more than that when it is enough.
+        """
+
+        class Batch:
+            received = 0
+
+            def receive(self) -> Arrivals:
+                self.received += 1
+                return Arrivals([b"a", b"b", b"c", b"d"], [0] * 4, frozenset())
+
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        batch: Any = Batch()
+        port._batch = batch
+        taken: list[int] = []
+
+        def arrived(datagram: bytes, *_: object) -> None:
+            if datagram == b"a":
+                taken.append(port._read(2))
+
+        self.patch(protocol, "arrived", arrived)
+        port._read(1)
+        self.assertEqual((taken, batch.received), ([3], 1))
 
     async def test_partly(self) -> None:
         """

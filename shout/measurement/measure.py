@@ -55,7 +55,7 @@ async def measure(
             port = options.port if options.unix is None else None
             failures.append((Target(name, name, port), str(e)))
     try:
-        _check(targets, plan, options)
+        check(targets, plan, options)
     except UsageError as e:
         complain(str(e))
         return 2
@@ -77,7 +77,7 @@ async def measure(
         return 1
 
 
-def _check(targets: Sequence[Target], plan: Plan, options: Namespace) -> None:
+def check(targets: Sequence[Target], plan: Plan, options: Namespace) -> None:
     """
     Refuse what these targets are not fit for.
 

@@ -99,7 +99,7 @@ class Measuring:
         console.finish()
         status = await printing
         least = 1 if self._failures else 0
-        return status or max(least, _status(results, self._options.max_loss))
+        return status or max(least, statusOf(results, self._options.max_loss))
 
     def _open(self, target: Target, pinging: Pinging) -> None:
         plan, hasKernelTimes = self._plan, pinging.hasKernelTimes
@@ -164,7 +164,7 @@ class Measuring:
         return lines
 
 
-def _status(results: Sequence[Result], maxLoss: float | None) -> int:
+def statusOf(results: Sequence[Result], maxLoss: float | None) -> int:
     """
     Return the exit status that results make.
 
