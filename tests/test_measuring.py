@@ -363,12 +363,31 @@ class JSONTests(MeasureCase):
         status, out, err = await self.ping(*f"{nowhere} {options}".split())
         self.assertEqual((status, out, len(err)), (1, "", 1))
 
-    async def test_lines(self) -> None:
+    async def test_unknown(self) -> None:
         """
-        With C{--json-lines} there is an object for every event before it.
+        So is one that has no address, and the status is 2.
         """
         port = self.serveUDP()
-        _, out, _ = await self.ping(*f"--json-lines -p {port} -c 2 -i 0.01".split())
+        unknown = "a" * 64
+        for hosts, answered in ((["127.0.0.1", unknown], [1, 0]), ([unknown], [0])):
+            options = [f"-H{host}" for host in hosts]
+            status, out, err = await self.ping(
+                "--json", *f"-p {port} -c 1".split(), *options
+            )
+            result = json.loads(out)
+            targets = result.get("targets", [result])
+            self.assertEqual((status, len(err)), (2, 1))
+            self.assertEqual([each["answered"] for each in targets], answered)
+            self.assertEqual(f"shout: {targets[-1]['error']}", *err)
+
+    async def test_lines(self) -> None:
+        """
+        With C{--json-lines} there is an object for every event before it, also
+        where there would be no line.
+        """
+        port = self.serveUDP()
+        options = f"--json-lines -q -p {port} -c 2 --rate 100"
+        _, out, _ = await self.ping(*options.split())
         begin, first, second, last = map(json.loads, out.splitlines())
         self.assertEqual((begin["event"], begin["address"]), ("begin", "127.0.0.1"))
         self.assertIn(begin["clock"], ("kernel", "monotonic"))
