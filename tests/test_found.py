@@ -124,11 +124,9 @@ class RateTests(SynchronousTestCase):
         """
         Nor is it known that there is none when the search was stopped before.
         """
-        for steps in ([], [Step(125, LOSSY)]):
-            self.assertEqual(
-                self.last(steps, 0, STOPPED),
-                "stopped before any rate was known to be without loss",
-            )
+        line = "stopped before any rate was known to be without loss"
+        self.assertEqual(self.last([Step(125, LOSSY)], 0, STOPPED), line)
+        self.assertEqual(rateLines(FoundRate([], 0, STOPPED), ""), ["", line])
 
     def test_step(self) -> None:
         """

@@ -45,7 +45,7 @@ def rateLines(found: FoundRate, nothing: str) -> list[str]:
 
     @param nothing: the line for when nothing was answered.
     """
-    lines = ["", "not answered, by rate:"]
+    lines = ["", "not answered, by rate:"] if found.steps else []
     for step in sorted(found.steps, key=lambda step: step.rate):
         share = step.result.unanswered
         bar = "#" * -(-_BAR * round(share * 100) // 10000)
