@@ -78,8 +78,10 @@ async def ping(
 
     @param timeout: how long to wait for a reply, in seconds.
 
-    @param deadline: how long it all may take, in seconds.  Sending stops one
-        C{timeout} earlier.
+    @param deadline: how long it all may take, in seconds.  Sending stops so long
+        before that the last probe has its time: three times the longest round
+        trip, or C{timeout} as long as there is none, but then not more than half
+        of it all.
 
     @param heard: called with each L{Event}; what it raises is logged.
 

@@ -31,7 +31,8 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
     """
     Look up the addresses of a host.
 
-    @param host: a name, or an address, which is its own only one.
+    @param host: a name, or an address, which is its own only one, unless it is
+        IPv4-mapped: that stands for the IPv4 address.
 
     @param port: the UDP port, for resolvers that look at it.
 
@@ -46,6 +47,7 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
     """
     kind, types = _FAMILIES[family]
     unknown = UnknownHost(f"no {kind}address is known for {host!r}")
+    host = _unmapped(host)
     try:
         address = ip_address(host)
     except ValueError:
@@ -73,6 +75,19 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
     return addresses
 
 
+def _unmapped(host: str) -> str:
+    """
+    Return the IPv4 address of one that is IPv4-mapped (RFC 4291, 2.5.5.2), and
+    anything else as it is.  Over IPv4 is how the system sends to it.
+    """
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.version == 6 and address.ipv4_mapped
+    return str(mapped) if mapped else host
+
+
 @implementer(IResolutionReceiver)
 class _Receiver:
     """
@@ -94,7 +109,8 @@ class _Receiver:
         """
         assert isinstance(address, IPv4Address | IPv6Address)
         scope = getattr(address, "scopeID", 0)
-        self._found.append(f"{address.host}%{scope}" if scope else address.host)
+        host = _unmapped(address.host)
+        self._found.append(f"{host}%{scope}" if scope else host)
 
     def resolutionComplete(self) -> None:
         """

@@ -28,7 +28,7 @@ class ClaimsTests(SynchronousTestCase):
         """
         What is held claims one probe.
         """
-        self.claims.hold(2, 2)
+        self.claims.hold(2, 2, 0)
         self.assertEqual([self.claims.claim(n, 0) for n in (1, 2)], [True, False])
         self.assertEqual(self.claims.count, 1)
 
@@ -36,8 +36,8 @@ class ClaimsTests(SynchronousTestCase):
         """
         It claims none that left after it had come.
         """
-        self.claims.hold(2, 2)
-        self.claims.hold(3, 3)
+        self.claims.hold(2, 2, 0)
+        self.claims.hold(3, 3, 0)
         self.assertEqual([self.claims.claim(n, 0) for n in (3, 4)], [True, False])
         self.assertEqual(self.claims.count, 1)
 
@@ -54,7 +54,7 @@ class ClaimsTests(SynchronousTestCase):
         No more is held than there are probes that wait.
         """
         for _ in range(5):
-            self.claims.hold(3, 2)
+            self.claims.hold(3, 2, 0)
         claimed = [self.claims.claim(number, 0) for number in (1, 2, 3)]
         self.assertEqual(claimed, [True, True, False])
 
@@ -65,7 +65,7 @@ class ClaimsTests(SynchronousTestCase):
         """
         for inFlight, number, isClaimed in ((1, 2, True), (1, 3, False), (0, 2, False)):
             claims = Claims()
-            claims.hold(2, 2)
+            claims.hold(2, 2, 0)
             claims.claim(1, 0)
             claims.giveBack(inFlight)
             self.assertEqual(claims.count, 0)

@@ -16,7 +16,15 @@ from twisted.internet.interfaces import IResolutionReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
 import shout
-from shout import AskError, NoAnswer, Refused, UnicodeShout, WrongAnswer, ask
+from shout import (
+    AskError,
+    NoAnswer,
+    Refused,
+    ShoutService,
+    UnicodeShout,
+    WrongAnswer,
+    ask,
+)
 from shout.asking import Asking
 from shout.client import Client, TooLong, UnknownHost, Unreachable, connect
 from shout.sockets import bindUDP
@@ -331,6 +339,23 @@ class ClientTests(PeerCase):
             [Deferred.fromCoroutine(client.ask(b"a%d" % n)) for n in range(5)]
         )
         self.assertEqual(replies, [b"A%d" % n for n in range(5)])
+
+    async def test_answeredAddress(self) -> None:
+        """
+        Once something was answered, a refusal is that: there is no going on to
+        the next address, where something else may listen.
+        """
+        (sock,) = bindUDP(0, ["::1"])
+        port = sock.getsockname()[1]
+        service = ShoutService([sock], reactor=self.reactor)
+        service.startService()
+        client = await self.connect(
+            port, host="both", reactor=TwoAddresses(self.reactor)
+        )
+        self.assertEqual(await client.ask(b"hello"), b"HELLO")
+        await service.stopService()
+        self.serve(*bindUDP(port, ["127.0.0.1"]))
+        await self.assertFailure(Deferred.fromCoroutine(client.ask(b"again")), Refused)
 
     async def test_survivesRefusal(self) -> None:
         """

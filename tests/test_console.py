@@ -87,6 +87,17 @@ class ConsoleTests(PeerCase):
             await self.printed(console), "(2 lines left out)\nthree\nfour\n"
         )
 
+    async def test_slowTerminal(self) -> None:
+        """
+        Nor does the last line of a terminal change while nobody reads.
+        """
+        console = self.console(True)
+        console.pauseProducing()
+        console.show("live")
+        console.resumeProducing()
+        console.say("one")
+        self.assertEqual(await self.printed(console), "one\n")
+
     async def test_closed(self) -> None:
         """
         When nobody reads any more it ends as the shell expects, without a word.

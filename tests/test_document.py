@@ -76,7 +76,7 @@ class DocumentTests(SynchronousTestCase):
                 "skipped": 11,
                 "kernel_drops": 12,
                 "withdrawn": 13,
-                "rate": 50.0,
+                "rate": 63.0,
                 "rtt_ns": {
                     "min": 10,
                     "mean": 25,

@@ -119,7 +119,14 @@ class RateTests(SynchronousTestCase):
         self.assertIn("no rate", self.last([Step(125, LOSSY)], 0, LOSS))
         refused = replace(NOTHING, answered=0)
         self.assertEqual(self.last([Step(125, refused)], 0, LOSS), "nothing came back")
-        self.assertEqual(self.last([], 0, STOPPED), "nothing came back")
+
+    def test_stopped(self) -> None:
+        """
+        Nor is it known that there is none when the search was stopped before.
+        """
+        line = "stopped before any rate was known to be without loss"
+        self.assertEqual(self.last([Step(125, LOSSY)], 0, STOPPED), line)
+        self.assertEqual(rateLines(FoundRate([], 0, STOPPED), ""), ["", line])
 
     def test_step(self) -> None:
         """

@@ -4,7 +4,47 @@ Tests for L{shout.measurement.measure}, as its users run it.
 
 from __future__ import annotations
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.measurement.measure import check
+from shout.measurement.plan import Plan
+from shout.measurement.target import Target
+from shout.terminal.arguments import parse
+from shout.terminal.usage import UsageError
 from tests.test_measuring import MeasureCase
+
+
+class Elsewhere(Target):
+    """
+    A server on another host.
+    """
+
+    @property
+    def isLocal(self) -> bool:
+        return False
+
+
+class CheckTests(SynchronousTestCase):
+    """
+    Tests for L{check}.
+    """
+
+    def check(self, hosts: int, interval: float, *flood: str) -> None:
+        """
+        Check that so many hosts elsewhere can be measured.
+        """
+        targets = [Elsewhere("h", "192.0.2.1", 9999)] * hosts
+        check(targets, Plan(interval=interval), parse(["--ping", *flood]))
+
+    def test_flood(self) -> None:
+        """
+        A thousand per second in all go without C{--flood}, also where that many
+        cannot be told exactly, and no more.
+        """
+        for hosts in range(1, 40):
+            self.check(hosts, hosts / 1000)
+            self.assertRaises(UsageError, self.check, hosts, hosts / 1001)
+        self.check(1, 0.000_01, "--flood")
 
 
 class UsageTests(MeasureCase):

@@ -9,17 +9,22 @@ import os
 import pty
 import signal
 import sys
+from dataclasses import replace
 from io import FileIO
 from itertools import cycle
 from typing import Any
 
 from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
 
 from shout import UnicodeShout, bindUDP
+from shout.measurement.measuring import statusOf
+from shout.measurement.probes import ECHOED, OTHER_RUN
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.relay import ANSWER, CORRUPT, DROP, DUPLICATE, ECHO, GARBAGE, Relay
 from tests.test_cli import Command, CommandCase
+from tests.test_rates import LOSSY, NOTHING
 
 FIELDS = [
     "host",
@@ -43,6 +48,55 @@ FIELDS = [
     "clock",
     "error",
 ]
+
+
+class StatusTests(SynchronousTestCase):
+    """
+    Tests for L{statusOf}.
+    """
+
+    def test_loss(self) -> None:
+        """
+        It is 1 where nothing was answered in time, or less than is wanted.
+        """
+        silent = replace(NOTHING, answered=0, lost=100)
+        late = replace(NOTHING, answered=0, late=100)
+        for result, maxLoss, expected in (
+            (NOTHING, 0, 0),
+            (LOSSY, None, 0),
+            (LOSSY, 1, 0),
+            (LOSSY, 0.9, 1),
+            (replace(NOTHING, sent=10, answered=7, lost=3), 30, 0),
+            (silent, None, 1),
+            (silent, 100, 1),
+            (late, None, 1),
+        ):
+            self.assertEqual(statusOf([result], maxLoss), expected)
+
+    def test_mistaken(self) -> None:
+        """
+        It is 3 where something answered, but nothing right: not where that came
+        too late, nor where what came was for another run.
+        """
+        wrong = replace(NOTHING, answered=0, wrong=2, kinds={ECHOED: 2})
+        others = {OTHER_RUN: 2}
+        for result, expected in (
+            (wrong, 3),
+            (replace(wrong, late=1), 1),
+            (replace(wrong, answered=1), 0),
+            (replace(wrong, kinds=others), 1),
+            (replace(wrong, wrong=3, kinds={ECHOED: 1, **others}), 3),
+        ):
+            self.assertEqual(statusOf([result], None), expected)
+
+    def test_several(self) -> None:
+        """
+        Of several targets the worst decides.
+        """
+        silent = replace(NOTHING, answered=0, lost=100)
+        wrong = replace(NOTHING, answered=0, wrong=2, kinds={ECHOED: 2})
+        self.assertEqual(statusOf([silent, NOTHING], None), 1)
+        self.assertEqual(statusOf([silent, wrong, NOTHING], None), 3)
 
 
 class MeasureCase(CommandCase):
@@ -113,7 +167,7 @@ class TextTests(MeasureCase):
         replies.
         """
         port = str(self.serveUDP())
-        for options in (["-q", "-i", "0.02"], ["--rate", "1000"]):
+        for options in (["-q", "-i", "0.02"], ["--rate", "100"]):
             status, out, _ = await self.ping("-p", port, "-c", "3", *options)
             self.assertEqual(status, 0)
             self.assertNotIn("seq=", out)
@@ -309,12 +363,31 @@ class JSONTests(MeasureCase):
         status, out, err = await self.ping(*f"{nowhere} {options}".split())
         self.assertEqual((status, out, len(err)), (1, "", 1))
 
-    async def test_lines(self) -> None:
+    async def test_unknown(self) -> None:
         """
-        With C{--json-lines} there is an object for every event before it.
+        So is one that has no address, and the status is 2.
         """
         port = self.serveUDP()
-        _, out, _ = await self.ping(*f"--json-lines -p {port} -c 2 -i 0.01".split())
+        unknown = "a" * 64
+        for hosts, answered in ((["127.0.0.1", unknown], [1, 0]), ([unknown], [0])):
+            options = [f"-H{host}" for host in hosts]
+            status, out, err = await self.ping(
+                "--json", *f"-p {port} -c 1".split(), *options
+            )
+            result = json.loads(out)
+            targets = result.get("targets", [result])
+            self.assertEqual((status, len(err)), (2, 1))
+            self.assertEqual([each["answered"] for each in targets], answered)
+            self.assertEqual(f"shout: {targets[-1]['error']}", *err)
+
+    async def test_lines(self) -> None:
+        """
+        With C{--json-lines} there is an object for every event before it, also
+        where there would be no line.
+        """
+        port = self.serveUDP()
+        options = f"--json-lines -q -p {port} -c 2 --rate 100"
+        _, out, _ = await self.ping(*options.split())
         begin, first, second, last = map(json.loads, out.splitlines())
         self.assertEqual((begin["event"], begin["address"]), ("begin", "127.0.0.1"))
         self.assertIn(begin["clock"], ("kernel", "monotonic"))
@@ -393,6 +466,17 @@ class TerminalTests(MeasureCase):
         self.assertIn(b"\r", out.replace(b"\r\n", b""))
         self.assertRegex(out.decode(), r"\n +lost +1 +#+\r\n")
         self.assertNotIn(b"\x1b", out)
+
+    async def test_json(self) -> None:
+        """
+        With C{--json} a terminal shows JSON and nothing else.
+        """
+        port = str(self.serveUDP())
+        options = f"--ping --json-lines -p {port} -c 3 -i 0.1"
+        command = self.onTerminal(*options.split())
+        self.assertEqual(await command.ended, 0)
+        events = [json.loads(line) for line in self.printed().splitlines()]
+        self.assertEqual((len(events), events[-1]["answered"]), (5, 3))
 
     async def test_interrupt(self) -> None:
         """

@@ -240,6 +240,19 @@ class PingingTests(SynchronousTestCase):
         self.assertEqual(measured.done, [measured.tally])
         self.assertEqual(measured.tally.duplicates, 1)
 
+    def test_lingerDeadline(self) -> None:
+        """
+        It does not wait for longer than the deadline allows.
+        """
+        measured = Measured(count=1, deadline=1.0)
+        measured.start()
+        measured.advance(0.5)
+        measured.hear(measured.port.sent[0].upper())
+        measured.advance(0.49)
+        self.assertEqual(measured.done, [])
+        measured.advance(0.02)
+        self.assertEqual(measured.done, [measured.tally])
+
     def test_lingerLate(self) -> None:
         """
         What is answered late at the end is late, and not lost, however quick the
@@ -376,6 +389,7 @@ class PingingTests(SynchronousTestCase):
         self.assertEqual(measured.done, [measured.tally])
         self.assertEqual((measured.tally.sent, measured.tally.answered), (1, 1))
         self.assertEqual(measured.pinging.withdrawn, 2)
+        self.assertLess(abs(measured.result().rate - 10), 0.001)
         self.assertEqual(measured.clock.getDelayedCalls(), [])
         measured.pinging.stop()
 

@@ -88,6 +88,10 @@ class ProbesTests(SynchronousTestCase):
             (CORRUPTED, 7, "corrupted at byte 56, 57 bytes instead of 56"),
         )
         self.assertEqual(
+            probes.judge(right[:23]),
+            (CORRUPTED, 7, "corrupted at byte 23, 23 bytes instead of 56"),
+        )
+        self.assertEqual(
             probes.judge(right[:20]),
             (CORRUPTED, None, "corrupted in its number, 20 bytes long"),
         )

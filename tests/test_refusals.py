@@ -8,6 +8,8 @@ import errno
 import select
 import socket
 import sys
+from struct import pack
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -34,6 +36,26 @@ class ExplainTests(SynchronousTestCase):
             self.assertEqual(explain(number), expected)
 
 
+class Queue:
+    """
+    A socket that keeps errors, as C{struct sock_extended_err} has them.
+    """
+
+    def __init__(self, family: int, *errors: tuple[int, int, int, int]) -> None:
+        """
+        @param errors: the error number, the origin, the type and the code of
+            each.
+        """
+        self.family = family
+        self._errors = list(errors)
+
+    def recvmsg(self, *_: int) -> Any:
+        if not self._errors:
+            raise BlockingIOError
+        kind = (0, 11) if self.family == socket.AF_INET else (41, 25)
+        return b"x", [(*kind, pack("IBBBB8x", *self._errors.pop(0), 0))], 0, None
+
+
 class QueueTests(SynchronousTestCase):
     """
     Tests for L{keepRefusals} and L{takeRefusals}.
@@ -41,6 +63,35 @@ class QueueTests(SynchronousTestCase):
 
     if sys.platform != "linux":
         skip = "only Linux keeps ICMP errors"
+
+    def test_reasons(self) -> None:
+        """
+        What has the same error number is told apart where ICMP does.
+        """
+        unreachable, denied = errno.EHOSTUNREACH, errno.EACCES
+        reasons = {
+            (2, unreachable, 3, 1): "no route to host",
+            (2, unreachable, 3, 13): "administratively prohibited",
+            (2, unreachable, 11, 0): "time to live exceeded",
+            (2, unreachable, 11, 1): "fragments missing",
+            (3, unreachable, 1, 3): "no route to host",
+            (3, denied, 1, 1): "administratively prohibited",
+            (3, denied, 1, 5): "administratively prohibited",
+            (3, denied, 1, 6): "administratively prohibited",
+            (3, unreachable, 3, 0): "time to live exceeded",
+            (3, unreachable, 3, 1): "fragments missing",
+        }
+        for (origin, number, kind, code), reason in reasons.items():
+            family = socket.AF_INET if origin == 2 else socket.AF_INET6
+            queue: Any = Queue(family, (number, origin, kind, code))
+            self.assertEqual(takeRefusals(queue), [(b"x", reason)])
+
+    def test_own(self) -> None:
+        """
+        What this system says is not a refusal by the network.
+        """
+        queue: Any = Queue(socket.AF_INET, (errno.EMSGSIZE, 1, 0, 0))
+        self.assertEqual(takeRefusals(queue), [])
 
     def test_quotes(self) -> None:
         """

@@ -210,8 +210,12 @@ class SummaryTests(SynchronousTestCase):
         )
         self.assertEqual(
             lines[5],
-            "sent 9,000,000,000 per s, 7 fewer than were due: this machine, or the "
-            "number in flight, did not allow more",
+            "sent 10,000,000,000 per s, 7 fewer than were due: this machine, or what "
+            "was on its way, did not allow more",
         )
-        self.assertIn("2 of the lost came back", lines[6])
+        self.assertEqual(
+            lines[6],
+            "this machine had no room for 2 datagrams that came back, perhaps some "
+            "of the lost: measure at a lower rate",
+        )
         self.assertEqual(lines[7], "1 still on the way, not counted")

@@ -120,6 +120,24 @@ class ResolveTests(SynchronousTestCase):
             self.assertEqual(self.successResultOf(self.resolve(host)), [host])
         self.assertEqual(self.reactor.lookups, 0)
 
+    def test_mapped(self) -> None:
+        """
+        An IPv4-mapped address is an IPv4 address, and no IPv6 address, also when
+        a name leads to it.
+        """
+        for host in ("::ffff:192.0.2.1", "::ffff:c000:201"):
+            for family in (socket.AF_UNSPEC, socket.AF_INET):
+                found = self.successResultOf(self.resolve(host, family))
+                self.assertEqual(found, ["192.0.2.1"])
+            error = self.failureResultOf(
+                self.resolve(host, socket.AF_INET6), UnknownHost
+            )
+            self.assertEqual(str(error.value), f"no IPv6 address is known for {host!r}")
+        receiver = _Receiver()
+        receiver.addressResolved(IPv6Address("UDP", "::ffff:192.0.2.1", 9999))
+        receiver.resolutionComplete()
+        self.assertEqual(self.successResultOf(receiver.addresses), ["192.0.2.1"])
+
     def test_addressOfFamily(self) -> None:
         """
         An address of the family that is not wanted is unknown.

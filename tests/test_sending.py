@@ -94,6 +94,18 @@ class SendingTests(SynchronousTestCase):
         measured.advance(0.01)
         self.assertEqual(len(measured.port.sent), 17)
 
+    def test_fullToTheEnd(self) -> None:
+        """
+        What is held up until the deadline is skipped.
+        """
+        measured = Measured(interval=0.1, timeout=10.0, deadline=5.0)
+        measured.pinging._sending.maxInFlight = 5
+        measured.start()
+        measured.advance(5.01)
+        self.assertEqual(measured.done, [measured.tally])
+        # Until half of the time is over 26 are due.
+        self.assertEqual((measured.tally.sent, measured.pinging.skipped), (5, 21))
+
     def test_inFlightUNIX(self) -> None:
         """
         At a UNIX socket fewer wait than its queue has room for.
@@ -102,6 +114,22 @@ class SendingTests(SynchronousTestCase):
         measured.start()
         measured.advance(1)
         self.assertEqual(len(measured.port.sent), 8)
+
+    def test_answersMakeRoom(self) -> None:
+        """
+        Where no more may wait, what is due leaves as soon as answers make room
+        for it.
+        """
+        measured = Measured(socket.AF_UNIX, interval=0.00005)
+
+        def taken(probe: bytes) -> None:
+            measured.clock.callLater(0.0001, measured.hear, probe.upper())
+
+        measured.port.taken = taken
+        measured.start()
+        measured.advance(1)
+        self.assertLess(abs(len(measured.port.sent) - 20_000), 30)
+        self.assertEqual(measured.pinging.skipped, 0)
 
     def test_noRoom(self) -> None:
         """
@@ -149,13 +177,18 @@ class SendingTests(SynchronousTestCase):
 
     def test_notLetOut(self) -> None:
         """
-        What the system does not let out is refused, and the run goes on.
+        What the system does not let out is refused, and the run goes on.  The
+        reason has the name that it has when the network says it, except at UNIX
+        sockets, to which there is no network.
         """
-        for number, reason in (
-            (errno.EPERM, "operation not permitted"),
-            (errno.EMSGSIZE, "too long to send"),
+        for family, number, reason in (
+            (socket.AF_INET, errno.EPERM, "operation not permitted"),
+            (socket.AF_INET, errno.EMSGSIZE, "too long to send"),
+            (socket.AF_INET, errno.ENETUNREACH, "network unreachable"),
+            (socket.AF_UNIX, errno.ECONNREFUSED, "connection refused"),
+            (socket.AF_UNIX, errno.EMSGSIZE, "too long to send"),
         ):
-            measured = Measured(count=2, interval=0.1)
+            measured = Measured(family, count=2, interval=0.1)
             measured.port.error = number
             measured.start()
             measured.port.error = None

@@ -233,7 +233,7 @@ class TallyTests(TallyCase):
         """
         for come in (
             lambda: self.tally.received(b"go away", 5),
-            lambda: self.tally.refuse(None, "port unreachable"),
+            lambda: self.tally.refuse(None, "port unreachable", 5),
         ):
             self.setUp()
             replies = self.send(0)
@@ -259,12 +259,26 @@ class TallyTests(TallyCase):
         self.tally.giveUp(100)
         self.check(sent=3, answered=1, lost=1, mistaken=1)
 
+    def test_refusedNear(self) -> None:
+        """
+        Nor is a refusal.
+        """
+        replies = self.send(0, 40)
+        self.tally.received(replies[1], 50)
+        self.tally.refuse(None, "port unreachable", 31)
+        self.tally.giveUp(100)
+        self.check(sent=2, answered=1, lost=1)
+        self.send(200)
+        self.tally.refuse(None, "port unreachable", 230)
+        self.tally.giveUp(300)
+        self.check(sent=3, answered=1, lost=1, refused=1)
+
     def test_wrongBeforeRefused(self) -> None:
         """
         Wrong replies claim probes before refusals do, and each claims one.
         """
         self.send(0, 0, 0)
-        self.tally.refuse(None, "port unreachable")
+        self.tally.refuse(None, "port unreachable", 0)
         self.tally.received(b"go away", 5)
         self.tally.giveUp(1)
         self.check(sent=3, mistaken=1, refused=1, lost=1)
@@ -286,7 +300,7 @@ class TallyTests(TallyCase):
         """
         self.send(0)
         self.tally.expire(101)
-        self.tally.refuse(self.probes.make(1), "no route to host")
+        self.tally.refuse(self.probes.make(1), "no route to host", 150)
         self.check(sent=1, refused=1)
 
     def test_justInTime(self) -> None:
@@ -329,7 +343,7 @@ class TallyTests(TallyCase):
         The same holds for refusals.
         """
         replies = self.send(0, 1)
-        self.tally.refuse(None, "port unreachable")
+        self.tally.refuse(None, "port unreachable", 5)
         self.tally.expire(103)
         self.tally.received(replies[0], 150)
         self.check(sent=2, refused=1, late=1)
@@ -370,7 +384,7 @@ class TallyTests(TallyCase):
         A refusal that quotes its probe is the fate of that probe.
         """
         self.send(0, 0)
-        event = self.tally.refuse(self.probes.make(2), "port unreachable")
+        event = self.tally.refuse(self.probes.make(2), "port unreachable", 5)
         self.assertEqual(event[:2], (REFUSED, 2))
         self.check(sent=2, refused=1, inFlight=1)
         self.tally.expire(101)
@@ -382,7 +396,7 @@ class TallyTests(TallyCase):
         A refusal that quotes nothing is the fate of a probe that waits in vain.
         """
         first, _ = self.send(0, 0)
-        self.assertIsNone(self.tally.refuse(None, "port unreachable").number)
+        self.assertIsNone(self.tally.refuse(None, "port unreachable", 5).number)
         self.tally.received(first, 10)
         self.assertEqual(self.tally.expire(101), [])
         self.check(sent=2, answered=1, refused=1)
@@ -395,9 +409,45 @@ class TallyTests(TallyCase):
         first, _ = self.send(0, 0)
         self.tally.received(first, 5)
         for number in (1, 2, 2):
-            self.tally.refuse(self.probes.make(number), "port unreachable")
+            self.tally.refuse(self.probes.make(number), "port unreachable", 5)
         self.check(sent=2, answered=1, refused=1)
         self.assertEqual(self.tally.refusals, {"port unreachable": 3})
+
+    def test_refusedMistaken(self) -> None:
+        """
+        A probe that gets a wrong reply and then a refusal is refused.
+        """
+        self.send(0)
+        self.tally.received(self.probes.make(1), 5)
+        self.tally.refuse(self.probes.make(1), "port unreachable", 6)
+        self.check(sent=1, refused=1)
+        self.assertEqual(self.tally.expire(101), [])
+        self.check(sent=1, refused=1)
+
+    def test_patience(self) -> None:
+        """
+        A reply is expected to take three times the longest round trip at the
+        most, and never more than the timeout.
+        """
+        replies = self.send(0, 0, 0)
+        self.assertEqual(self.tally.patience, 100)
+        for reply, time, patience in zip(replies, (10, 5, 60), (30, 30, 100)):
+            self.tally.received(reply, time)
+            self.assertEqual(self.tally.patience, patience)
+
+    def test_unclaimedFlood(self) -> None:
+        """
+        However many wrong replies come, no more are held than there are probes
+        that wait.
+        """
+        for reply in self.send(*[0] * 9):
+            self.tally.received(reply, 1)
+        self.send(2, 2)
+        for _ in range(100):
+            self.tally.received(b"go away", 5)
+            self.tally.refuse(None, "port unreachable", 5)
+        for claims in (self.tally._strayReplies, self.tally._strayRefusals):
+            self.assertEqual(len(claims._held), 2)
 
     def test_giveUp(self) -> None:
         """
@@ -449,11 +499,29 @@ class SmallTallyTests(TallyTests):
         self.tally.expire(101)
         self.send(200)
         self.tally.received(self.probes.make(1), 210)
-        self.tally.refuse(self.probes.make(1), "no route to host")
+        self.tally.refuse(self.probes.make(1), "no route to host", 210)
         self.check(sent=17, lost=16, inFlight=1)
         self.tally.expire(301)
         self.check(sent=17, lost=17)
         self.assertEqual(self.tally.wrong, {ECHOED: 1})
+
+    def test_jitterAtTheEdge(self) -> None:
+        """
+        The oldest that is remembered has no neighbour before it, nor the latest
+        one after it.
+        """
+        replies = self.send(*[0] * 17)
+        self.tally.received(replies[16], 50)
+        self.tally.received(replies[1], 10)
+        self.assertEqual((self.tally.variation, self.tally.variations), (0, 0))
+        self.tally.received(replies[2], 40)
+        self.assertEqual((self.tally.variation, self.tally.variations), (30, 1))
+
+        self.tally = self.kind(self.probes, 100)
+        replies = self.send(*[0] * 16)
+        self.tally.received(replies[0], 10)
+        self.tally.received(replies[15], 50)
+        self.assertEqual((self.tally.variation, self.tally.variations), (0, 0))
 
     def test_room(self) -> None:
         """

@@ -15,6 +15,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from shout.measurement import timed
 from shout.measurement.timed import TimedPort, allowFragments
+from shout.measurement.timedbatch import Arrivals
 from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX, connectUNIX
 from tests.folder import shortFolder
@@ -49,6 +50,21 @@ class Timed(DatagramProtocol):
     def _tell(self) -> None:
         heard, self.heard = self.heard, Deferred()
         heard.callback(None)
+
+
+class Refused:
+    """
+    A socket that refuses some times to send.
+    """
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    def send(self, datagram: bytes) -> int:
+        if self._times:
+            self._times -= 1
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+        return len(datagram)
 
 
 class TimedCase(PeerCase):
@@ -164,6 +180,51 @@ class TimedPortTests(TimedCase):
         self.assertEqual((port.send([b"two"]), protocol.received), (1, []))
         self.assertEqual(protocol.refusals, [(None, "port unreachable")])
 
+    async def test_refusedAgain(self) -> None:
+        """
+        While refusals of earlier datagrams come in, it tries on, up to three
+        times more.
+        """
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        self.patch(timed, "takeRefusals", lambda sock: [(b"x", "port unreachable")])
+        real = port.socket
+        self.addCleanup(setattr, port, "socket", real)
+        for times, isSent in ((3, True), (4, False)):
+            sock: Any = Refused(times)
+            port.socket = sock
+            protocol.refusals.clear()
+            if isSent:
+                self.assertEqual(port.send([b"hello"]), 1)
+            else:
+                self.assertRaises(ConnectionRefusedError, port.send, [b"hello"])
+            self.assertEqual(len(protocol.refusals), times)
+
+    async def test_nested(self) -> None:
+        """
+        Who reads while a batch is being delivered gets the rest of that, and
+        nothing more than that when it is enough.
+        """
+
+        class Batch:
+            received = 0
+
+            def receive(self) -> Arrivals:
+                self.received += 1
+                return Arrivals([b"a", b"b", b"c", b"d"], [0] * 4, frozenset())
+
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        batch: Any = Batch()
+        port._batch = batch
+        taken: list[int] = []
+
+        def arrived(datagram: bytes, *_: object) -> None:
+            if datagram == b"a":
+                taken.append(port._read(2))
+
+        self.patch(protocol, "arrived", arrived)
+        port._read(1)
+        self.assertEqual((taken, batch.received), ([3], 1))
+
     async def test_partly(self) -> None:
         """
         It is told how many of several datagrams the system has taken.
@@ -199,9 +260,18 @@ class BetweenHostsTests(TimedCase):
     if whyNot:
         skip = whyNot
 
-    async def refusal(self, hosts: Hosts, address: str = "192.0.2.2") -> str:
+    async def refusal(
+        self, hosts: Hosts, address: str = "192.0.2.2", hops: int = 64
+    ) -> str:
+        """
+        Return why a neighbour refuses what is sent.
+        """
         with hosts.on("a"):
             sock = connectUDP(address, 22951)
+        if ":" in address:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
         port, protocol = self.listen(sock)
         port.send([b"hello"])
         await protocol.heard
@@ -222,6 +292,26 @@ class BetweenHostsTests(TimedCase):
             await self.refusal(hosts, "198.51.100.1"), "administratively prohibited"
         )
         self.assertEqual(await self.refusal(hosts), "port unreachable")
+
+    async def test_loop(self) -> None:
+        """
+        Where datagrams go round until they have used up their hops, that is
+        said.
+        """
+        hosts = Hosts(self)
+        for network, way in (
+            ("198.51.100.0/24", "192.0.2."),
+            ("2001:db8:1::/64", "2001:db8::"),
+        ):
+            for host, other in (("a", 2), ("b", 1)):
+                hosts.ip(host, f"route add {network} via {way}{other}")
+        with hosts.on("b"):
+            for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                with open(f"/proc/sys/net/{switch}", "w") as file:
+                    file.write("1")
+        for address in ("198.51.100.1", "2001:db8:1::1"):
+            reason = await self.refusal(hosts, address, hops=1)
+            self.assertEqual(reason, "time to live exceeded")
 
     async def test_fragments(self) -> None:
         """

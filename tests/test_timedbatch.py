@@ -14,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import _mmsg
 from shout.measurement.timedbatch import OUTGOING, SLOTS, TimedBatch, keepTimes
 from shout.sockets import bindUDP, connectUDP
+from tests.hosts import Hosts
+from tests.hosts import whyNot as noHosts
 
 whyNot = "" if _mmsg.available else "this system has no recvmmsg and sendmmsg"
 
@@ -115,6 +117,35 @@ class TimedBatchTests(SynchronousTestCase):
         peer.close()
         self.assertEqual(batch.send([b"one"]), 1)
         self.assertRaises(ConnectionRefusedError, batch.send, [b"two", b"three"])
+
+
+class BetweenHostsTests(SynchronousTestCase):
+    """
+    Tests for L{TimedBatch} between two hosts.
+    """
+
+    if whyNot or noHosts:
+        skip = whyNot or noHosts
+
+    def test_fragments(self) -> None:
+        """
+        Of several datagrams those that came in fragments are told from those
+        that did not.
+        """
+        hosts = Hosts(self)
+        for address in ("192.0.2.2", "2001:db8::2"):
+            with hosts.on("b"):
+                (peer,) = bindUDP(22954, [address])
+            with hosts.on("a"):
+                sock = connectUDP(address, 22954)
+            with peer, sock:
+                self.assertTrue(keepTimes(sock))
+                batch = TimedBatch(sock)
+                for length in (100, 3000, 0, 5000):
+                    peer.sendto(bytes(length), sock.getsockname())
+                datagrams, _, fragmented = batch.receive()
+                self.assertEqual([*map(len, datagrams)], [100, 3000, 0, 5000])
+                self.assertEqual(fragmented, {1, 3})
 
 
 class KeepTimesTests(SynchronousTestCase):

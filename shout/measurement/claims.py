@@ -31,7 +31,7 @@ class Claims:
         self._held: deque[tuple[int, int]] = deque()
         self._lastClaimed = (0, 0)
 
-    def hold(self, last: int, inFlight: int, arrived: int = 0) -> None:
+    def hold(self, last: int, inFlight: int, arrived: int) -> None:
         """
         Hold what came.
 
@@ -39,7 +39,7 @@ class Claims:
 
         @param inFlight: how many probes wait: no more can be claimed.
 
-        @param arrived: when it came; 0 where that makes no difference.
+        @param arrived: when it came.
         """
         self._held.append((last, arrived))
         self._bound(inFlight)

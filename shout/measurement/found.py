@@ -45,7 +45,7 @@ def rateLines(found: FoundRate, nothing: str) -> list[str]:
 
     @param nothing: the line for when nothing was answered.
     """
-    lines = ["", "not answered, by rate:"]
+    lines = ["", "not answered, by rate:"] if found.steps else []
     for step in sorted(found.steps, key=lambda step: step.rate):
         share = step.result.unanswered
         bar = "#" * -(-_BAR * round(share * 100) // 10000)
@@ -68,6 +68,8 @@ def rateLines(found: FoundRate, nothing: str) -> list[str]:
         lines.append(
             f"highest rate without loss: {found.best:,.0f} per s ({why[found.limit]})"
         )
+    elif found.limit == STOPPED:
+        lines.append("stopped before any rate was known to be without loss")
     elif any(step.result.answered for step in found.steps):
         lines.append("no rate was without loss")
     else:

@@ -33,29 +33,29 @@ async def measure(
     @param reactor: an L{IReactorFDSet
         <twisted.internet.interfaces.IReactorFDSet>} provider.
 
-    @return: the exit status: 0 when all is well, 1 when nothing came back or
-        too much was lost, 2 when it cannot be measured, 3 when only something
-        answered that is not shout.
+    @return: the exit status: 0 when all is well, 1 when nothing came back, too
+        much was lost or there is no way to a host, 2 when it cannot be measured
+        or a host is unknown, 3 when only something answered that is not shout;
+        the highest where several apply.
     """
     plan = planOf(options)
     targets = []
     failures = []
+    failed = 0
     for host in options.hosts if options.unix is None else [""]:
         try:
             targets.append(
                 await reach(host, options.port, options.unix, options.family, reactor)
             )
-        except UnknownHost as e:
-            complain(str(e))
-            return 2
         except AskError as e:
             # The others can still be measured.
             complain(str(e))
+            failed = max(failed, 2 if isinstance(e, UnknownHost) else 1)
             name = host if options.unix is None else options.unix
             port = options.port if options.unix is None else None
             failures.append((Target(name, name, port), str(e)))
     try:
-        _check(targets, plan, options)
+        check(targets, plan, options)
     except UsageError as e:
         complain(str(e))
         return 2
@@ -66,18 +66,20 @@ async def measure(
         if options.find_rate or options.sizes:
             target, error = failures[0] if failures else (targets[0], "")
             finding = Finding(target, plan, options, console, complain, reactor)
-            return await (finding.fail(error) if error else finding.run())
-        measuring = Measuring(
-            targets, failures, plan, options, console, complain, reactor
-        )
-        return await measuring.run()
+            status = await (finding.fail(error) if error else finding.run())
+        else:
+            measuring = Measuring(
+                targets, failures, plan, options, console, complain, reactor
+            )
+            status = await measuring.run()
     except OSError as e:
         # A UNIX socket can go away meanwhile, and descriptors can run out.
         complain(f"cannot open a socket to measure with: {e.strerror}")
         return 1
+    return max(failed, status)
 
 
-def _check(targets: Sequence[Target], plan: Plan, options: Namespace) -> None:
+def check(targets: Sequence[Target], plan: Plan, options: Namespace) -> None:
     """
     Refuse what these targets are not fit for.
 

@@ -76,7 +76,7 @@ class Measuring:
         """
         Measure, and print.
 
-        @return: the exit status.
+        @return: the exit status that the results make.
         """
         console = self._console
         printing = console.ended.addCallback(self._outputEnded)
@@ -98,8 +98,7 @@ class Measuring:
             console.say(line)
         console.finish()
         status = await printing
-        least = 1 if self._failures else 0
-        return status or max(least, _status(results, self._options.max_loss))
+        return status or statusOf(results, self._options.max_loss)
 
     def _open(self, target: Target, pinging: Pinging) -> None:
         plan, hasKernelTimes = self._plan, pinging.hasKernelTimes
@@ -164,7 +163,7 @@ class Measuring:
         return lines
 
 
-def _status(results: Sequence[Result], maxLoss: float | None) -> int:
+def statusOf(results: Sequence[Result], maxLoss: float | None) -> int:
     """
     Return the exit status that results make.
 

@@ -113,8 +113,8 @@ class Pinging(DatagramProtocol):
     @property
     def skipped(self) -> int:
         """
-        How many probes were due, but not sent, as this machine, or the number in
-        flight, did not allow it.
+        How many probes were due, but not sent, as this machine, or what was on
+        its way, did not allow it.
         """
         return self._schedule.skipped
 
@@ -180,12 +180,13 @@ class Pinging(DatagramProtocol):
         # The callback for an event may have stopped it.
         if self._isOver:
             return
-        # An answer can show that there is time for more.
-        self._isHolding = self._schedule.isOver(self._patience)
-        if self._isHolding and not self.tally.inFlight:
+        isOver = self._schedule.isOver(self._patience)
+        if isOver and not self.tally.inFlight:
             self._linger()
             return
-        next = None if self._isHolding else self._schedule.next
+        # An answer can show that there is time for more, or make room.
+        self._isHolding = isOver or self._sending.isFull
+        next = None if isOver else self._schedule.next
         candidates = [next, self.tally.oldestDue(), stop]
         soonest = min(each for each in candidates if each is not None)
         delay = max(soonest - self._clock(), 0 if isBehind else PAUSE)
@@ -289,7 +290,7 @@ class Pinging(DatagramProtocol):
         @param reason: why, in a few words.
         """
         if not self._isOver:
-            self._heard(self.tally.refuse(datagram, reason))
+            self._heard(self.tally.refuse(datagram, reason, self._clock()))
             if self._isHolding:
                 self._settle()
 

@@ -113,7 +113,8 @@ class Probes:
             return Verdict(RIGHT, number)
         if reply == probe:
             return Verdict(ECHOED, number, "echoed unchanged")
-        if reply[_CHECKSUM].lower() == probe[_CHECKSUM]:
+        isCut = expected.startswith(reply)
+        if isCut or reply[_CHECKSUM].lower() == probe[_CHECKSUM]:
             return Verdict(CORRUPTED, number, _difference(reply, expected))
         return self._judgeDamaged(reply)
 

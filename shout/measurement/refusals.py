@@ -30,9 +30,23 @@ _ANCILLARY = 512
 # No more than a queue holds; what comes meanwhile is for the next time.
 _MOST = 4096
 
-# ICMP's code for "administratively prohibited", in both versions, which the
-# error number does not tell from "no route to host".
-_PROHIBITED = {(2, 3, 9), (2, 3, 10), (2, 3, 13), (3, 1, 1)}
+# What the error number does not tell from "no route to host" or "permission
+# denied": origin, type and code (RFC 792, RFC 1812, RFC 4443).
+_PROHIBITED = "administratively prohibited"
+_EXCEEDED = "time to live exceeded"
+_INCOMPLETE = "fragments missing"
+_REASONS = {
+    (2, 3, 9): _PROHIBITED,
+    (2, 3, 10): _PROHIBITED,
+    (2, 3, 13): _PROHIBITED,
+    (2, 11, 0): _EXCEEDED,
+    (2, 11, 1): _INCOMPLETE,
+    (3, 1, 1): _PROHIBITED,
+    (3, 1, 5): _PROHIBITED,
+    (3, 1, 6): _PROHIBITED,
+    (3, 3, 0): _EXCEEDED,
+    (3, 3, 1): _INCOMPLETE,
+}
 
 
 TOO_BIG = os.strerror(EMSGSIZE).lower()
@@ -73,10 +87,8 @@ def takeRefusals(sock: socket.socket) -> list[tuple[bytes | None, str]]:
             if (level, kind) == wanted and len(data) >= _EXTENDED_ERROR.size:
                 number, *icmp = _EXTENDED_ERROR.unpack_from(data)
                 if icmp[0] in _FROM_ICMP:
-                    reason = explain(number)
-                    if tuple(icmp) in _PROHIBITED:
-                        reason = "administratively prohibited"
-                    refusals.append((quote, reason))
+                    reason = _REASONS.get(tuple(icmp))
+                    refusals.append((quote, reason or explain(number)))
     return refusals
 
 

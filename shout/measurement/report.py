@@ -140,12 +140,12 @@ def summary(result: Result) -> list[str]:
     if result.skipped:
         lines.append(
             f"sent {pace(result.rate)} per s, {result.skipped} fewer than were due: "
-            "this machine, or the number in flight, did not allow more"
+            "this machine, or what was on its way, did not allow more"
         )
     if result.kernelDrops:
         lines.append(
-            f"{result.kernelDrops} of the lost came back, but this machine had no "
-            "room for them: measure at a lower rate"
+            f"this machine had no room for {result.kernelDrops} datagrams that came "
+            "back, perhaps some of the lost: measure at a lower rate"
         )
     if result.withdrawn:
         lines.append(f"{result.withdrawn} still on the way, not counted")

@@ -130,7 +130,7 @@ class Result:
         How much of what was sent was not answered in time, for whatever reason,
         in percent.
         """
-        return 100 * (1 - self.answered / self.sent) if self.sent else 0.0
+        return 100 * (self.sent - self.answered) / self.sent if self.sent else 0.0
 
     @property
     def loss(self) -> float:
@@ -142,6 +142,8 @@ class Result:
     @property
     def rate(self) -> float:
         """
-        How many probes were sent per second; 0 when it was only one.
+        How many probes were sent per second, also those withdrawn; 0 when it was
+        only one.
         """
-        return (self.sent - 1) * 1e9 / self.duration if self.duration else 0.0
+        gaps = max(0, self.sent + self.withdrawn - 1)
+        return gaps * 1e9 / self.duration if self.duration else 0.0

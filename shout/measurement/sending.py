@@ -11,6 +11,7 @@ from typing import Any
 
 from shout.measurement.events import Event
 from shout.measurement.plan import SECOND, Plan, Schedule
+from shout.measurement.refusals import explain
 from shout.measurement.tally import Tally
 
 PAUSE = SECOND // 1000
@@ -30,6 +31,10 @@ class Sending:
 
     @ivar maxInFlight: how many probes may wait for a reply at a time.
     @type maxInFlight: L{int}
+
+    @ivar isFull: whether the last time not all that was due was sent, as too much
+        was on its way.
+    @type isFull: L{bool}
 
     @ivar last: when probes were last sent; 0 when none were.
     @type last: L{int}
@@ -64,7 +69,9 @@ class Sending:
         @param clock: returns the time, in nanoseconds that never go back.
         """
         self.maxInFlight = 8 if isUNIX else 1 << 16
+        self.isFull = False
         self.last = 0
+        self._isUNIX = isUNIX
         self._port = port
         self._tally = tally
         self._heard = heard
@@ -86,11 +93,13 @@ class Sending:
 
         @return: whether more is due, and there is room for it.
         """
+        self.isFull = False
         due = schedule.due(now, patience)
         left = min(due, self._maxAtOnce)
         while left and not self._isOver():
             room = min(self.maxInFlight - self._tally.inFlight, self._tally.room)
             if room <= 0:
+                self.isFull = True
                 return False
             sent = self._sendSome(min(left, room, self._port.maxAtOnce))
             if not sent:
@@ -115,14 +124,18 @@ class Sending:
                     self._blockedSince = now
                 if now - self._blockedSince < self._tally.timeout:
                     return 0
-            reason = os.strerror(e.errno or 0).lower()
-            if e.errno == EMSGSIZE:
-                reason = "too long to send"
             sent = 1
             self._tally.hasSent(now)
-            self._heard(self._tally.refuse(probes[0], reason))
+            reason = self._explain(e.errno or 0)
+            self._heard(self._tally.refuse(probes[0], reason, now))
         else:
             self._tally.hasSent(now, sent)
         self._blockedSince = None
         self.last = now
         return sent
+
+    def _explain(self, number: int) -> str:
+        if number == EMSGSIZE:
+            return "too long to send"
+        # What the network says by the same number is the same reason.
+        return os.strerror(number).lower() if self._isUNIX else explain(number)

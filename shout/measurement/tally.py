@@ -192,7 +192,7 @@ class Tally:
             self._mistake(kind, number, now - max(0, delay))
             return Event(WRONG, number, len(reply), None, False, isFragmented, detail)
         assert number is not None
-        if number <= self.sent - self.window:
+        if not self._remembers(number):
             self.old += 1
             return Event(OLD, number, len(reply))
         slot = number % self.window
@@ -224,9 +224,12 @@ class Tally:
         self.trips.add(roundTrip)
         for other in (number - 1, number + 1):
             place = other % self.window
-            if 0 < other <= self.sent and self._fates[place] == _ANSWERED:
+            if self._remembers(other) and self._fates[place] == _ANSWERED:
                 self.variation += abs(roundTrip - self._times[place])
                 self.variations += 1
+
+    def _remembers(self, number: int) -> bool:
+        return max(0, self.sent - self.window) < number <= self.sent
 
     def _leave(self, fate: int) -> None:
         """
@@ -248,7 +251,7 @@ class Tally:
     def _mistake(self, kind: str, number: int | None, arrived: int) -> None:
         self.wrong[kind] += 1
         if number is not None:
-            if number > self.sent - self.window:
+            if self._remembers(number):
                 slot = number % self.window
                 fate = self._fates[slot]
                 if fate == _WAITING:
@@ -260,19 +263,21 @@ class Tally:
         elif kind != OTHER_RUN:
             self._strayReplies.hold(self.sent, self.inFlight, arrived)
 
-    def refuse(self, probe: bytes | None, reason: str) -> Event:
+    def refuse(self, probe: bytes | None, reason: str, now: int) -> Event:
         """
         Count a refusal.
 
         @param probe: what was refused, as far as the refusal quotes it.
 
         @param reason: why, in a few words.
+
+        @param now: the time.
         """
         self.refusals[reason] += 1
         number = None if probe is None else self.probes.recognise(probe)
         if number is None:
-            self._strayRefusals.hold(self.sent, self.inFlight)
-        elif self.sent - self.window < number <= self.sent:
+            self._strayRefusals.hold(self.sent, self.inFlight, now)
+        elif self._remembers(number):
             slot = number % self.window
             fate = self._fates[slot]
             if fate in (_WAITING, _MISTAKEN, _SILENT):

@@ -70,7 +70,7 @@ def addPingOptions(parser: argparse.ArgumentParser) -> None:
     option(
         "--json-lines",
         action="store_true",
-        help="print one for every event as well, a line each",
+        help="print one for every event as well, a line each, also with -q",
     )
     addNumber(
         option,
