@@ -26,7 +26,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from benchmarks.inbox import BATCH, CONTROL, HEADER, Inbox
+from benchmarks.inbox import BATCH, CONTROL, Inbox
 from shout._mmsg import addressOf, cmsghdr, iovec, mmsghdr, msghdr, recvmmsg, sendmmsg
 from shout.sockets import raiseReceiveBuffer
 
@@ -116,7 +116,6 @@ class Flow:
             slot.ljust(stride, b"\0") for slot in self._capitals
         )
         self._wantedAddress = addressOf(self._wanted)
-        self._headersAddress = ctypes.addressof(self._headers)
 
     def start(self) -> None:
         """
@@ -198,8 +197,7 @@ class Flow:
                 self._sock.send(self._view[first * self._size : after * self._size])
                 first = after
             else:
-                headers = self._headersAddress + first * HEADER
-                first += sendmmsg(self._fd, headers, end - first)
+                first += sendmmsg(self._fd, self._headers, end - first, first)
 
 
 def connect(sock: socket.socket, port: int, size: int) -> None:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import ctypes
 import socket
 
-from shout._mmsg import addressOf, iovec, mmsghdr, msghdr
+from shout._mmsg import HEADER, addressOf, iovec, mmsghdr, msghdr
 
 BATCH = 64
 """
 How many datagrams are received in one system call.
 """
-
-HEADER = ctypes.sizeof(mmsghdr)
 
 CONTROL = socket.CMSG_SPACE(12)
 """
@@ -47,22 +45,20 @@ class Inbox:
         self._slots = bytearray(BATCH * self.stride)
         self._address = addressOf(self._slots)
         self._vectors = (iovec * BATCH)()
-        self._headers = (mmsghdr * BATCH)()
-        self.headers = ctypes.addressof(self._headers)
+        self.headers = (mmsghdr * BATCH)()
         for i, vector in enumerate(self._vectors):
             slot = self._address + i * self.stride
             vector.base, vector.len = slot + CONTROL, room
-            self._headers[i].hdr = msghdr(
+            self.headers[i].hdr = msghdr(
                 iov=ctypes.addressof(vector),
                 iovlen=1,
                 control=slot,
                 controllen=CONTROL if withControl else 0,
             )
-        self._blank = bytes(self._headers)
-        self._wanted = (mmsghdr * BATCH).from_buffer_copy(self._headers)
+        self._blank = bytes(self.headers)
+        self._wanted = (mmsghdr * BATCH).from_buffer_copy(self.headers)
         for header in self._wanted:
             header.len = size
-        self._wantedAddress = ctypes.addressof(self._wanted)
 
     def holds(self, slots: int, count: int) -> bool:
         """
@@ -70,7 +66,7 @@ class Inbox:
         """
         length = (count - 1) * self.stride + self._used
         return not (
-            _memcmp(self.headers, self._wantedAddress, count * HEADER)
+            _memcmp(self.headers, self._wanted, count * HEADER)
             or _memcmp(self._address, slots, length)
         )
 
@@ -81,7 +77,7 @@ class Inbox:
         taken = []
         for i in range(count):
             start = i * self.stride
-            end = start + CONTROL + self._headers[i].len
+            end = start + CONTROL + self.headers[i].len
             taken.append(bytes(self._slots[start:end]))
         ctypes.memmove(self.headers, self._blank, len(self._blank))
         return taken

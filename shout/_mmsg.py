@@ -48,6 +48,12 @@ class mmsghdr(ctypes.Structure):
     _fields_ = [("hdr", msghdr), ("len", ctypes.c_uint32)]
 
 
+HEADER = ctypes.sizeof(mmsghdr)
+"""
+How many bytes there are from one L{mmsghdr} of an array to the next.
+"""
+
+
 class cmsghdr(ctypes.Structure):
     """
     What stands before the data of a control message; see cmsg(3).
@@ -65,15 +71,8 @@ def _systemCall(name: str) -> Any:
         function = getattr(ctypes.CDLL(None, use_errno=True), name)
     except (AttributeError, OSError):
         return None
+    # Without argtypes a call is a third quicker.
     function.restype = ctypes.c_int
-    function.argtypes = [
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.c_uint,
-        ctypes.c_int,
-        # A time limit, which is always NULL here; sendmmsg() ignores it.
-        ctypes.c_void_p,
-    ]
     return function
 
 
@@ -86,13 +85,13 @@ Whether this system has the two calls.
 """
 
 
-def recvmmsg(fd: int, headers: int, count: int) -> int:
+def recvmmsg(fd: int, headers: ctypes.Array[mmsghdr], count: int) -> int:
     """
     Receive messages, without waiting for any.
 
-    @param headers: the address of an array of L{mmsghdr}.
+    @param headers: where they go.
 
-    @param count: how many there are.
+    @param count: how many at most.
 
     @return: how many were filled, at least one.
 
@@ -105,22 +104,27 @@ def recvmmsg(fd: int, headers: int, count: int) -> int:
     return done
 
 
-def sendmmsg(fd: int, headers: int, count: int) -> int:
+def sendmmsg(
+    fd: int, headers: ctypes.Array[mmsghdr], count: int, first: int = 0
+) -> int:
     """
     Send messages, as far as there is room for them.
 
-    @param headers: the address of an array of L{mmsghdr}.
+    @param headers: the messages.
 
-    @param count: how many there are.
+    @param count: how many of them.
+
+    @param first: from which on.
 
     @return: how many were sent, at least one.
 
     @raise OSError: when the first one cannot be sent.
     """
-    done: int = _sendmmsg(fd, headers, count, 0, None)
+    start = ctypes.byref(headers, first * HEADER)
+    done: int = _sendmmsg(fd, start, count, 0, None)
     while done < 0:
         _raiseUnlessInterrupted()
-        done = _sendmmsg(fd, headers, count, 0, None)
+        done = _sendmmsg(fd, start, count, 0, None)
     return done
 
 

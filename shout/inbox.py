@@ -28,6 +28,7 @@ from itertools import islice, repeat
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 from shout._mmsg import (
+    HEADER,
     addressOf,
     column,
     cut,
@@ -56,8 +57,6 @@ _ENVELOPE = 256
 
 # Processes that fork must not share what they receive.
 _PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
-
-_HEADER = ctypes.sizeof(mmsghdr)
 
 # From linux/udp.h and linux/in6.h.
 _UDP_GRO = 104
@@ -111,10 +110,10 @@ class Inbox:
 
     def _layOut(self) -> None:
         self._arena = mmap(-1, SLOTS * _STRIDE, flags=_PRIVATE)
-        self._envelopes = bytearray(SLOTS * _ENVELOPE)
+        self._envelopes = mmap(-1, SLOTS * _ENVELOPE, flags=_PRIVATE)
         arena, envelopes = addressOf(self._arena), addressOf(self._envelopes)
         self._rooms = (iovec * SLOTS)()
-        headers = (mmsghdr * SLOTS)()
+        self._headers = headers = (mmsghdr * SLOTS)()
         for slot, header in enumerate(headers):
             room = self._rooms[slot]
             room.base, room.len = arena + slot * _STRIDE, _ROOM
@@ -127,12 +126,11 @@ class Inbox:
                 control=envelope + NAME,
                 controllen=_ENVELOPE - NAME,
             )
-        self._address = ctypes.addressof(headers)
-        self._headers = memoryview(headers).cast("B")
+        self._written = memoryview(headers).cast("B")
         self._template = memoryview(bytes(headers))
-        self._lengths = column(headers, "I", mmsghdr.len.offset, _HEADER)
+        self._lengths = column(headers, "I", mmsghdr.len.offset, HEADER)
         controls = msghdr.controllen.offset
-        self._controlLengths = column(headers, "L", controls, _HEADER)
+        self._controlLengths = column(headers, "L", controls, HEADER)
         self._usualLengths = [
             memoryview(array("L", [usual] * SLOTS)) for usual in self._usual
         ]
@@ -149,15 +147,15 @@ class Inbox:
         """
         if not self.isEmpty and (batch := self._takeRest()):
             return batch
-        used = self._used * _HEADER
-        self._headers[:used] = self._template[:used]
+        used = self._used * HEADER
+        self._written[:used] = self._template[:used]
         self._used = 0
-        self._used = count = recvmmsg(self._fd, self._address, SLOTS)
+        self._used = count = recvmmsg(self._fd, self._headers, SLOTS)
         if count == 1 and (usual := self._controlLengths[0]) in self._usual:
             # For one slot it is quicker to touch the fields one by one, and to put
             # back only what is read again: the room for control messages.
             self._controlLengths[0], self._used = _ENVELOPE - NAME, 0
-            peer = self.peers[bytes(self._envelopes[: NAME + usual])]
+            peer = self.peers[self._envelopes[: NAME + usual]]
             datagram = self._arena[: self._lengths[0]]
             self.bytes += len(datagram)
             return [datagram], [peer]
@@ -196,9 +194,9 @@ class Inbox:
         for slot in range(count):
             room, envelope = slot * _STRIDE, slot * _ENVELOPE
             control = envelope + NAME
-            name = bytes(self._envelopes[envelope:control])
+            name = self._envelopes[envelope:control]
             end = control + self._controlLengths[slot]
-            length, others = segmentLength(bytes(self._envelopes[control:end]))
+            length, others = segmentLength(self._envelopes[control:end])
             peer = self.peers[name + others]
             # Where the kernel leaves gaps between messages, the next finds zeros.
             self._envelopes[control:end] = bytes(end - control)

@@ -18,6 +18,7 @@ from itertools import accumulate, islice
 from operator import attrgetter, is_
 
 from shout._mmsg import (
+    HEADER,
     addressOf,
     addressOfBytes,
     column,
@@ -35,7 +36,6 @@ _SLOTS = 64
 # All segments of a message have to fit into one packet.
 _MAX_SEGMENTED = 65000
 
-_HEADER = ctypes.sizeof(mmsghdr)
 _VECTOR = ctypes.sizeof(iovec)
 
 # From linux/udp.h.
@@ -82,7 +82,7 @@ class Outbox:
         stride = NAME + infoSpace + len(self._segment)
         self._envelopes = bytearray((bytes(NAME + infoSpace) + self._segment) * _SLOTS)
         self._vectors = (iovec * _SLOTS)()
-        headers = (mmsghdr * _SLOTS)()
+        self._headers = headers = (mmsghdr * _SLOTS)()
         envelopes = addressOf(self._envelopes)
         for slot, header in enumerate(headers):
             envelope = envelopes + slot * stride
@@ -93,11 +93,10 @@ class Outbox:
                 iovlen=1,
                 control=envelope + NAME,
             )
-        self._address = ctypes.addressof(headers)
         self._bases = column(self._vectors, "L", iovec.base.offset, _VECTOR)
         self._sizes = column(self._vectors, "L", iovec.len.offset, _VECTOR)
         controls = msghdr.controllen.offset
-        self._controlLengths = column(headers, "L", controls, _HEADER)
+        self._controlLengths = column(headers, "L", controls, HEADER)
         self._ungrouped = memoryview(array("L", [infoSpace] * _SLOTS))
         size = NAME + infoSpace + socket.CMSG_LEN(0)
         self._segmentSizes = column(self._envelopes, "H", size, stride)
@@ -227,7 +226,7 @@ class Outbox:
         sent = 0
         while sent < count:
             try:
-                sent += sendmmsg(self._fd, self._address + sent * _HEADER, count - sent)
+                sent += sendmmsg(self._fd, self._headers, count - sent, sent)
             except OSError as e:
                 yield sent, e.errno or 0
                 sent += 1

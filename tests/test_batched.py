@@ -54,13 +54,13 @@ class Calls:
         self.most = SLOTS
         case.patch(outboxModule, "sendmmsg", self)
 
-    def __call__(self, fd: int, headers: int, count: int) -> int:
+    def __call__(self, fd: int, headers: Any, count: int, first: int) -> int:
         self.counts.append(count)
         if self.failures:
             number = self.failures.pop(0)
             if number:
                 raise OSError(number, os.strerror(number))
-        return sendmmsg(fd, headers, min(count, self.most))
+        return sendmmsg(fd, headers, min(count, self.most), first)
 
 
 @skipUnless(available, "this system has no recvmmsg(2)")

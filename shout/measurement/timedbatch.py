@@ -21,6 +21,7 @@ from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import NamedTuple
 
 from shout._mmsg import (
+    HEADER,
     addressOf,
     available,
     column,
@@ -53,7 +54,6 @@ _FRAGMENT_SIZES = {
 # A datagram has at most 65,535 bytes.
 _ROOM = 65536
 _CONTROL = 128
-_HEADER = ctypes.sizeof(mmsghdr)
 _VECTOR = ctypes.sizeof(iovec)
 _LONG = ctypes.sizeof(ctypes.c_long)
 
@@ -122,9 +122,9 @@ class TimedBatch:
             )
         # The headers know the vectors by their address alone.
         self._vectors = vectors
-        self._lengths = column(self._incoming, "I", mmsghdr.len.offset, _HEADER)
+        self._lengths = column(self._incoming, "I", mmsghdr.len.offset, HEADER)
         offset = mmsghdr.hdr.offset + msghdr.controllen.offset
-        self._controlLengths = column(self._incoming, "L", offset, _HEADER)
+        self._controlLengths = column(self._incoming, "L", offset, HEADER)
         self._wholeControls = memoryview(array("L", [_CONTROL] * SLOTS))
         self._usualControls = memoryview(array("L", [_TIME_SPACE] * SLOTS))
         self._seconds = column(self._controls, "l", _TIME, _CONTROL)
@@ -147,7 +147,7 @@ class TimedBatch:
             has arrived.
         """
         self._controlLengths[:] = self._wholeControls
-        count = recvmmsg(self._fd, ctypes.addressof(self._incoming), SLOTS)
+        count = recvmmsg(self._fd, self._incoming, SLOTS)
         times = [
             seconds * 1_000_000_000 + nanoseconds
             for seconds, nanoseconds in zip(
@@ -178,7 +178,7 @@ class TimedBatch:
         bases = accumulate(lengths, initial=self._outboxAddress)
         self._bases[:count] = memoryview(array("L", islice(bases, count)))
         self._sizes[:count] = memoryview(lengths)
-        return sendmmsg(self._fd, ctypes.addressof(self._outgoing), count)
+        return sendmmsg(self._fd, self._outgoing, count)
 
 
 def _memory(slots: int) -> mmap:
