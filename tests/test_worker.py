@@ -86,8 +86,8 @@ class WorkerTests(SynchronousTestCase):
 
     def test_figures(self) -> None:
         """
-        It tells its figures when it is asked, and every second when they have
-        changed.
+        It tells what is new in its figures when it is asked, and otherwise when
+        there is something.
         """
         self.said()
         self.hear("figures")
@@ -101,6 +101,13 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(Figures.fromJSON(told).replies, 1)
         self.reactor.advance(Worker.interval)
         self.assertEqual(self.said(), [])
+        self.ask()
+        self.hear("figures")
+        self.hear("figures")
+        (_, told), (_, again) = self.said()
+        new = Figures(received={"unix": 1}, receivedBytes=5, replies=1, replyBytes=5)
+        self.assertEqual(Figures.fromJSON(told), new)
+        self.assertEqual(Figures.fromJSON(again), Figures(received={"unix": 0}))
 
     def test_noRoom(self) -> None:
         """

@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
 from shout.figures import Figures
+from shout.processes import workers
 from shout.processes.channel import Channel
 from shout.processes.sharing import share
 from shout.processes.workers import WorkersService
@@ -183,6 +184,34 @@ class WorkersServiceTests(TestCase):
         self.assertNoResult(asked)
         second.says("figures", Figures(replies=10).toJSON())
         self.assertEqual(self.successResultOf(asked), Figures(replies=11))
+
+    def test_tellsWhatIsNew(self) -> None:
+        """
+        Each time a worker tells its figures they are what is new; what it takes to
+        count them has nothing to do with how many workers and sockets there are,
+        and so the kernel is not asked then.
+        """
+        asked: list[socket.socket] = []
+
+        def dropped(sock: socket.socket) -> int:
+            asked.append(sock)
+            return 0
+
+        self.patch(workers, "dropped", dropped)
+        service = self.service(*self.sockets())
+        asked.clear()
+        for worker in [*self.spawner.workers] * 2:
+            new = Figures(received={"unix": 3}, replies=1, dropped={"loop": 2})
+            worker.says("figures", new.toJSON())
+        self.assertEqual(asked, [])
+        self.assertEqual(
+            str(service.counters), "received 12, answered 4, dropped 8 (8 loop)"
+        )
+        total = self.successResultOf(service.figures())
+        self.assertEqual(len(asked), 2)
+        self.assertEqual(
+            total, Figures(received={"unix": 12}, replies=4, dropped={"loop": 8})
+        )
 
     def test_missing(self) -> None:
         """

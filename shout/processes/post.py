@@ -45,9 +45,9 @@ class Employer(Protocol):
         Be told that the worker at a post answers.
         """
 
-    def workerCounted(self, post: Post) -> None:
+    def workerCounted(self, new: Figures) -> None:
         """
-        Be told that there are new figures.
+        Be told what a worker has done since it told last.
         """
 
     def workerSaid(self, post: Post, level: str, text: str) -> None:
@@ -99,7 +99,6 @@ class Post:
         self._employer = employer
         self._clock = clock
         self._backoff = Backoff()
-        self._past = Figures()
         self._line: _Line | None = None
         self._process: Process | None = None
         self._next: Any = None
@@ -115,18 +114,11 @@ class Post:
         """
         return self._process.pid if self._process else None
 
-    def figures(self) -> Figures:
-        """
-        Return what all workers here have done, as far as they have told.
-        """
-        return self._past + (self._line.figures if self._line else Figures())
-
     def ask(self) -> Deferred[bool]:
         """
         Ask the worker for its figures.
 
-        @return: fires when L{figures} are fresh, or cannot be made so, with
-            whether they are.
+        @return: fires when it has told, or does not in time, with whether it has.
         """
         if self._line is None or self._readySince is None:
             return succeed(False)
@@ -161,13 +153,11 @@ class Post:
         Be told that the worker has gone, or goes.
         """
         assert self._line is not None and self._process is not None
-        self._past += self._line.figures
         line, process = self._line, self._process
         self._line = self._process = None
         process.kill()
         how = process.wait()
         line.answer(False)
-        self._employer.workerCounted(self)
         what = f"worker {self.number} (process {process.pid}) ended: {how}"
         if not self._isStopping:
             self._lost(what)
@@ -225,7 +215,6 @@ class _Line(Channel):
     """
 
     def __init__(self, post: Post, employer: Employer) -> None:
-        self.figures = Figures()
         self._post = post
         self._employer = employer
         self.hasStopped = False
@@ -251,8 +240,7 @@ class _Line(Channel):
         self._post.ready()
 
     def toldFigures(self, values: dict[str, Any]) -> None:
-        self.figures = Figures.fromJSON(values)
-        self._employer.workerCounted(self._post)
+        self._employer.workerCounted(Figures.fromJSON(values))
         self.answer(True)
 
     def toldStopped(self) -> None:

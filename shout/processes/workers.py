@@ -80,6 +80,7 @@ class WorkersService(AnsweringService):
         self._listening: Deferred[None] = Deferred()
         self._dropsBefore = sum(map(dropped, self._sockets))
         self._kernelDrops = 0
+        self._told = Figures()
         self._ends = 0
         self._endsLogged = 0
         self._lastEnd = ""
@@ -141,17 +142,16 @@ class WorkersService(AnsweringService):
             self._log.info("try it with: {command}", command=example(sock))
         self._listening.callback(None)
 
-    def workerCounted(self, post: Post) -> None:
+    def workerCounted(self, new: Figures) -> None:
         """
-        Count what the workers have counted, which says what was dropped.
+        Count what a worker has counted, which says what was dropped.
         """
-        total = self._total()
-        self.counters.families = Counter(total.received)
-        self.counters.answered = total.replies
-        for reason, count in Counter(total.dropped, **total.sendErrors).items():
-            new = count - self.counters.dropped[reason]
-            if new > 0:
-                self.counters.drop(reason, new)
+        self._told += new
+        self.counters.families = dict(self._told.received)
+        self.counters.answered = self._told.replies
+        for reason, count in Counter(new.dropped, **new.sendErrors).items():
+            if count:
+                self.counters.drop(reason, count)
 
     def workerSaid(self, post: Post, level: str, text: str) -> None:
         """
@@ -195,11 +195,9 @@ class WorkersService(AnsweringService):
 
     def _total(self) -> Figures:
         # The sockets outlive the workers, and so do their drops.
-        lost = self._kernelDrops
         if self.shares:
-            lost = sum(map(dropped, self._sockets)) - self._dropsBefore
-        total = sum((post.figures() for post in self.posts), Figures())
-        return replace(total, kernelDrops=lost)
+            self._kernelDrops = sum(map(dropped, self._sockets)) - self._dropsBefore
+        return replace(self._told, kernelDrops=self._kernelDrops)
 
     def figures(self) -> Deferred[Figures]:
         """
@@ -244,7 +242,7 @@ class WorkersService(AnsweringService):
         if not sockets:
             # Somebody else has waited for this, too.
             return
-        self._kernelDrops = lost = sum(map(dropped, sockets)) - self._dropsBefore
+        lost = self._total().kernelDrops
         self.shares = []
         for sock in sockets:
             sock.close()
