@@ -72,7 +72,7 @@ def start(
         channel.open(ours, reactor)
     except OSError:
         child.kill()
-        child.wait()
+        child.wait(reactor)
         raise
     return child
 
