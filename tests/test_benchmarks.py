@@ -11,11 +11,33 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks import kill
 from benchmarks.load import LOADS, Outcome
 from benchmarks.report import Measurement, summarize, table
 from shout._mmsg import available
 
 Answer = Callable[[int, bytes], "bytes | None"]
+
+
+class KillTests(SynchronousTestCase):
+    """
+    Tests for what is made of workers that were killed.
+    """
+
+    def test_isGood(self) -> None:
+        """
+        All is as it should be when workers were killed, what was lost is what
+        they had in hand, and all that was answered was answered rightly.
+        """
+        self.assertTrue(kill.Outcome(answered=5, inHand=[0, 2], lost=[0, 2]).isGood)
+        for bad in (
+            kill.Outcome(),
+            kill.Outcome(answered=5),
+            kill.Outcome(inHand=[0], lost=[0]),
+            kill.Outcome(answered=5, inHand=[0, 2], lost=[2, 0]),
+            kill.Outcome(answered=5, inHand=[0], lost=[0], wrong=[b"x"]),
+        ):
+            self.assertFalse(bad.isGood, bad)
 
 
 @skipUnless(available, "needs recvmmsg(2) and sendmmsg(2)")
