@@ -6,7 +6,8 @@ way and checks every reply.  Now and then a worker is stopped, and what is under
 to it is counted: what its peers have not got back, less what waits in its socket, it
 has in hand.  Then it is killed.  What its peers never get back has to be just that.
 
-The exit status is 1 if a reply was wrong, or if more or less was lost.
+The exit status is 1 if a reply was wrong, if more or less was lost, or if none was
+killed or nothing answered.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ class Outcome:
         """
         Whether all is as it should be.
         """
-        return bool(self.answered) and not self.wrong and self.lost == self.inHand
+        wasTried = bool(self.answered and self.lost)
+        return wasTried and not self.wrong and self.lost == self.inHand
 
 
 @contextmanager

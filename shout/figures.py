@@ -23,7 +23,7 @@ The names of address families.
 class Figures:
     """
     The totals of a service at one moment.  Those of several services add up with
-    C{+}; C{Figures()} is nothing yet.
+    C{+}; C{Figures()} is nothing yet.  With C{-} they tell what is new since then.
 
     Every datagram that was received is in one of C{replies}, C{dropped} and
     C{sendErrors}.  None of the figures ever goes down while a service lives.
@@ -91,6 +91,17 @@ class Figures:
             kernelDrops=self.kernelDrops + other.kernelDrops,
         )
 
+    def __sub__(self, other: Figures) -> Figures:
+        return Figures(
+            received=_difference(self.received, other.received),
+            receivedBytes=self.receivedBytes - other.receivedBytes,
+            replies=self.replies - other.replies,
+            replyBytes=self.replyBytes - other.replyBytes,
+            dropped=_difference(self.dropped, other.dropped),
+            sendErrors=_difference(self.sendErrors, other.sendErrors),
+            kernelDrops=self.kernelDrops - other.kernelDrops,
+        )
+
     def toJSON(self) -> dict[str, Any]:
         """
         Return the same as values that JSON knows.
@@ -109,3 +120,9 @@ def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     total = Counter(one)
     total.update(other)
     return dict(total)
+
+
+def _difference(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    rest = Counter(one)
+    rest.subtract(other)
+    return dict(rest)

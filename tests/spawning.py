@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -21,12 +22,15 @@ class FakeWorker:
     @ivar isKilled: whether it was killed.
 
     @ivar isReaped: whether it was waited for after it had ended.
+
+    @ivar isHeld: whether it cannot be reaped, as when somebody debugs it.
     """
 
     def __init__(self, pid: int, channel: Channel) -> None:
         self.pid = pid
-        self.isKilled = self.isReaped = False
+        self.isKilled = self.isReaped = self.isHeld = False
         self._how: str | None = None
+        self._reaped: Deferred[str] = Deferred()
         self._channel = channel
         self._transport = StringTransport()
         channel.makeConnection(self._transport)
@@ -58,14 +62,22 @@ class FakeWorker:
         """
         self.isKilled = True
 
-    def wait(self) -> str:
+    def wait(self, clock: Any) -> Deferred[str]:
         """
         Be waited for.
+        """
+        if not self.isHeld:
+            self.letGo()
+        return self._reaped
+
+    def letGo(self) -> None:
+        """
+        Be reaped.
         """
         if self._how is None or self.isReaped:
             raise AssertionError("this would wait for ever")
         self.isReaped = True
-        return self._how
+        self._reaped.callback(self._how)
 
 
 class Spawner:

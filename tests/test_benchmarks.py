@@ -12,6 +12,7 @@ from unittest import skipUnless
 from twisted.internet.testing import FakeDatagramTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks import kill
 from benchmarks.flood import Echo
 from benchmarks.load import LOADS, Outcome
 from benchmarks.report import Measurement, summarize, table
@@ -35,6 +36,27 @@ class EchoTests(SynchronousTestCase):
             echo.datagramReceived(datagram, ("127.0.0.1", 40000))
         self.assertEqual(echo.counters.received, 2)
         self.assertEqual([each for each, _ in transport.written], [b"a", b""])
+
+
+class KillTests(SynchronousTestCase):
+    """
+    Tests for what is made of workers that were killed.
+    """
+
+    def test_isGood(self) -> None:
+        """
+        All is as it should be when workers were killed, what was lost is what
+        they had in hand, and all that was answered was answered rightly.
+        """
+        self.assertTrue(kill.Outcome(answered=5, inHand=[0, 2], lost=[0, 2]).isGood)
+        for bad in (
+            kill.Outcome(),
+            kill.Outcome(answered=5),
+            kill.Outcome(inHand=[0], lost=[0]),
+            kill.Outcome(answered=5, inHand=[0, 2], lost=[2, 0]),
+            kill.Outcome(answered=5, inHand=[0], lost=[0], wrong=[b"x"]),
+        ):
+            self.assertFalse(bad.isGood, bad)
 
 
 @skipUnless(available, "needs recvmmsg(2) and sendmmsg(2)")

@@ -87,6 +87,21 @@ class FiguresTests(SynchronousTestCase):
         self.assertEqual(one + other, other + one)
         self.assertEqual((one.toJSON(), other.toJSON()), before)
 
+    @given(figures, figures)
+    def test_difference(self, one: Figures, other: Figures) -> None:
+        """
+        What is new since then adds up with what was then to what is now.
+        """
+        self.assertEqual(one + other - one + one, one + other)
+
+    def test_nothingNew(self) -> None:
+        """
+        A name of which there is nothing new, or nothing at all, is still told.
+        """
+        figures = Figures(received={"ipv4": 0, "ipv6": 3})
+        self.assertEqual(figures - Figures(), figures)
+        self.assertEqual(figures - figures, Figures(received={"ipv4": 0, "ipv6": 0}))
+
     @given(figures)
     def test_JSON(self, original: Figures) -> None:
         """

@@ -12,6 +12,21 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_twistd import PATIENCE
 
+PREAMBLE = """\
+import time
+from twisted.internet.task import Clock
+from shout.processes.forked import fork
+
+def wait(child):
+    clock = Clock()
+    ended = child.wait(clock)
+    while not ended.called:
+        time.sleep(child.interval)
+        clock.advance(child.interval)
+    return ended.result
+
+"""
+
 
 class ForkTests(SynchronousTestCase):
     """
@@ -26,7 +41,7 @@ class ForkTests(SynchronousTestCase):
             [
                 sys.executable,
                 "-c",
-                "from shout.processes.forked import fork\n" + script,
+                PREAMBLE + script,
             ],
             capture_output=True,
             text=True,
@@ -45,7 +60,7 @@ class ForkTests(SynchronousTestCase):
             "ends = [lambda: None, lambda: os._exit(3), os.abort]\n"
             "for end in ends:\n"
             "    child = fork(end, [])\n"
-            "    print(child.wait())\n"
+            "    print(wait(child))\n"
         )
         self.assertEqual(
             output.splitlines(), ["exit status 0", "exit status 3", "signal 6"]
@@ -56,12 +71,46 @@ class ForkTests(SynchronousTestCase):
         A child that goes on can be ended.
         """
         output = self.run_(
-            "import time\n"
             "child = fork(lambda: time.sleep(1000), [])\n"
             "child.kill()\n"
-            "print(child.wait())\n"
+            "print(wait(child))\n"
         )
         self.assertEqual(output, "signal 9\n")
+
+    def test_waits(self) -> None:
+        """
+        To wait for a child keeps nobody else waiting: it is looked at now and then
+        until it has ended.
+        """
+        output = self.run_(
+            "child = fork(lambda: time.sleep(1000), [])\n"
+            "clock = Clock()\n"
+            "ended = child.wait(clock)\n"
+            "clock.pump([child.interval] * 3)\n"
+            "print(ended.called)\n"
+            "child.kill()\n"
+            "while not ended.called:\n"
+            "    clock.advance(child.interval)\n"
+            "print(ended.result, clock.getDelayedCalls())\n"
+        )
+        self.assertEqual(output, "False\nsignal 9 []\n")
+
+    def test_killedTooLate(self) -> None:
+        """
+        One that has been waited for is not killed any more: its number may be
+        another's.
+        """
+        output = self.run_(
+            "import os\n"
+            "child = fork(lambda: None, [])\n"
+            "wait(child)\n"
+            "def kill(*args):\n"
+            "    print('kills', *args)\n"
+            "os.kill = kill\n"
+            "child.kill()\n"
+            "print('well')\n"
+        )
+        self.assertEqual(output, "well\n")
 
     def test_raises(self) -> None:
         """
@@ -73,7 +122,7 @@ class ForkTests(SynchronousTestCase):
             "atexit.register(print, 'the parent exits')\n"
             "def work():\n"
             "    raise ValueError('sudden')\n"
-            "print(fork(work, []).wait())\n"
+            "print(wait(fork(work, [])))\n"
         )
         self.assertEqual(output, "exit status 1\nthe parent exits\n")
         self.assertIn("ValueError: sudden", self.stderr)
@@ -98,7 +147,7 @@ class ForkTests(SynchronousTestCase):
             "    os.dup2(0, place)\n"
             "def work():\n"
             "    print(descriptors(), flush=True)\n"
-            "fork(work, [50, 4]).wait()\n"
+            "wait(fork(work, [50, 4]))\n"
             "print(descriptors())\n"
         )
         self.assertEqual(
@@ -112,7 +161,7 @@ class ForkTests(SynchronousTestCase):
         and goes on when it is interrupted or told to end: that is for the parent.
         """
         output = self.run_(
-            "import os, signal, time\n"
+            "import os, signal\n"
             "for number in (signal.SIGINT, signal.SIGUSR1):\n"
             "    signal.signal(number, lambda *args: print('the parent', args))\n"
             "def work():\n"
@@ -125,7 +174,7 @@ class ForkTests(SynchronousTestCase):
             "os.set_blocking(write, False)\n"
             "signal.set_wakeup_fd(write)\n"
             "child = fork(work, [])\n"
-            "print(child.wait())\n"
+            "print(wait(child))\n"
             "print(signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
             "print(signal.set_wakeup_fd(-1) == write)\n"
         )
@@ -134,13 +183,75 @@ class ForkTests(SynchronousTestCase):
             ["-1", "set()", "exit status 0", "set()", "True"],
         )
 
+    def test_signalsBetween(self) -> None:
+        """
+        A signal that reaches the child before it has given up what its parent does
+        about signals finds neither that nor an end.
+        """
+        output = self.run_(
+            "import os, signal\n"
+            "def interrupted(*args):\n"
+            "    print('the parent', flush=True)\n"
+            "signal.signal(signal.SIGTERM, interrupted)\n"
+            "forks = os.fork\n"
+            "def forkAndSignal():\n"
+            "    pid = forks()\n"
+            "    if pid == 0:\n"
+            "        os.kill(os.getpid(), signal.SIGTERM)\n"
+            "    return pid\n"
+            "os.fork = forkAndSignal\n"
+            "print(wait(fork(lambda: print('works', flush=True), [])))\n"
+        )
+        self.assertEqual(output, "works\nexit status 0\n")
+
+    def test_childrenOfItsOwn(self) -> None:
+        """
+        The child can wait for children of its own, although its parent does not
+        care for any.
+        """
+        output = self.run_(
+            "import os, signal\n"
+            "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+            "def work():\n"
+            "    pid = os.fork()\n"
+            "    if pid == 0:\n"
+            "        os._exit(3)\n"
+            "    print(os.waitpid(pid, 0)[1] >> 8, flush=True)\n"
+            "fork(work, [])\n"
+            "try:\n"
+            "    os.wait()\n"
+            "except ChildProcessError:\n"
+            "    print('gone')\n"
+        )
+        self.assertEqual(output, "3\ngone\n")
+
+    def test_garbage(self) -> None:
+        """
+        What is garbage in the parent stays in the child, where its descriptor may
+        be another's.
+        """
+        output = self.run_(
+            "import gc, os\n"
+            "class Owner:\n"
+            "    def __init__(self):\n"
+            "        self.itself = self\n"
+            "    def __del__(self):\n"
+            "        print('closes', os.getpid() == parent, flush=True)\n"
+            "gc.disable()\n"
+            "parent = os.getpid()\n"
+            "Owner()\n"
+            "print(wait(fork(gc.collect, [])))\n"
+            "gc.collect()\n"
+        )
+        self.assertEqual(output, "exit status 0\ncloses True\n")
+
     @skipUnless(sys.platform == "linux", "only Linux tells children")
     def test_dieTogether(self) -> None:
         """
         When the parent is killed, so is the child, also one that stands still.
         """
         output = self.run_(
-            "import os, signal, time\n"
+            "import os, signal\n"
             "parent = os.fork()\n"
             "if parent == 0:\n"
             "    read, write = os.pipe()\n"

@@ -26,14 +26,17 @@ class Employer:
     def workerReady(self, post: Post) -> None:
         self.told.append("ready")
 
-    def workerCounted(self, post: Post) -> None:
-        self.told.append("counted")
+    def workerCounted(self, new: Figures) -> None:
+        self.told.append(new)
 
     def workerSaid(self, post: Post, level: str, text: str) -> None:
         self.told.append((level, text))
 
     def workerEnded(self, post: Post, what: str, wait: float | None) -> None:
         self.told.append((what, wait))
+
+    def workerNotStarted(self, post: Post, why: str, wait: float | None) -> None:
+        self.told.append(("not started", why, wait))
 
 
 class PostTests(SynchronousTestCase):
@@ -80,7 +83,7 @@ class PostTests(SynchronousTestCase):
         first.ends("signal 9")
         self.assertTrue(first.isReaped)
         what = f"worker 1 (process {first.pid}) ended: signal 9"
-        self.assertEqual(self.told(), ["counted", (what, 0)])
+        self.assertEqual(self.told(), [(what, 0)])
         self.assertIs(self.post.pid, None)
         self.clock.advance(0)
         self.assertEqual(self.post.pid, self.spawner.workers[1].pid)
@@ -120,6 +123,48 @@ class PostTests(SynchronousTestCase):
             self.assertEqual(self.told()[-1][1], wait)
             self.clock.advance(wait)
 
+    def test_successorSlowToBeReady(self) -> None:
+        """
+        Neither does the life of the one before it.
+        """
+        self.post.fill()
+        self.spawner.workers[0].says("ready")
+        self.clock.advance(100)
+        for wait in (0, Backoff.least, 2 * Backoff.least):
+            self.told()
+            self.spawner.workers[-1].ends("exit status 1")
+            self.assertEqual(self.told()[-1][1], wait)
+            self.clock.advance(wait)
+            self.clock.advance(100)
+
+    def test_notReaped(self) -> None:
+        """
+        A worker that has ended and cannot be reaped, as when somebody debugs it, is
+        killed and replaced all the same, and that is told a little later.
+        """
+        self.post.fill()
+        first = self.spawner.workers[0]
+        first.says("ready")
+        self.clock.advance(Backoff.while_)
+        first.isHeld = True
+        self.told()
+        first.ends("signal 9")
+        self.assertTrue(first.isKilled)
+        self.assertEqual(self.told(), [])
+        self.clock.advance(0)
+        second = self.spawner.workers[1]
+        self.assertEqual(self.post.pid, second.pid)
+        self.clock.advance(Post.attention)
+        what = f"worker 1 (process {first.pid}) ended: not known how, "
+        what += "while something such as a debugger keeps it"
+        self.assertEqual(self.told(), [(what, 0)])
+        first.letGo()
+        self.assertEqual(self.told(), [])
+        stopped = self.post.stop()
+        second.says("stopped")
+        second.ends("exit status 0")
+        self.successResultOf(stopped)
+
     def test_cannotStart(self) -> None:
         """
         Where the system starts no process, that counts as an end.
@@ -128,7 +173,7 @@ class PostTests(SynchronousTestCase):
         self.post.fill()
         self.assertEqual(
             self.told(),
-            [("a worker cannot be started: Resource temporarily unavailable", 0)],
+            [("not started", "Resource temporarily unavailable", 0)],
         )
         self.spawner.error = None
         self.clock.advance(0)
@@ -136,19 +181,12 @@ class PostTests(SynchronousTestCase):
 
     def test_figures(self) -> None:
         """
-        The figures are those of all workers that were here, and never go down.
+        What a worker has done the employer is told.
         """
         self.post.fill()
-        self.assertEqual(self.post.figures(), Figures())
-        self.spawner.workers[0].says("figures", Figures(replies=3).toJSON())
-        self.assertEqual(self.post.figures(), Figures(replies=3))
-        self.spawner.workers[0].says("figures", Figures(replies=5).toJSON())
-        self.spawner.workers[0].ends("signal 9")
-        self.assertEqual(self.post.figures(), Figures(replies=5))
-        self.clock.advance(0)
-        self.assertEqual(self.post.figures(), Figures(replies=5))
-        self.spawner.workers[1].says("figures", Figures(replies=1).toJSON())
-        self.assertEqual(self.post.figures(), Figures(replies=6))
+        figures = Figures(received={"ipv4": 3}, replies=2, dropped={"loop": 1})
+        self.spawner.workers[0].says("figures", figures.toJSON())
+        self.assertEqual(self.told(), [figures])
 
     def test_ask(self) -> None:
         """
@@ -163,7 +201,7 @@ class PostTests(SynchronousTestCase):
         self.assertNoResult(asked)
         worker.says("figures", Figures(replies=2).toJSON())
         self.assertTrue(self.successResultOf(asked))
-        self.assertEqual(self.post.figures().replies, 2)
+        self.assertEqual(self.told()[-1], Figures(replies=2))
 
     def test_askInVain(self) -> None:
         """
@@ -212,8 +250,7 @@ class PostTests(SynchronousTestCase):
         self.successResultOf(stopped)
         self.successResultOf(again)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.post.figures().replies, 2)
-        self.assertEqual(self.told(), ["counted", "counted"])
+        self.assertEqual(self.told(), [Figures(replies=2)])
         self.successResultOf(self.post.stop())
 
     def test_doesNotStop(self) -> None:
@@ -231,6 +268,43 @@ class PostTests(SynchronousTestCase):
         self.successResultOf(stopped)
         what = f"worker 1 (process {worker.pid}) ended: signal 9"
         self.assertEqual(self.told()[-1], (what, None))
+
+    def test_reapedLater(self) -> None:
+        """
+        How a worker ended is told when it can be reaped, which may take a moment.
+        """
+        self.post.fill()
+        [worker] = self.spawner.workers
+        worker.isHeld = True
+        worker.ends("signal 11")
+        self.clock.advance(Post.attention / 2)
+        worker.letGo()
+        what = f"worker 1 (process {worker.pid}) ended: signal 11"
+        self.assertEqual(self.told(), [(what, 0)])
+
+    def test_killedAndNotReaped(self) -> None:
+        """
+        A worker that has ended while it was to stop, and cannot be reaped, is not
+        waited for for long.
+        """
+        for hasStopped in (False, True):
+            post = Post(2, self.spawner, self.employer, self.clock)
+            post.fill()
+            worker = self.spawner.workers[-1]
+            worker.isHeld = True
+            stopped = post.stop()
+            if hasStopped:
+                worker.says("stopped")
+            worker.ends("signal 9")
+            self.assertNoResult(stopped)
+            self.assertNoResult(post.stop())
+            self.clock.advance(Post.attention)
+            self.successResultOf(stopped)
+            self.successResultOf(post.stop())
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+        [(what, wait)] = self.told()
+        self.assertIn("something such as a debugger keeps it", what)
+        self.assertIs(wait, None)
 
     def test_stopMeanwhile(self) -> None:
         """
@@ -259,6 +333,6 @@ class PostTests(SynchronousTestCase):
         self.successResultOf(self.post.stop())
         self.assertEqual(
             self.told(),
-            [("a worker cannot be started: Resource temporarily unavailable", None)],
+            [("not started", "Resource temporarily unavailable", None)],
         )
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -65,6 +65,17 @@ class KeepSourcesTogetherTests(SynchronousTestCase):
             self.assertEqual(set().union(*received), set(hosts))
             self.assertNotIn(set(), received)
 
+    def test_spread(self) -> None:
+        """
+        So do addresses that are a power of two apart, as networks deal them out.
+        """
+        for apart in (2, 16, 256):
+            numbers = [n * apart for n in range(1, 61)]
+            hosts = [f"127.0.{n >> 8}.{n & 255}" for n in numbers]
+            for count in (2, 4):
+                received = self.sources(self.shares("127.0.0.1", count), hosts)
+                self.assertNotIn(set(), received)
+
     def test_mapped(self) -> None:
         """
         An IPv4 address goes to the same share where it arrives at an IPv6 socket.

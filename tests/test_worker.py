@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,9 +16,11 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout import ShoutService, bindUNIX
+from shout import Shout, ShoutService, bindUNIX
 from shout.figures import Figures
-from shout.processes.worker import Worker
+from shout.processes import worker
+from shout.processes.channel import Channel
+from shout.processes.worker import Worker, start
 from shout.unix import connectUNIX
 from tests.folder import shortFolder
 
@@ -39,11 +42,11 @@ class WorkerTests(SynchronousTestCase):
         self.worker.makeConnection(self.transport)
         self.log = self.logger("tests")
 
-    def logger(self, namespace: str) -> Logger:
+    def logger(self, namespace: str, worker: Worker | None = None) -> Logger:
         """
         Return a logger that the worker observes.
         """
-        observer: Any = self.worker.observe
+        observer: Any = (worker or self.worker).observe
         return Logger(namespace, observer=LogPublisher(observer))
 
     def said(self) -> list[Any]:
@@ -84,10 +87,34 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(self.said(), [["ready"]])
         self.assertEqual(self.ask(), b"HELLO")
 
+    def test_cannotAnswer(self) -> None:
+        """
+        Where the service does not start, it says why and not that it is ready,
+        hangs up and ends.
+        """
+
+        def fail() -> None:
+            raise RuntimeError("no way")
+
+        self.patch(self.service, "startService", fail)
+        failed = Worker(self.service, self.reactor)
+        self.transport = StringTransport()
+        self.patch(Worker, "_log", self.logger("tests", failed))
+        failed.makeConnection(self.transport)
+        [(word, level, text)] = self.said()
+        self.assertEqual((word, level), ("event", "critical"))
+        self.assertIn("cannot answer", text)
+        self.assertIn("RuntimeError: no way", text)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertIs(self.transport.producer, None)
+        self.assertTrue(self.reactor.running)
+        failed.connectionLost(Failure(ConnectionDone()))
+        self.assertFalse(self.reactor.running)
+
     def test_figures(self) -> None:
         """
-        It tells its figures when it is asked, and every second when they have
-        changed.
+        It tells what is new in its figures when it is asked, and otherwise when
+        there is something.
         """
         self.said()
         self.hear("figures")
@@ -101,6 +128,13 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(Figures.fromJSON(told).replies, 1)
         self.reactor.advance(Worker.interval)
         self.assertEqual(self.said(), [])
+        self.ask()
+        self.hear("figures")
+        self.hear("figures")
+        (_, told), (_, again) = self.said()
+        new = Figures(received={"unix": 1}, receivedBytes=5, replies=1, replyBytes=5)
+        self.assertEqual(Figures.fromJSON(told), new)
+        self.assertEqual(Figures.fromJSON(again), Figures(received={"unix": 0}))
 
     def test_noRoom(self) -> None:
         """
@@ -133,6 +167,29 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(failed, "critical")
         self.assertTrue(why.startswith("what now?\nTraceback"))
         self.assertIn("ValueError: sudden", why)
+
+    def test_longEvent(self) -> None:
+        """
+        Of a long event it tells as much as the other end of the channel takes,
+        whatever the characters.
+        """
+        self.said()
+        heard: list[tuple[str, str]] = []
+
+        class Parent(Channel):
+            def toldEvent(self, level: str, text: str) -> None:
+                heard.append((level, text))
+
+        self.log.warn("{text}", text="\N{PILE OF POO}" * 200_000)
+        self.log.warn("the next")
+        parent, transport = Parent(), StringTransport()
+        parent.makeConnection(transport)
+        parent.dataReceived(self.transport.value())
+        self.assertFalse(transport.disconnecting)
+        (_, long), last = heard
+        self.assertEqual(set(long), {"\N{PILE OF POO}"})
+        self.assertGreater(len(long), 10_000)
+        self.assertEqual(last, ("warn", "the next"))
 
     def test_parentsEvents(self) -> None:
         """
@@ -185,3 +242,61 @@ class WorkerTests(SynchronousTestCase):
         self.assertTrue(self.reactor.running)
         stopping.callback(None)
         self.assertFalse(self.reactor.running)
+
+
+class StartTests(SynchronousTestCase):
+    """
+    Tests for L{start} where the system refuses something.
+    """
+
+    def setUp(self) -> None:
+        self.pair = socket.socketpair()
+        for sock in self.pair:
+            self.addCleanup(sock.close)
+        self.patch(socket, "socketpair", lambda: self.pair)
+        self.error = OSError(24, "Too many open files")
+
+    def start(self) -> None:
+        """
+        Try to start a worker, in vain, and keep nothing of it.
+        """
+        error = self.error
+
+        class Closed(Channel):
+            def open(self, sock: socket.socket, reactor: object) -> None:
+                with sock:
+                    raise error
+
+        raised = self.assertRaises(
+            OSError, start, Closed(), [], Shout, MemoryReactorClock()
+        )
+        self.assertIs(raised, error)
+        self.assertEqual([sock.fileno() for sock in self.pair], [-1, -1])
+
+    def test_noProcess(self) -> None:
+        """
+        Where no process can be started, both ends of the channel are closed.
+        """
+
+        def fork(work: object, keep: object) -> None:
+            raise self.error
+
+        self.patch(worker, "fork", fork)
+        self.start()
+
+    def test_noChannel(self) -> None:
+        """
+        Where the channel cannot be opened, the process is ended and reaped.
+        """
+        did: list[str] = []
+
+        class Child:
+            def kill(self) -> None:
+                did.append("kill")
+
+            def wait(self, clock: MemoryReactorClock) -> None:
+                did.append("wait")
+
+        self.patch(worker, "fork", lambda work, keep: Child())
+        self.start()
+        self.assertEqual(did, ["kill", "wait"])

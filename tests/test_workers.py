@@ -16,10 +16,11 @@ from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
 from shout.figures import Figures
+from shout.processes import workers
 from shout.processes.channel import Channel
 from shout.processes.sharing import share
 from shout.processes.workers import WorkersService
-from shout.sockets import connectUDP
+from shout.sockets import connectUDP, dropped
 from tests.folder import shortFolder
 from tests.spawning import FakeWorker, Spawner
 
@@ -129,12 +130,55 @@ class WorkersServiceTests(TestCase):
         )
         self.reactor.advance(25)
         self.assertRegex(
-            self.messages()[-1], r"in \d\.\d s; 3 more have ended since this was said$"
+            self.messages()[-1], r"in \d\.\d s; 3 more since this was said$"
         )
         self.reactor.advance(60)
         self.spawner.workers[-1].ends("signal 11")
         self.assertRegex(self.messages()[-1], r"starts in \d\.\d s$|starts at once$")
         self.assertEqual(len(self.messages()), 3)
+
+    def test_failuresAreLoggedSeldom(self) -> None:
+        """
+        That a worker cannot be started is another matter: it is logged as seldom,
+        but also where it comes soon after an end.
+        """
+        self.service(*self.sockets(1))
+        self.spawner.error = OSError(24, "Too many open files")
+        self.spawner.workers[-1].ends("signal 11")
+        self.reactor.advance(0)
+        what = "worker 1 cannot be started: Too many open files; tried again "
+        self.assertEqual(self.messages()[1:], [what + "in 0.1 s"])
+        self.reactor.pump([0.1] * 40)
+        self.assertEqual(len(self.messages()), 2)
+        self.reactor.advance(26)
+        self.assertEqual(
+            self.messages()[2:], [what + "in 6.4 s; 5 more since this was said"]
+        )
+
+    def test_endsAreLoggedBeforeItStops(self) -> None:
+        """
+        What was only counted is logged when the service stops, and nothing after
+        that.
+        """
+        service = self.service(*self.sockets(1))
+        for _ in range(3):
+            self.spawner.workers[-1].ends("signal 11")
+            self.reactor.advance(1)
+        self.spawner.error = OSError(24, "Too many open files")
+        self.spawner.workers[-1].ends("signal 6")
+        self.reactor.pump([0.1] * 20)
+        count = len(self.messages())
+        self.successResultOf(service.stopService())
+        what = "worker 1 cannot be started: Too many open files; "
+        messages = self.messages()[count:]
+        self.assertEqual(messages[0], what + "what has arrived for it is lost")
+        self.assertRegex(
+            messages[1],
+            r"^worker 1 .* ended: signal 6; .*; 2 more since this was said$",
+        )
+        self.assertRegex(messages[2], f"^{what}tried again in .* s")
+        self.assertIn("stopped listening", messages[3])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_dropsAreLoggedOnce(self) -> None:
         """
@@ -184,6 +228,34 @@ class WorkersServiceTests(TestCase):
         second.says("figures", Figures(replies=10).toJSON())
         self.assertEqual(self.successResultOf(asked), Figures(replies=11))
 
+    def test_tellsWhatIsNew(self) -> None:
+        """
+        Each time a worker tells its figures they are what is new; what it takes to
+        count them has nothing to do with how many workers and sockets there are,
+        and so the kernel is not asked then.
+        """
+        asked: list[socket.socket] = []
+
+        def dropped(sock: socket.socket) -> int:
+            asked.append(sock)
+            return 0
+
+        self.patch(workers, "dropped", dropped)
+        service = self.service(*self.sockets())
+        asked.clear()
+        for worker in [*self.spawner.workers] * 2:
+            new = Figures(received={"unix": 3}, replies=1, dropped={"loop": 2})
+            worker.says("figures", new.toJSON())
+        self.assertEqual(asked, [])
+        self.assertEqual(
+            str(service.counters), "received 12, answered 4, dropped 8 (8 loop)"
+        )
+        total = self.successResultOf(service.figures())
+        self.assertEqual(len(asked), 2)
+        self.assertEqual(
+            total, Figures(received={"unix": 12}, replies=4, dropped={"loop": 8})
+        )
+
     def test_missing(self) -> None:
         """
         A worker that is not ready, has ended or does not answer is missing.
@@ -225,6 +297,28 @@ class WorkersServiceTests(TestCase):
             self.messages()[-1],
             f"not even received, for want of buffer: {before.kernelDrops}",
         )
+
+    def test_earlierKernelDrops(self) -> None:
+        """
+        What the kernel had dropped before the service had the sockets is not
+        counted.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with connectUDP(*sock.getsockname()) as client:
+            for _ in range(100):
+                client.send(bytes(100))
+            if not dropped(sock):
+                self.skipTest("the system does not tell")
+            service = self.service(sock, count=1)
+            self.assertEqual(self.successResultOf(service.figures()), Figures())
+            client.send(bytes(100))
+        figures = self.successResultOf(service.figures())
+        self.assertEqual(figures.kernelDrops, 1)
+        stopped = service.stopService()
+        self.spawner.workers[0].ends("signal 9")
+        self.successResultOf(stopped)
+        self.assertIn("not even received, for want of buffer: 1", self.messages())
 
     def test_stop(self) -> None:
         """

@@ -15,7 +15,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from ctypes import CDLL
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred
 
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
@@ -34,9 +36,13 @@ class Child:
     """
     A child process.
 
+    @cvar interval: how often to look whether it has ended, in seconds.
+
     @ivar pid: its number.
     @type pid: L{int}
     """
+
+    interval = 0.01
 
     def __init__(self, pid: int) -> None:
         """
@@ -53,16 +59,30 @@ class Child:
         if not self._hasEnded:
             os.kill(self.pid, signal.SIGKILL)
 
-    def wait(self) -> str:
+    def wait(self, clock: Any) -> Deferred[str]:
         """
-        Wait until it has ended.  To be called once.
+        Wait until it has ended, and until nobody debugs it any more.  To be called
+        once.
 
-        @return: how.
+        @param clock: an L{IReactorTime
+            <twisted.internet.interfaces.IReactorTime>} provider.
+
+        @return: fires with how it has ended.  The child is reaped also when this
+            is cancelled.
         """
-        _, status = os.waitpid(self.pid, 0)
-        self._hasEnded = True
-        code = os.waitstatus_to_exitcode(status)
-        return f"exit status {code}" if code >= 0 else f"signal {-code}"
+        ended: Deferred[str] = Deferred()
+
+        def reap() -> None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if not pid:
+                clock.callLater(self.interval, reap)
+                return
+            self._hasEnded = True
+            code = os.waitstatus_to_exitcode(status)
+            ended.callback(f"exit status {code}" if code >= 0 else f"signal {-code}")
+
+        reap()
+        return ended
 
 
 def fork(work: Callable[[], None], keep: Iterable[int]) -> Child:

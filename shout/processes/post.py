@@ -29,9 +29,9 @@ class Process(Protocol):
         End it at once.
         """
 
-    def wait(self) -> str:
+    def wait(self, clock: Any) -> Deferred[str]:
         """
-        Wait until it has ended, and return how.
+        Return what fires when it has ended, with how.
         """
 
 
@@ -45,9 +45,9 @@ class Employer(Protocol):
         Be told that the worker at a post answers.
         """
 
-    def workerCounted(self, post: Post) -> None:
+    def workerCounted(self, new: Figures) -> None:
         """
-        Be told that there are new figures.
+        Be told what a worker has done since it told last.
         """
 
     def workerSaid(self, post: Post, level: str, text: str) -> None:
@@ -61,7 +61,14 @@ class Employer(Protocol):
 
         @param what: which one, and how.
 
-        @param wait: in how many seconds another starts; L{None} for no other.
+        @param wait: how many seconds after it another starts; L{None} for no other.
+        """
+
+    def workerNotStarted(self, post: Post, why: str, wait: float | None) -> None:
+        """
+        Be told that the system starts no worker.
+
+        @param wait: in how many seconds it is tried again; L{None} for never.
         """
 
 
@@ -73,7 +80,7 @@ class Post:
         before it is ended.
 
     @cvar attention: how long, in seconds, to wait for the figures of a worker
-        before those that it told last have to do.
+        before those that it told last have to do, or to know how one has ended.
 
     @ivar number: which of the posts it is, from 1.
     """
@@ -99,7 +106,6 @@ class Post:
         self._employer = employer
         self._clock = clock
         self._backoff = Backoff()
-        self._past = Figures()
         self._line: _Line | None = None
         self._process: Process | None = None
         self._next: Any = None
@@ -115,18 +121,11 @@ class Post:
         """
         return self._process.pid if self._process else None
 
-    def figures(self) -> Figures:
-        """
-        Return what all workers here have done, as far as they have told.
-        """
-        return self._past + (self._line.figures if self._line else Figures())
-
     def ask(self) -> Deferred[bool]:
         """
         Ask the worker for its figures.
 
-        @return: fires when L{figures} are fresh, or cannot be made so, with
-            whether they are.
+        @return: fires when it has told, or does not in time, with whether it has.
         """
         if self._line is None or self._readySince is None:
             return succeed(False)
@@ -142,12 +141,8 @@ class Post:
         try:
             self._process = self._spawn(self._line)
         except OSError as e:
-            self._line = None
-            what = f"a worker cannot be started: {e.strerror}"
-            if self._isStopping:
-                self._employer.workerEnded(self, what, None)
-            else:
-                self._lost(what)
+            wait = self._vacate()
+            self._employer.workerNotStarted(self, e.strerror or str(e), wait)
 
     def ready(self) -> None:
         """
@@ -161,28 +156,33 @@ class Post:
         Be told that the worker has gone, or goes.
         """
         assert self._line is not None and self._process is not None
-        self._past += self._line.figures
         line, process = self._line, self._process
-        self._line = self._process = None
+        # From here on it does nothing more, so the next one need not wait.
         process.kill()
-        how = process.wait()
+        wait = self._vacate()
         line.answer(False)
-        self._employer.workerCounted(self)
-        what = f"worker {self.number} (process {process.pid}) ended: {how}"
-        if not self._isStopping:
-            self._lost(what)
-            return
-        if not line.hasStopped:
-            self._employer.workerEnded(self, what, None)
-        self._gone()
+        reaped = process.wait(self._clock).addTimeout(self.attention, self._clock)
+        reaped.addErrback(_kept)
+        reaped.addCallback(self._reaped, line, process.pid, wait)
 
-    def _lost(self, what: str) -> None:
+    def _vacate(self) -> float | None:
+        self._line = None
+        if self._isStopping:
+            return None
+        self._process = None
         lived = 0.0
         if self._readySince is not None:
             lived = self._clock.seconds() - self._readySince
         wait = self._backoff.after(lived)
         self._next = self._clock.callLater(wait, self.fill)
-        self._employer.workerEnded(self, what, wait)
+        return wait
+
+    def _reaped(self, how: str, line: _Line, pid: int, wait: float | None) -> None:
+        if not line.hasStopped:
+            what = f"worker {self.number} (process {pid}) ended: {how}"
+            self._employer.workerEnded(self, what, wait)
+        if wait is None:
+            self._gone()
 
     def stop(self) -> Deferred[None]:
         """
@@ -207,6 +207,7 @@ class Post:
         return self._stopped[-1]
 
     def _gone(self) -> None:
+        self._process = None
         if self._overdue is not None and self._overdue.active():
             self._overdue.cancel()
         stopped, self._stopped = self._stopped, []
@@ -219,13 +220,17 @@ def _forgo(failure: Failure) -> bool:
     return False
 
 
+def _kept(failure: Failure) -> str:
+    failure.trap(TimeoutError)
+    return "not known how, while something such as a debugger keeps it"
+
+
 class _Line(Channel):
     """
     The channel to one worker.
     """
 
     def __init__(self, post: Post, employer: Employer) -> None:
-        self.figures = Figures()
         self._post = post
         self._employer = employer
         self.hasStopped = False
@@ -251,8 +256,7 @@ class _Line(Channel):
         self._post.ready()
 
     def toldFigures(self, values: dict[str, Any]) -> None:
-        self.figures = Figures.fromJSON(values)
-        self._employer.workerCounted(self._post)
+        self._employer.workerCounted(Figures.fromJSON(values))
         self.answer(True)
 
     def toldStopped(self) -> None:

@@ -72,7 +72,7 @@ def start(
         channel.open(ours, reactor)
     except OSError:
         child.kill()
-        child.wait()
+        child.wait(reactor)
         raise
     return child
 
@@ -110,7 +110,7 @@ class Worker(Channel):
     """
     The end of the channel where a service answers.
 
-    @cvar interval: how often to tell the figures, in seconds.
+    @cvar interval: how often to tell what is new in the figures, in seconds.
     """
 
     _log = Logger()
@@ -151,10 +151,11 @@ class Worker(Channel):
 
     def toldFigures(self) -> None:
         """
-        Tell the figures.
+        Tell what is new in the figures.
         """
-        self._told = self._service.figures()
-        self.tell("figures", self._told.toJSON())
+        figures = self._service.figures()
+        self.tell("figures", (figures - self._told).toJSON())
+        self._told = figures
 
     def _tellChanges(self) -> None:
         if self._hasRoom and self._service.figures() != self._told:

@@ -19,6 +19,7 @@ from twisted.logger import Logger, LogLevel
 
 from shout.figures import Figures
 from shout.processes.channel import Channel
+from shout.processes.notices import Notices
 from shout.processes.post import Post, Process
 from shout.processes.worker import start
 from shout.protocol import Shout
@@ -36,9 +37,6 @@ class WorkersService(AnsweringService):
     Workers are forked from this process, which should have no threads then, and each
     has a reactor of its own; so C{protocol} must not use the global one.
 
-    @cvar quietPeriod: how long, in seconds, after a worker's end was logged others
-        are only counted.
-
     @ivar shares: for each worker, the sockets that it answers at, until the service
         has stopped.
     @type shares: L{list} of sequences of sockets
@@ -48,8 +46,6 @@ class WorkersService(AnsweringService):
     """
 
     _log = Logger()
-
-    quietPeriod = 30.0
 
     def __init__(
         self,
@@ -80,10 +76,7 @@ class WorkersService(AnsweringService):
         self._listening: Deferred[None] = Deferred()
         self._dropsBefore = sum(map(dropped, self._sockets))
         self._kernelDrops = 0
-        self._ends = 0
-        self._endsLogged = 0
-        self._lastEnd = ""
-        self._logging: Any = None
+        self._told = Figures()
 
     @property
     def _sockets(self) -> list[socket.socket]:
@@ -105,6 +98,8 @@ class WorkersService(AnsweringService):
     def _begin(self) -> None:
         if self._isStopped:
             return
+        self._ends = Notices(self._warn, self._reactor)
+        self._failures = Notices(self._warn, self._reactor)
         for number, sockets in enumerate(self.shares, 1):
             spawn = partial(self._spawn, sockets)
             self.posts.append(Post(number, spawn, self, self._reactor))
@@ -141,17 +136,16 @@ class WorkersService(AnsweringService):
             self._log.info("try it with: {command}", command=example(sock))
         self._listening.callback(None)
 
-    def workerCounted(self, post: Post) -> None:
+    def workerCounted(self, new: Figures) -> None:
         """
-        Count what the workers have counted, which says what was dropped.
+        Count what a worker has counted, which says what was dropped.
         """
-        total = self._total()
-        self.counters.families = Counter(total.received)
-        self.counters.answered = total.replies
-        for reason, count in Counter(total.dropped, **total.sendErrors).items():
-            new = count - self.counters.dropped[reason]
-            if new > 0:
-                self.counters.drop(reason, new)
+        self._told += new
+        self.counters.families = dict(self._told.received)
+        self.counters.answered = self._told.replies
+        for reason, count in Counter(new.dropped, **new.sendErrors).items():
+            if count:
+                self.counters.drop(reason, count)
 
     def workerSaid(self, post: Post, level: str, text: str) -> None:
         """
@@ -166,40 +160,31 @@ class WorkersService(AnsweringService):
 
     def workerEnded(self, post: Post, what: str, wait: float | None) -> None:
         """
-        Log that a worker has ended, at once or, when that was logged a short while
-        ago, for the last of several.
+        Log that a worker has ended.
         """
-        self._ends += 1
         if wait is None:
-            self._log.warn("{what}; what it had in hand is lost", what=what)
-            return
-        when = f"in {wait:.1f} s" if wait else "at once"
-        self._lastEnd = f"{what}; another starts {when}"
-        if self._logging is None:
-            self._logEnds()
+            self._warn(f"{what}; what it had in hand is lost")
+        else:
+            self._ends.add(f"{what}; another starts {_when(wait)}")
 
-    def _logEnds(self) -> None:
-        others = self._ends - self._endsLogged - 1
-        self._endsLogged = self._ends
-        self._log.warn(
-            "{what}{others}",
-            what=self._lastEnd,
-            others=f"; {others} more have ended since this was said" if others else "",
-        )
-        self._logging = self._reactor.callLater(self.quietPeriod, self._logMoreEnds)
+    def workerNotStarted(self, post: Post, why: str, wait: float | None) -> None:
+        """
+        Log that a worker cannot be started.
+        """
+        what = f"worker {post.number} cannot be started: {why}"
+        if wait is None:
+            self._warn(f"{what}; what has arrived for it is lost")
+        else:
+            self._failures.add(f"{what}; tried again {_when(wait)}")
 
-    def _logMoreEnds(self) -> None:
-        self._logging = None
-        if self._ends > self._endsLogged:
-            self._logEnds()
+    def _warn(self, text: str) -> None:
+        self._log.warn("{text}", text=text)
 
     def _total(self) -> Figures:
         # The sockets outlive the workers, and so do their drops.
-        lost = self._kernelDrops
         if self.shares:
-            lost = sum(map(dropped, self._sockets)) - self._dropsBefore
-        total = sum((post.figures() for post in self.posts), Figures())
-        return replace(total, kernelDrops=lost)
+            self._kernelDrops = sum(map(dropped, self._sockets)) - self._dropsBefore
+        return replace(self._told, kernelDrops=self._kernelDrops)
 
     def figures(self) -> Deferred[Figures]:
         """
@@ -232,9 +217,6 @@ class WorkersService(AnsweringService):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._isStopped = True
-        if self._logging is not None:
-            self._logging.cancel()
-            self._logging = None
         stopped = gatherResults([post.stop() for post in self.posts])
         return stopped.addCallback(self._stopped)
 
@@ -244,9 +226,15 @@ class WorkersService(AnsweringService):
         if not sockets:
             # Somebody else has waited for this, too.
             return
-        self._kernelDrops = lost = sum(map(dropped, sockets)) - self._dropsBefore
+        lost = self._total().kernelDrops
         self.shares = []
         for sock in sockets:
             sock.close()
         if self.posts:
+            self._ends.flush()
+            self._failures.flush()
             self._sayStopped(addresses, lost)
+
+
+def _when(wait: float) -> str:
+    return f"in {wait:.1f} s" if wait else "at once"
