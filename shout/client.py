@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
+from shout.addresses import authority
 from shout.asking import (
     AskError,
     Asking,
@@ -149,7 +150,7 @@ async def connect(
     if unix is None:
         addresses = await resolve(host, port, family, reactor)
         openers = [partial(connectUDP, address, port) for address in addresses]
-        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        peer = authority(host, port)
     else:
         openers = [partial(connectUNIX, unix)]
         peer = unix

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from struct import Struct
 
+from shout.addresses import withScope
+
 NAME = 32
 """
 The room for an address of either family at the start of an envelope.
@@ -175,17 +177,3 @@ def _decodeIPv6(envelope: bytes) -> Peer:
 
 # How the IPv6 addresses begin that stand for IPv4 (RFC 4291, 2.5.5.2).
 _MAPPED = bytes(10) + b"\xff\xff"
-
-
-def withScope(host: str, scope: int) -> str:
-    """
-    Return an IPv6 address with its scope, as in C{fe80::1%eth0}.
-
-    @param scope: the number of the interface; 0 for none.
-    """
-    if not scope:
-        return host
-    try:
-        return f"{host}%{socket.if_indextoname(scope)}"
-    except OSError:
-        return f"{host}%{scope}"

@@ -23,12 +23,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from shout.sockets import (
-    RECEIVE_BUFFER,
-    dropped,
-    hostAndPort,
-    raiseReceiveBuffer,
-)
+from shout.addresses import hostAndPort
+from shout.sockets import RECEIVE_BUFFER, dropped, raiseReceiveBuffer
 
 
 # A poll or epoll reactor takes the error that an ICMP message leaves on a

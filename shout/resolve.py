@@ -17,8 +17,8 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from shout.addresses import parse
 from shout.asking import UnknownHost
-from shout.sockets import parse
 
 _FAMILIES: dict[int, tuple[str, list[type[IAddress]] | None]] = {
     socket.AF_UNSPEC: ("", None),

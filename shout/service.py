@@ -12,12 +12,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 
+from shout.addresses import describe, example
 from shout.batched import listen
 from shout.counters import Counters
 from shout.figures import FAMILIES, Figures
 from shout.port import DatagramPort
 from shout.protocol import Shout
-from shout.sockets import describe, example
 
 
 class AnsweringService(Service):

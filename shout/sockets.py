@@ -6,18 +6,14 @@ sockets of every family have in common.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from ipaddress import ip_address
-from shlex import quote
 from typing import Any
 
-from shout.peer import IP_PKTINFO, withScope
-
-EVERYWHERE = ("0.0.0.0", "::")
+from shout.addresses import EVERYWHERE, authority, parse
+from shout.peer import IP_PKTINFO
 
 RECEIVE_BUFFER = 4 << 20
 """
@@ -32,9 +28,6 @@ _RCVBUF = socket.SOL_SOCKET, socket.SO_RCVBUF
 _SO_RCVBUFFORCE = 33
 _SO_MEMINFO = 55
 _MEMINFO_FIELDS = 9
-
-# From linux/if.h.
-_IFNAMSIZ = 16
 
 
 class BindError(Exception):
@@ -148,104 +141,8 @@ def _parseInterface(interface: str) -> Any:
         ) from e
 
 
-def parse(host: str, port: int) -> tuple[int, Any]:
-    """
-    Turn an IP address into the form that L{socket.socket} takes, without asking
-    a name server.
-
-    @param host: an IPv4 or IPv6 address; an IPv6 address may carry a scope.
-
-    @return: the address family, and the address.
-
-    @raise ValueError: when C{host} is not an IP address, or its scope is not an
-        interface of this host.
-    """
-    ip_address(host)
-    try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
-        )
-    except socket.gaierror as e:
-        raise ValueError(str(e)) from e
-    family, _, _, _, address = found[0]
-    return family, address
-
-
-def describe(sock: socket.socket) -> str:
-    """
-    Return the address of a socket as people write it: C{UDP 127.0.0.1:9999},
-    C{UDP [::1]:9999}, C{UDP [fe80::1%eth0]:9999}, C{UNIX /run/shout} or, abstract,
-    C{UNIX @shout}.
-    """
-    if sock.family == socket.AF_UNIX:
-        return "UNIX " + pathOf(sock)
-    return "UDP " + _hostAndPort(*hostAndPort(sock.getsockname()))
-
-
-def pathOf(sock: socket.socket) -> str:
-    """
-    Return the path of a UNIX socket, or its abstract name with an C{@} before it.
-    """
-    return os.fsdecode(sock.getsockname()).replace("\0", "@", 1)
-
-
-def reachedAt(sock: socket.socket) -> tuple[str, int]:
-    """
-    Return a host and a port at which this host reaches a UDP socket: where it is
-    bound to all addresses, the loopback, or what the host is called at the device
-    that it is bound to besides.
-    """
-    host, port = hostAndPort(sock.getsockname())
-    if host in EVERYWHERE:
-        host = _addressAtDevice(sock) or ("::1" if ":" in host else "127.0.0.1")
-    return host, port
-
-
-def _addressAtDevice(sock: socket.socket) -> str:
-    """
-    Return an address of this host at the device that a UDP socket is bound to
-    (C{SO_BINDTODEVICE}; see socket(7)); an empty string where there is no such.
-    """
-    if sys.platform != "linux":
-        return ""
-    option = socket.SOL_SOCKET, socket.SO_BINDTODEVICE
-    # The device may have gone since, or have no address.
-    with suppress(OSError), socket.socket(sock.family, socket.SOCK_DGRAM) as other:
-        device = sock.getsockopt(*option, _IFNAMSIZ)
-        if device:
-            other.setsockopt(*option, device)
-            # Nothing is sent: to connect is to choose an address to send from.
-            there = "0.0.0.0" if sock.family == socket.AF_INET else "ff02::1"
-            other.connect((there, 1))
-            return hostAndPort(other.getsockname())[0]
-    return ""
-
-
-def hostAndPort(address: Any) -> tuple[str, int]:
-    """
-    Return what identifies an end of IPv4 or IPv6, of what L{socket.socket} says
-    about it: the host, with its scope where it has one, and the port.
-    """
-    host, port, *more = address
-    return withScope(host, more[1] if more else 0), port
-
-
-def _hostAndPort(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def example(sock: socket.socket) -> str:
-    """
-    Return a command that asks the service at a socket.
-    """
-    if sock.family == socket.AF_UNIX:
-        return f"shout --unix {quote(pathOf(sock))} hello"
-    host, port = reachedAt(sock)
-    return f"nc -u {host} {port}"
-
-
 def _explainUDP(interface: str, port: int, error: OSError) -> str:
-    where = _hostAndPort(interface, port)
+    where = authority(interface, port)
     if error.errno == errno.EADDRINUSE:
         return (
             f"UDP {where} is already in use; "

@@ -22,10 +22,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import Shout, _mmsg, bindUDP, bindUNIX
 from shout import outbox as outboxModule
 from shout._mmsg import available, sendmmsg
+from shout.addresses import hostAndPort
 from shout.batched import BatchedPort, listen
 from shout.inbox import SLOTS
 from shout.port import DatagramPort
-from shout.sockets import connectUDP, hostAndPort, raiseReceiveBuffer
+from shout.sockets import connectUDP, raiseReceiveBuffer
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.test_port import (

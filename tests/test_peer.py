@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis.strategies import binary, integers, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.peer import IP_PKTINFO, Peer, Peers, message, messages, withScope
+from shout.peer import IP_PKTINFO, Peer, Peers, message, messages
 
 
 class MessagesTests(SynchronousTestCase):
@@ -102,18 +102,3 @@ class PeersTests(SynchronousTestCase):
         for number in range(3 * peers.limit):
             self.assertEqual(peers[self.envelope(number)][1], number)
             self.assertLessEqual(len(peers), peers.limit)
-
-
-class WithScopeTests(SynchronousTestCase):
-    """
-    Tests for L{withScope}.
-    """
-
-    def test_scopes(self) -> None:
-        """
-        A scope is the name of an interface, or its number where there is none.
-        """
-        index, name = socket.if_nameindex()[0]
-        self.assertEqual(withScope("2001:db8::1", 0), "2001:db8::1")
-        self.assertEqual(withScope("fe80::1", index), f"fe80::1%{name}")
-        self.assertEqual(withScope("fe80::1", 99999), "fe80::1%99999")

@@ -24,10 +24,11 @@ from zope.interface.verify import verifyObject
 
 import shout
 from shout import Shout, ShoutService, UnicodeShout, opening, tap
+from shout.addresses import describe
 from shout.notify import Notifier
 from shout.processes.sharing import canShare
 from shout.processes.workers import WorkersService
-from shout.sockets import bindUDP, describe
+from shout.sockets import bindUDP
 from shout.tap import Options, makeService
 from shout.unix import bindUNIX
 from shout.web.health import Health

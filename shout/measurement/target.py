@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from shout.addresses import authority
 from shout.client import discard, explain
 from shout.resolve import resolve
 from shout.sockets import connectUDP
@@ -83,10 +84,8 @@ class Target:
     def __str__(self) -> str:
         if self.port is None:
             return self.host
-        where = f"[{self.address}]" if self.isIPv6 else self.address
-        if self.host == self.address:
-            return f"{where}:{self.port}"
-        return f"{self.host} ({where}:{self.port})"
+        where = authority(self.address, self.port)
+        return where if self.host == self.address else f"{self.host} ({where})"
 
 
 async def reach(

@@ -21,7 +21,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import cycle
 
-from shout.sockets import BindError, describe, newUDP
+from shout.addresses import describe
+from shout.sockets import BindError, newUDP
 
 canShare = sys.platform == "linux"
 """

@@ -13,7 +13,8 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from shout.sockets import BindError, describe
+from shout.addresses import describe
+from shout.sockets import BindError
 
 # From asm-generic/socket.h; Python does not have it.
 _SO_ATTACH_REUSEPORT_CBPF = 51

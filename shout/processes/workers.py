@@ -17,6 +17,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger, LogLevel
 
+from shout.addresses import describe, example
 from shout.figures import Figures
 from shout.processes.channel import Channel
 from shout.processes.notices import Notices
@@ -24,7 +25,7 @@ from shout.processes.post import Post, Process
 from shout.processes.worker import start
 from shout.protocol import Shout
 from shout.service import AnsweringService
-from shout.sockets import describe, dropped, example
+from shout.sockets import dropped
 
 
 class WorkersService(AnsweringService):

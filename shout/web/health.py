@@ -16,9 +16,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.python.failure import Failure
 
+from shout.addresses import describe, hostAndPort, pathOf, reachedAt
 from shout.asking import AskError, Asking
 from shout.port import DatagramPort
-from shout.sockets import connectUDP, describe, hostAndPort, pathOf, reachedAt
+from shout.sockets import connectUDP
 from shout.unix import connectUNIX
 
 

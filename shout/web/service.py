@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from shout.addresses import authority
 from shout.figures import Figures
 from shout.web.endpoint import listenAt
 from shout.web.health import Health
@@ -103,5 +104,4 @@ def _describe(port: IListeningPort) -> str:
     host: Any = port.getHost()
     if isinstance(host, UNIXAddress):
         return f"UNIX {os.fsdecode(host.name or b'')}"
-    name = f"[{host.host}]" if ":" in host.host else host.host
-    return f"http://{name}:{host.port}/"
+    return f"http://{authority(host.host, host.port)}/"
