@@ -1,5 +1,6 @@
 """
-How the addresses of sockets are written, for people and for the system.
+How the addresses of sockets are written, for people and for the system, and where
+this host reaches its own sockets.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from shlex import quote
 from typing import Any
 
@@ -44,6 +45,13 @@ def parse(host: str, port: int) -> tuple[int, Any]:
     return family, address
 
 
+def unmapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """
+    Return an IP address as IPv4 where it is IPv4-mapped (RFC 4291, 2.5.5.2).
+    """
+    return (ip.version == 6 and ip.ipv4_mapped) or ip
+
+
 def withScope(host: str, scope: int) -> str:
     """
     Return an IPv6 address with its scope, as in C{fe80::1%eth0}.
@@ -70,7 +78,7 @@ def hostAndPort(address: Any) -> tuple[str, int]:
 def authority(host: str, port: int) -> str:
     """
     Return a host and a port as URIs have them, with an IPv6 address in brackets
-    (RFC 3986, 3.2).
+    (RFC 3986, 3.2), but with its scope as people write it.
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -212,8 +212,10 @@ class BatchedPort(DatagramPort):
                 peers = list(compress(peers, isAnswered))
                 replies = [_bytes(reply) for reply in compress(replies, isAnswered)]
         except BaseException:
+            if len(datagrams) == 1:
+                self._log.failure("datagramReceived raised")
             # One by one it will show which of them it is, and the rest goes on.
-            return False
+            return len(datagrams) == 1
         if self.connected:
             self._send(replies, peers)
         return True

@@ -118,7 +118,9 @@ class Loops:
     one looping datagram, however long its round trip.
 
     Where there are more peers in loops than can be remembered, each comes back
-    as a new one.  Of those one of C{period} is dropped, too, by chance.
+    as a new one.  Of those one of C{period} is dropped, too, by chance, as long as
+    peers are forgotten a short while after they were last heard of; see
+    L{Buckets.shortWhile}.
 
     @cvar rate: fixed points per second and peer.
 

@@ -15,14 +15,12 @@ from functools import cached_property
 from struct import Struct
 
 from shout.addresses import withScope
+from shout.sockets import IP_PKTINFO
 
 NAME = 32
 """
 The room for an address of either family at the start of an envelope.
 """
-
-# From linux/in.h; Python 3.11 and earlier do not have it.
-IP_PKTINFO = 8
 
 # struct cmsghdr: length, level, type; see cmsg(3).
 _CMSGHDR = Struct("Lii")

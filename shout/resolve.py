@@ -17,7 +17,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from shout.addresses import parse
+from shout.addresses import parse, unmapped
 from shout.asking import UnknownHost
 
 _FAMILIES: dict[int, tuple[str, list[type[IAddress]] | None]] = {
@@ -48,12 +48,16 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
     kind, types = _FAMILIES[family]
     unknown = UnknownHost(f"no {kind}address is known for {host!r}")
     host = _unmapped(host)
+
+    def isOfFamily(address: str) -> bool:
+        return kind in ("", f"IPv{ip_address(address).version} ")
+
     try:
-        address = ip_address(host)
+        isWanted = isOfFamily(host)
     except ValueError:
         pass
     else:
-        if kind not in ("", f"IPv{address.version} "):
+        if not isWanted:
             raise unknown
         try:
             parse(host, port)
@@ -69,7 +73,7 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
         raise unknown
     receiver = _Receiver()
     reactor.nameResolver.resolveHostName(receiver, host, port, types, "UDP")
-    addresses = await receiver.addresses
+    addresses = [*filter(isOfFamily, dict.fromkeys(await receiver.addresses))]
     if not addresses:
         raise unknown
     return addresses
@@ -77,15 +81,13 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
 
 def _unmapped(host: str) -> str:
     """
-    Return the IPv4 address of one that is IPv4-mapped (RFC 4291, 2.5.5.2), and
-    anything else as it is.  Over IPv4 is how the system sends to it.
+    Return the IPv4 address of one that is IPv4-mapped, as over IPv4 is how the
+    system sends to it, and anything else as it is.
     """
     try:
-        address = ip_address(host)
+        return str(unmapped(ip_address(host)))
     except ValueError:
         return host
-    mapped = address.version == 6 and address.ipv4_mapped
-    return str(mapped) if mapped else host
 
 
 @implementer(IResolutionReceiver)

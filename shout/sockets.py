@@ -13,7 +13,6 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from shout.addresses import EVERYWHERE, authority, parse
-from shout.peer import IP_PKTINFO
 
 RECEIVE_BUFFER = 4 << 20
 """
@@ -22,6 +21,9 @@ faster than it is read.  The default holds about 256 small datagrams.
 """
 
 _RCVBUF = socket.SOL_SOCKET, socket.SO_RCVBUF
+
+# From linux/in.h; Python 3.11 and earlier do not have it.
+IP_PKTINFO = 8
 
 # From asm-generic/socket.h and linux/sock_diag.h; Python does not have them.
 # The last of the fields is SK_MEMINFO_DROPS.

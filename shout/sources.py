@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
+from shout.addresses import unmapped
+
 REFLECTORS = frozenset({1900, 3702, 5353, 11211})
 """
 Ports from 1024 on whose services answer anybody: SSDP, WS-Discovery, multicast
@@ -99,7 +101,6 @@ def ipOf(addr: Any) -> IPv4Address | IPv6Address | None:
     if not isinstance(addr, tuple):
         return None
     try:
-        ip = ip_address(addr[0])
+        return unmapped(ip_address(addr[0]))
     except ValueError:
         return None
-    return (ip.version == 6 and ip.ipv4_mapped) or ip

@@ -19,6 +19,7 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
+from shout.addresses import describe, example
 from shout.guard import Guard, Limit
 from shout.notify import Notifier
 from shout.opening import AUTO, DEFAULT_PORT, openSockets
@@ -270,7 +271,7 @@ def _status(
 def _health(service: ShoutService | WorkersService, shares: Sequence[Share]) -> Health:
     # One of those that share an address does for all of them.
     sockets = {
-        (sock.family, sock.getsockname()): sock for share in shares for sock in share
+        (describe(sock), example(sock)): sock for share in shares for sock in share
     }.values()
     if isinstance(service, ShoutService):
         return Health(sockets)

@@ -173,6 +173,16 @@ class BatchedAnsweringTests(SynchronousTestCase):
         self.assertEqual(self.exchange(protocol, b"ab", b"bad", b"cd"), [b"ba", b"dc"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_raisesAlone(self) -> None:
+        """
+        When it raises for a datagram that comes alone that is logged, and it is not
+        asked again.
+        """
+        protocol = Reversing()
+        self.assertEqual(self.exchange(protocol, b"bad"), [])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(protocol.calls, [1])
+
     def test_notBytes(self) -> None:
         """
         Answers that are not bytes are logged, and the port goes on.

@@ -311,21 +311,24 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual({host for host, _ in found.sources}, {"127.0.0.1"})
         self.assertEqual(self.check(found), [])
 
-    def test_tooFewSources(self) -> None:
+    def test_addressInUse(self) -> None:
         """
-        Where it cannot ask from as many places as it should it says so.
+        Where it cannot have one of the addresses that it asks from, a port has to do
+        in its place.
         """
 
         def refuse(host: str, port: int, source: str = "") -> socket.socket:
-            if source == "127.0.0.4":
+            if source == "127.0.0.2":
                 raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
             return connectUDP(host, port, source)
 
         self.patch(health, "connectUDP", refuse)
         sockets = self.loopback()
         self.serve(sockets)
-        [line] = self.check(self.health(sockets, 4))
-        self.assertRegex(line, r"^UDP 127\.0\.0\.1:\d+ cannot be asked: ")
+        found = self.health(sockets, 4)
+        hosts = sorted(host for host, _ in found.sources)
+        self.assertEqual(hosts, ["127.0.0.1", "127.0.0.1", "127.0.0.3", "127.0.0.4"])
+        self.assertEqual(self.check(found), [])
 
     def test_tooFewDescriptors(self) -> None:
         """

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis.strategies import binary, integers, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.peer import IP_PKTINFO, Peer, Peers, message, messages
+from shout.peer import Peer, Peers, message, messages
+from shout.sockets import IP_PKTINFO
 
 
 class MessagesTests(SynchronousTestCase):

@@ -165,6 +165,27 @@ class PostTests(SynchronousTestCase):
         second.ends("exit status 0")
         self.successResultOf(stopped)
 
+    def test_notReapedWhenStopped(self) -> None:
+        """
+        When it stops meanwhile, that waits until it is told how the worker before has
+        ended: there is nothing to tell afterwards.
+        """
+        self.post.fill()
+        first = self.spawner.workers[0]
+        first.isHeld = True
+        first.ends("signal 9")
+        self.clock.advance(0)
+        self.told()
+        second = self.spawner.workers[1]
+        stopped = self.post.stop()
+        second.says("stopped")
+        second.ends("exit status 0")
+        self.assertNoResult(stopped)
+        self.clock.advance(Post.attention)
+        self.assertEqual(len(self.told()), 1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_cannotStart(self) -> None:
         """
         Where the system starts no process, that counts as an end.

@@ -40,6 +40,7 @@ class ResolverReactor:
 
     def __init__(self) -> None:
         self.nameResolver = self
+        self.addresses: Sequence[IAddress] = ADDRESSES
         self.lookups = 0
         self.receivers: list[IResolutionReceiver] = []
 
@@ -56,7 +57,7 @@ class ResolverReactor:
         resolutionReceiver.resolutionBegan(self)
         self.lookups += 1
         self.receivers.append(resolutionReceiver)
-        for address in ADDRESSES if hostName == self.name else []:
+        for address in self.addresses if hostName == self.name else []:
             if addressTypes is None or type(address) in addressTypes:
                 resolutionReceiver.addressResolved(address)
         return self
@@ -133,10 +134,15 @@ class ResolveTests(SynchronousTestCase):
                 self.resolve(host, socket.AF_INET6), UnknownHost
             )
             self.assertEqual(str(error.value), f"no IPv6 address is known for {host!r}")
-        receiver = _Receiver()
-        receiver.addressResolved(IPv6Address("UDP", "::ffff:192.0.2.1", 9999))
-        receiver.resolutionComplete()
-        self.assertEqual(self.successResultOf(receiver.addresses), ["192.0.2.1"])
+        mapped = IPv6Address("UDP", "::ffff:192.0.2.1", 9999)
+        self.reactor.addresses = [mapped, *ADDRESSES]
+        for family, found in (
+            (socket.AF_UNSPEC, ["192.0.2.1", "2001:db8::1", "fe80::1%2"]),
+            (socket.AF_INET, ["192.0.2.1"]),
+            (socket.AF_INET6, ["2001:db8::1", "fe80::1%2"]),
+        ):
+            looking = self.resolve("example.com", family)
+            self.assertEqual(self.successResultOf(looking), found)
 
     def test_addressOfFamily(self) -> None:
         """

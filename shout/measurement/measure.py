@@ -75,7 +75,7 @@ async def measure(
     except OSError as e:
         # A UNIX socket can go away meanwhile, and descriptors can run out.
         complain(f"cannot open a socket to measure with: {e.strerror}")
-        return 1
+        status = 1
     return max(failed, status)
 
 

@@ -36,7 +36,8 @@ class Child:
     """
     A child process.
 
-    @cvar interval: how often to look whether it has ended, in seconds.
+    @cvar interval: after how many seconds to look again whether it has ended; each
+        time it is twice as long as before, up to a second.
 
     @ivar pid: its number.
     @type pid: L{int}
@@ -72,16 +73,16 @@ class Child:
         """
         ended: Deferred[str] = Deferred()
 
-        def reap() -> None:
+        def reap(interval: float) -> None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if not pid:
-                clock.callLater(self.interval, reap)
+                clock.callLater(interval, reap, min(2 * interval, 1.0))
                 return
             self._hasEnded = True
             code = os.waitstatus_to_exitcode(status)
             ended.callback(f"exit status {code}" if code >= 0 else f"signal {-code}")
 
-        reap()
+        reap(self.interval)
         return ended
 
 

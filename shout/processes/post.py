@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
 from twisted.python.failure import Failure
 
 from shout.figures import Figures
@@ -112,6 +112,7 @@ class Post:
         self._readySince: float | None = None
         self._isStopping = False
         self._stopped: list[Deferred[None]] = []
+        self._reaping: set[Deferred[None]] = set()
         self._overdue: Any = None
 
     @property
@@ -161,9 +162,11 @@ class Post:
         process.kill()
         wait = self._vacate()
         line.answer(False)
-        reaped = process.wait(self._clock).addTimeout(self.attention, self._clock)
-        reaped.addErrback(_kept)
-        reaped.addCallback(self._reaped, line, process.pid, wait)
+        how = process.wait(self._clock).addTimeout(self.attention, self._clock)
+        how.addErrback(_kept)
+        reaped = how.addCallback(self._reaped, line, process.pid, wait)
+        self._reaping.add(reaped)
+        reaped.addCallback(lambda _: self._reaping.discard(reaped))
 
     def _vacate(self) -> float | None:
         self._line = None
@@ -190,7 +193,7 @@ class Post:
 
         Where one is missing it is started for that.
 
-        @return: fires when it has ended.
+        @return: fires when it has ended, and when of all before it is known how.
         """
         if not self._isStopping:
             self._isStopping = True
@@ -201,10 +204,11 @@ class Post:
                 self._line.tell("stop")
                 kill = self._process.kill
                 self._overdue = self._clock.callLater(self.patience, kill)
-        if self._process is None:
-            return succeed(None)
-        self._stopped.append(Deferred())
-        return self._stopped[-1]
+        waitedFor = [*self._reaping]
+        if self._process is not None:
+            waitedFor.append(Deferred())
+            self._stopped.append(waitedFor[-1])
+        return gatherResults(waitedFor).addCallback(lambda _: None)
 
     def _gone(self) -> None:
         self._process = None

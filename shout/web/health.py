@@ -32,7 +32,7 @@ class _Target:
 
     @ivar sockets: those that ask, connected to it.
 
-    @ivar trouble: why there are not as many as there should be, if that is so.
+    @ivar trouble: why there are none, if that is so.
 
     @ivar ports: what runs on them while it can be asked.
     """
@@ -144,7 +144,7 @@ class Health:
         lines = await self._also() if self._also else []
         for target, answers in zip(self._targets, asked):
             troubles = list(filter(None, await gatherResults(answers)))
-            if target.trouble or not answers:
+            if not answers:
                 lines.append(target.trouble or f"{target.name} is not being asked")
             elif troubles and len(answers) > 1:
                 count = f"{len(troubles)} of {len(answers)} sources"
@@ -186,8 +186,9 @@ def _connectOnce(sock: Socket, number: int) -> Socket:
     host, port = reachedAt(sock)
     # All of 127.0.0.0/8 is this host, where there are several sources at all.
     if number and host.startswith("127."):
-        # A sandbox may have a word against binding, as SocketBindDeny= of systemd.
-        with suppress(PermissionError):
+        # A sandbox may have a word against binding, as SocketBindDeny= of systemd, or
+        # no more than one address; and a port may do as well as an address.
+        with suppress(OSError):
             return connectUDP(host, port, f"127.0.0.{1 + number}")
     return connectUDP(host, port)
 
