@@ -26,35 +26,34 @@ class Claims:
 
     def __init__(self) -> None:
         self.count = 0
-        # Of each that is held, the last probe that it can belong to, and when it
-        # came.
-        self._held: deque[tuple[int, int]] = deque()
-        self._lastClaimed = (0, 0)
+        # When each that is held came.
+        self._held: deque[int] = deque()
+        self._lastClaimed = 0
 
-    def hold(self, last: int, inFlight: int, arrived: int) -> None:
+    def hold(self, arrived: int, inFlight: int) -> None:
         """
         Hold what came.
 
-        @param last: the number of the last probe that was sent by then.
+        @param arrived: when it came.
 
         @param inFlight: how many probes wait: no more can be claimed.
-
-        @param arrived: when it came.
         """
-        self._held.append((last, arrived))
+        self._held.append(arrived)
         self._bound(inFlight)
 
-    def claim(self, number: int, latest: int) -> bool:
+    def claim(self, left: int, latest: int) -> bool:
         """
         Claim a probe that has waited in vain.  Those before it have their fates.
+
+        @param left: when it left.
 
         @param latest: until when what belongs to it can have come.
 
         @return: whether something is held for it.
         """
-        while self._held and self._held[0][0] < number:
+        while self._held and self._held[0] < left:
             self._held.popleft()
-        if not self._held or self._held[0][1] > latest:
+        if not self._held or self._held[0] > latest:
             return False
         self._lastClaimed = self._held.popleft()
         self.count += 1

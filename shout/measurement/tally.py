@@ -261,7 +261,7 @@ class Tally:
                     self._fates[slot] = _WRONG
                     self._wrong += 1
         elif kind != OTHER_RUN:
-            self._strayReplies.hold(self.sent, self.inFlight, arrived)
+            self._strayReplies.hold(arrived, self.inFlight)
 
     def refuse(self, probe: bytes | None, reason: str, now: int) -> Event:
         """
@@ -276,7 +276,7 @@ class Tally:
         self.refusals[reason] += 1
         number = None if probe is None else self.probes.recognise(probe)
         if number is None:
-            self._strayRefusals.hold(self.sent, self.inFlight, now)
+            self._strayRefusals.hold(now, self.inFlight)
         elif self._remembers(number):
             slot = number % self.window
             fate = self._fates[slot]
@@ -323,9 +323,9 @@ class Tally:
         return events
 
     def _claim(self, number: int) -> bool:
-        latest = self._times[number % self.window] + self.patience
+        left = self._times[number % self.window]
         strays = (self._strayReplies, self._strayRefusals)
-        return any(claims.claim(number, latest) for claims in strays)
+        return any(claims.claim(left, left + self.patience) for claims in strays)
 
     def oldestDue(self) -> int | None:
         """
