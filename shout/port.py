@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from shout.addresses import hostAndPort
-from shout.sockets import RECEIVE_BUFFER, dropped, raiseReceiveBuffer
+from shout.sockets import RECEIVE_BUFFER, dropped, droppedSince, raiseReceiveBuffer
 
 
 # A poll or epoll reactor takes the error that an ICMP message leaves on a
@@ -117,9 +117,7 @@ class DatagramPort(Port):
         At least so many: of a burst that came in one piece the kernel counts one.
         """
         if self.connected:
-            # The kernel counts in 32 bits.
-            drops = dropped(self.socket) - self._dropsBefore
-            self._kernelDrops = drops % (1 << 32)
+            self._kernelDrops = droppedSince(self.socket, self._dropsBefore)
         return self._kernelDrops
 
     def totalBytes(self) -> tuple[int, int]:

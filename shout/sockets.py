@@ -204,6 +204,15 @@ def dropped(sock: socket.socket) -> int:
     return int.from_bytes(info[-4:], sys.byteorder)
 
 
+def droppedSince(sock: socket.socket, before: int) -> int:
+    """
+    Return how many datagrams the kernel has dropped at a socket since a moment.
+
+    @param before: what L{dropped} returned then.
+    """
+    return (dropped(sock) - before) % (1 << 32)
+
+
 def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
     """
     Make a UDP socket that sends to one peer and hears from that peer alone.

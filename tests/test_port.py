@@ -36,6 +36,7 @@ from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
 from shout import port as portModule
+from shout import sockets as socketsModule
 from shout.port import DatagramPort
 from shout.sockets import connectUDP, dropped
 from shout.unix import connectUNIX
@@ -446,7 +447,8 @@ class AdoptingPortBehaviour(PortBehaviour):
         They go on where the kernel's counter of 32 bits begins again.
         """
         drops = [0xFFFFFFFE]
-        self.patch(portModule, "dropped", lambda sock: drops[-1])
+        for module in portModule, socketsModule:
+            self.patch(module, "dropped", lambda sock: drops[-1])
         port = self.listen(bindUDP(0, ["127.0.0.1"])[0])
         drops.append(3)
         self.assertEqual(port.kernelDrops, 5)

@@ -15,8 +15,8 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from shout import bindUDP, bindUNIX
+from shout import sockets as socketsModule
 from shout.figures import Figures
-from shout.processes import workers
 from shout.processes.channel import Channel
 from shout.processes.sharing import share
 from shout.processes.workers import WorkersService
@@ -240,7 +240,7 @@ class WorkersServiceTests(TestCase):
             asked.append(sock)
             return 0
 
-        self.patch(workers, "dropped", dropped)
+        self.patch(socketsModule, "dropped", dropped)
         service = self.service(*self.sockets())
         asked.clear()
         for worker in [*self.spawner.workers] * 2:

@@ -25,7 +25,7 @@ from shout.processes.post import Post, Process
 from shout.processes.worker import start
 from shout.protocol import Shout
 from shout.service import AnsweringService
-from shout.sockets import dropped
+from shout.sockets import dropped, droppedSince
 
 
 class WorkersService(AnsweringService):
@@ -75,7 +75,7 @@ class WorkersService(AnsweringService):
         self._spawn = spawn or self._start
         self._missing: set[Post] = set()
         self._listening: Deferred[None] = Deferred()
-        self._dropsBefore = sum(map(dropped, self._sockets))
+        self._dropsBefore = list(map(dropped, self._sockets))
         self._kernelDrops = 0
         self._told = Figures()
 
@@ -184,7 +184,8 @@ class WorkersService(AnsweringService):
     def _total(self) -> Figures:
         # The sockets outlive the workers, and so do their drops.
         if self.shares:
-            self._kernelDrops = sum(map(dropped, self._sockets)) - self._dropsBefore
+            drops = map(droppedSince, self._sockets, self._dropsBefore)
+            self._kernelDrops = sum(drops)
         return replace(self._told, kernelDrops=self._kernelDrops)
 
     def figures(self) -> Deferred[Figures]:
