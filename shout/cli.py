@@ -37,7 +37,8 @@ async def converse(options: Namespace, reactor: Any) -> int:
     """
     hint = _hint(options)
     # A UNIX socket queues no more than net.unix.max_dgram_qlen, usually 10.
-    conversation = Conversation(complain, hint, 64 if options.unix is None else 8)
+    maxInFlight = 64 if options.unix is None else 8
+    conversation = Conversation(complain, hint, maxInFlight, os.isatty(2))
     try:
         client = await connect(
             options.host,
@@ -47,7 +48,7 @@ async def converse(options: Namespace, reactor: Any) -> int:
             timeout=options.timeout,
             retries=options.retries,
             transform=(UnicodeShout() if options.unicode else Shout()).transform,
-            stray=conversation.strayed,
+            onUnexpectedReply=conversation.unexpectedReplyReceived,
             reactor=reactor,
         )
     except Refused as e:

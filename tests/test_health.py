@@ -158,6 +158,37 @@ class HealthTests(SynchronousTestCase):
         self.visit()
         self.assertEqual(self.successResultOf(found), [])
 
+    def test_forgedReplies(self) -> None:
+        """
+        A socket that answers is healthy, whatever somebody has sent in its name
+        before the answer.
+        """
+        sockets = self.loopback()
+        health = self.health(sockets)
+        found = health.check()
+        [source] = health.sources
+        for forged in (b"\xffgarbage", b"shout asks itself", b"GOODBYE", b""):
+            sockets[0].sendto(forged, source)
+        self.visit()
+        self.assertNoResult(found)
+        self.serve(sockets)
+        self.visit()
+        self.assertEqual(self.successResultOf(found), [])
+
+    def test_onlyForgedReplies(self) -> None:
+        """
+        A socket that sends nothing but wrong replies is not healthy.
+        """
+        sockets = self.loopback()
+        health = self.health(sockets)
+        found = health.check()
+        [source] = health.sources
+        sockets[0].sendto(b"GOODBYE", source)
+        self.visit()
+        self.reactor.pump([health.timeout] * health.tries)
+        [line] = self.successResultOf(found)
+        self.assertIn("answered 'GOODBYE' instead of 'SHOUT ASKS ITSELF", line)
+
     def test_oneCheckForAll(self) -> None:
         """
         Who asks while a check is under way is told its outcome, and nothing is

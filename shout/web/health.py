@@ -110,7 +110,7 @@ class Health:
                     self.timeout,
                     self.tries - 1,
                     bytes.upper,
-                    lambda stray: None,
+                    lambda *reply: None,
                     reactor,
                 )
                 port = DatagramPort(sock, asking, reactor)
