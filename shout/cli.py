@@ -5,7 +5,6 @@ The C{shout} command.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -112,11 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as e:
         complain(str(e))
         return 2
-    # Ctrl-C ends the process as it ends most others, so that a shell's loop
-    # around it ends too, and not with a traceback.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
     reactor: Any
     from twisted.internet import reactor
 

@@ -10,11 +10,11 @@ from socket import socket as Socket
 from typing import Any
 
 from shout.measurement.events import Event
+from shout.measurement.ping import resultOf
 from shout.measurement.pinging import Pinging
 from shout.measurement.plan import Plan
 from shout.measurement.result import Result
 from shout.measurement.target import Target
-from shout.ping import resultOf
 
 
 class Stopped(Exception):
