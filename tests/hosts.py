@@ -54,6 +54,21 @@ class Namespaces:
         """
         _ip(f"-n {self._names[host]} {command}")
 
+    def set(self, host: str, name: str, value: int | str) -> None:
+        """
+        Set a parameter of the kernel for a host.
+
+        @param name: its path below C{/proc/sys/net}.
+        """
+        with self.on(host), open(f"/proc/sys/net/{name}", "w") as file:
+            file.write(str(value))
+
+    def switchIPv6(self, host: str, isOn: bool) -> None:
+        """
+        Switch IPv6 on or off at a host.
+        """
+        self.set(host, "ipv6/conf/all/disable_ipv6", int(not isOn))
+
     def _multicast(self, host: str, device: str) -> None:
         # Otherwise it comes some time after both ends are up.
         route = f"multicast ff00::/8 dev {device} table local"
@@ -107,9 +122,7 @@ class Path(Namespaces):
                 way = f"2001:db8:{beyond}::/64 via 2001:db8:{number}::2"
                 self.ip(left, f"-6 route add {way}")
         for host in hosts[1:-1]:
-            forwarding = "/proc/sys/net/ipv6/conf/all/forwarding"
-            with self.on(host), open(forwarding, "w") as file:
-                file.write("1")
+            self.set(host, "ipv6/conf/all/forwarding", 1)
 
 
 class Hosts(Namespaces):
