@@ -64,8 +64,9 @@ class Attempts:
 
         @param plan: what to measure.
 
-        @param sock: a socket that is connected to the target; it is closed at the
-            end.  By default a new one.
+        @param sock: a socket that is connected to the target.  It stays open, so
+            that the next measurement can have the same source port; what comes
+            late counts there as a reply to another run.  By default a new one.
 
         @param isEnough: tells of each event whether it ends the measurement.
 
@@ -76,10 +77,10 @@ class Attempts:
             if isEnough(event):
                 pinging.stop()
 
-        sock = sock or self.target.open()
         if self._isStopped:
-            sock.close()
             raise Stopped
+        # A measurement closes its socket at the end.
+        sock = self.target.open() if sock is None else sock.dup()
         pinging = self._pinging = Pinging(sock, plan, heard, self._reactor)
         await pinging.start()
         result = resultOf(self.target, pinging)
