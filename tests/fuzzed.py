@@ -26,6 +26,7 @@ from shout.measurement.probes import RIGHT, SMALLEST, Probes
 from shout.peer import NAME, Peers
 from shout.sources import Allow, neverAsks
 from shout.terminal.lines import LineSplitter
+from shout.web.health import Report
 from shout.web.site import HardenedSite
 from shout.web.status import StatusResource
 from tests.wire import Wire
@@ -329,8 +330,8 @@ class _Watched:
     def figures(self) -> Figures:
         return Figures()
 
-    def check(self) -> Deferred[list[str]]:
-        return deferLater(self._clock, 1, list)
+    def check(self) -> Deferred[Report]:
+        return deferLater(self._clock, 1, Report, [], [])
 
 
 def _serve(source: Bytes) -> None:
