@@ -33,6 +33,7 @@ from shout.tap import Options, makeService
 from shout.unix import bindUNIX
 from shout.web.health import Health
 from tests import hosts
+from tests.families import EVERYWHERE, LOOPBACK
 from tests.folder import shortFolder
 
 
@@ -211,9 +212,10 @@ class MakeServiceTests(SynchronousTestCase):
         """
         UDP is served everywhere unless an address is given.
         """
-        v4, v6 = self.listening("-p", "0")
-        self.assertRegex(v4, r"^UDP 0\.0\.0\.0:\d+$")
-        self.assertRegex(v6, r"^UDP \[::\]:\d+$")
+        addresses = self.listening("-p", "0")
+        self.assertEqual(len(addresses), len(EVERYWHERE))
+        for address, host in zip(addresses, (r"0\.0\.0\.0", r"\[::\]")):
+            self.assertRegex(address, rf"^UDP {host}:\d+$")
 
     def test_defaultPort(self) -> None:
         """
@@ -337,7 +339,9 @@ class MakeServiceTests(SynchronousTestCase):
         readers = reactor.getReaders()
         for reader in [*readers, *readers]:
             reader.doRead()
-        self.assertEqual(self.successResultOf(found), ([], []))
+        troubles, notCounted = self.successResultOf(found)
+        self.assertEqual(troubles, [])
+        self.assertEqual(len(notCounted), len(EVERYWHERE) - len(LOOPBACK))
         for reader in readers:
             if isinstance(reader.protocol, Shout):
                 answers = reader.protocol.answer([b"a"], [("127.0.0.1", 4000)])
