@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout.sources import REFLECTORS
 from shout.tap import Options
 from tests import hosts
+from tests.families import needsIPv6Sockets
 from tests.folder import shortFolder
 from tests.test_readme import needs
 from tests.test_twistd import ISROOT, PATIENCE
@@ -128,6 +129,7 @@ class NginxTests(DeployCase):
     """
 
     @skipIf(whyNoNginx, whyNoNginx)
+    @needsIPv6Sockets
     def test_understood(self) -> None:
         """
         nginx understands it, and would not if a directive were misspelt.

@@ -33,7 +33,7 @@ from shout.tap import Options, makeService
 from shout.unix import bindUNIX
 from shout.web.health import Health
 from tests import hosts
-from tests.families import EVERYWHERE, LOOPBACK
+from tests.families import EVERYWHERE, LOOPBACK, PAIR
 from tests.folder import shortFolder
 
 
@@ -246,7 +246,8 @@ class MakeServiceTests(SynchronousTestCase):
         With a port or an interface besides, UDP is served too.
         """
         path = os.path.join(shortFolder(self), "s")
-        self.assertEqual(len(self.listening("-u", path, "-p", "0")), 3)
+        addresses = self.listening("-u", path, "-p", "0")
+        self.assertEqual(len(addresses), 1 + len(EVERYWHERE))
         self.patch(opening, "DEFAULT_PORT", self.freePort())
         addresses = self.listening("-u", path, "-u", path, "-i", "127.0.0.1")
         udp = f"UDP 127.0.0.1:{opening.DEFAULT_PORT}"
@@ -265,8 +266,10 @@ class MakeServiceTests(SynchronousTestCase):
         """
         What the options say of sources holds for all protocols together.
         """
-        guarded = ("-p", "0", "--allow", "192.0.2.0/24", "--limit", "1")
-        self.listening(*guarded)
+        self.listening(
+            *("-p", "0", "-i", PAIR[0], "-i", PAIR[1]),
+            *("--allow", "192.0.2.0/24", "--limit", "1"),
+        )
         allowed, other = ("192.0.2.1", 40000), ("198.51.100.1", 40000)
         replies = [
             protocol.answer([b"a"] * 3, [allowed, other, ("192.0.2.2", 7)])

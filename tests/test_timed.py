@@ -19,7 +19,7 @@ from shout.measurement.timedbatch import Arrivals
 from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX, connectUNIX
 from tests.batches import needsBatches
-from tests.families import LOOPBACK, needsIPv6
+from tests.families import LOOPBACK, needsIPv6, needsIPv6Sockets
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
@@ -265,6 +265,7 @@ class SettingTests(PeerCase):
             self.assertFalse(allowFragments(sock, False))
             omitFlowLabel(sock)
 
+    @needsIPv6Sockets
     def test_otherSystems(self) -> None:
         """
         Where the system refuses an option the socket works without it.
