@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from errno import EINTR
 from functools import lru_cache
-from os import strerror
+from os import environ, strerror
 from struct import Struct
 from typing import Any
 
@@ -79,9 +79,14 @@ def _systemCall(name: str) -> Any:
 _recvmmsg = _systemCall("recvmmsg")
 _sendmmsg = _systemCall("sendmmsg")
 
-available = sys.platform == "linux" and None not in (_recvmmsg, _sendmmsg)
+available = (
+    sys.platform == "linux"
+    and None not in (_recvmmsg, _sendmmsg)
+    and not environ.get("SHOUT_PURE_PYTHON")
+)
 """
-Whether this system has the two calls.
+Whether this system has the two calls, and C{SHOUT_PURE_PYTHON} in the environment
+does not forbid them.
 """
 
 

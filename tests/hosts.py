@@ -14,6 +14,8 @@ from ctypes import CDLL
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.families import hasIPv6Sockets
+
 # From linux/sched.h.
 _CLONE_NEWNET = 0x40000000
 
@@ -24,6 +26,8 @@ whyNot = (
     if os.geteuid() != 0
     else "ip is not installed (Debian: iproute2)"
     if shutil.which("ip") is None
+    else "the kernel has no IPv6"
+    if not hasIPv6Sockets
     else ""
 )
 """

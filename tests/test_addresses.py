@@ -41,11 +41,10 @@ class DescribeTests(SynchronousTestCase):
         """
         An address is written as people write it, with its port.
         """
-        v4, v6 = bindUDP(0)
-        with v4, v6:
-            port = v4.getsockname()[1]
-            self.assertEqual(describe(v4), f"UDP 0.0.0.0:{port}")
-            self.assertEqual(describe(v6), f"UDP [::]:{port}")
+        for sock, expected in zip(bindUDP(0), ("UDP 0.0.0.0", "UDP [::]")):
+            with sock:
+                port = sock.getsockname()[1]
+                self.assertEqual(describe(sock), f"{expected}:{port}")
         with bindUNIX(os.path.join(shortFolder(self), "s")) as sock:
             self.assertEqual(describe(sock), f"UNIX {sock.getsockname()}")
 

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from errno import EDESTADDRREQ, EMSGSIZE, EPERM
 from socket import AF_UNIX, SOCK_DGRAM, socket
 from typing import Any
-from unittest import skipUnless
 
 from twisted.internet.error import MessageLengthError
 from twisted.internet.testing import FakeDatagramTransport, MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import bindUDP, bindUNIX
-from shout._mmsg import available
 from shout.answering import AnsweringProtocol
 from shout.batched import BatchedPort
 from shout.port import DatagramPort
 from shout.sockets import connectUDP
+from tests.batches import needsBatches
 from tests.folder import shortFolder
 
 PEER = ("192.0.2.1", 4000)
@@ -117,7 +116,7 @@ class AnsweringProtocolTests(SynchronousTestCase):
         reactor.advance(0)
 
 
-@skipUnless(available, "this system has no recvmmsg(2)")
+@needsBatches
 class BatchedAnsweringTests(SynchronousTestCase):
     """
     Tests for L{AnsweringProtocol} on a L{BatchedPort}.

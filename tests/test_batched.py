@@ -10,6 +10,8 @@ import errno
 import os
 import select
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 from unittest import skipIf, skipUnless
@@ -27,6 +29,8 @@ from shout.batched import BatchedPort, listen
 from shout.inbox import SLOTS
 from shout.port import DatagramPort
 from shout.sockets import connectUDP, raiseReceiveBuffer
+from tests.batches import needsBatches
+from tests.families import LOOPBACK, eachFamily, hasIPv6, needsIPv6Sockets
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.test_port import (
@@ -64,7 +68,7 @@ class Calls:
         return sendmmsg(fd, headers, min(count, self.most), first)
 
 
-@skipUnless(available, "this system has no recvmmsg(2)")
+@needsBatches
 class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
     """
     Tests for L{BatchedPort}.
@@ -400,9 +404,9 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         On a port for all addresses a reply leaves from the one that was asked,
         alone and in a batch, with the peer named as it was or in other words.
         """
-        for everywhere, addresses in (
-            ("0.0.0.0", ("127.0.0.1", "127.0.0.2", "127.1.2.3")),
-            ("::", ("::1",)),
+        for everywhere, addresses in eachFamily(
+            ("0.0.0.0", ["127.0.0.1", "127.0.0.2", "127.1.2.3"]),
+            ("::", ["::1"]),
         ):
             for rename in (lambda addr: addr, tuple):
                 [sock] = bindUDP(0, [everywhere])
@@ -515,7 +519,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         Bursts that the kernel has kept together are cut up, delivered and
         answered like any other datagrams.
         """
-        for everywhere, address in (("0.0.0.0", "127.0.0.2"), ("::", "::1")):
+        for everywhere, address in eachFamily(("0.0.0.0", "127.0.0.2"), ("::", "::1")):
             [sock] = bindUDP(0, [everywhere])
             port = self.listen(sock, protocol := RecordingProtocol())
             protocol.react = port.write
@@ -662,7 +666,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         Also after bursts, whose envelopes look different, a peer is the same
         object.
         """
-        for address in "127.0.0.1", "::1":
+        for address in LOOPBACK:
             port = self.echo(address)
             client = self.client(port)
             for number in range(10):
@@ -730,7 +734,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         The longest datagrams that IPv4 and IPv6 carry can be sent, and longer
         ones raise.
         """
-        for address, longest in (("127.0.0.1", 65507), ("::1", 65527)):
+        for address, longest in eachFamily(("127.0.0.1", 65507), ("::1", 65527)):
             port = self.echo(address)
             client = self.client(port)
             peer = client.getsockname()[:2]
@@ -759,7 +763,8 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         self.exchange(port, [b"one", b"two"])
         for expected in (b"at once", b"one", b"two"):
             self.assertEqual(client.recvfrom(9), (expected, port.socket.getsockname()))
-        self.assertRaises(InvalidAddressError, self.echo("::1").write, b"x", peer)
+        if hasIPv6:
+            self.assertRaises(InvalidAddressError, self.echo("::1").write, b"x", peer)
 
     def test_anotherOfTheBatch(self) -> None:
         """
@@ -849,6 +854,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             self.assertEqual(self.exchangeFrom(client, port, [b"aabbc"]), datagrams)
             client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
 
+    @needsIPv6Sockets
     def test_dualStack(self) -> None:
         """
         On a socket for IPv6 and IPv4 both, IPv4 peers are answered from the
@@ -870,7 +876,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         self.protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
             lambda datagram, addr: toGroup.append(datagram)
         )
-        for address in ("127.0.0.1", "127.0.0.2", "::1"):
+        for address in ("127.0.0.2", *LOOPBACK):
             client = connectUDP(address, number)
             self.addCleanup(client.close)
             for count in (1, 3):
@@ -1053,7 +1059,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
                 self.assertEqual(list(self.pending(client)), [])
 
 
-@skipUnless(available, "this system has no recvmmsg(2)")
+@needsBatches
 class BatchedRefusalTestsBuilder(RefusalTestsBuilder):
     """
     Tests for a connected L{BatchedPort} on each reactor.
@@ -1066,6 +1072,7 @@ if available:
     globals().update(BatchedRefusalTestsBuilder.makeTestCaseClasses())
 
 
+@needsBatches
 @skipIf(whyNot, whyNot)
 class NetworkTests(SynchronousTestCase):
     """
@@ -1283,7 +1290,7 @@ class ListenTests(SynchronousTestCase):
         reactor = MemoryReactorClock()
         ports = [
             listen(sock, DatagramProtocol(), reactor)
-            for sock in [*bindUDP(0, ["127.0.0.1", "::1"]), bindUNIX(path)]
+            for sock in [*bindUDP(0, LOOPBACK), bindUNIX(path)]
         ]
         for port in ports:
             self.assertIn(port, reactor.getReaders())
@@ -1291,13 +1298,13 @@ class ListenTests(SynchronousTestCase):
         reactor.advance(0)
         return [type(port) for port in ports]
 
-    @skipUnless(available, "this system has no recvmmsg(2)")
+    @needsBatches
     def test_batched(self) -> None:
         """
         UDP is read in batches, UNIX sockets are not.
         """
-        types = [BatchedPort, BatchedPort, DatagramPort]
-        self.assertEqual(self.portTypes(), types)
+        *udp, unix = self.portTypes()
+        self.assertEqual((set(udp), unix), ({BatchedPort}, DatagramPort))
 
     def test_fallback(self) -> None:
         """
@@ -1306,4 +1313,21 @@ class ListenTests(SynchronousTestCase):
         from shout import batched
 
         self.patch(batched, "available", False)
-        self.assertEqual(self.portTypes(), [DatagramPort] * 3)
+        self.assertEqual(set(self.portTypes()), {DatagramPort})
+
+    def test_purePython(self) -> None:
+        """
+        With C{SHOUT_PURE_PYTHON} in the environment, unless it is empty, UDP goes
+        without batches, too.
+        """
+        script = "from shout._mmsg import available; print(available)"
+        hasCalls = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "recvmmsg")
+        for value, expected in (("1", False), ("", hasCalls)):
+            printed = subprocess.run(
+                [sys.executable, "-c", script],
+                env=os.environ | {"SHOUT_PURE_PYTHON": value},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            ).stdout
+            self.assertEqual(printed, f"{expected}\n")

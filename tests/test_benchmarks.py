@@ -7,7 +7,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from unittest import skipUnless
 
 from twisted.internet.testing import FakeDatagramTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,7 +15,7 @@ from benchmarks import kill
 from benchmarks.flood import Echo
 from benchmarks.load import LOADS, Outcome
 from benchmarks.report import Measurement, summarize, table
-from shout._mmsg import available
+from tests.batches import needsBatches
 
 Answer = Callable[[int, bytes], "bytes | None"]
 
@@ -59,7 +58,7 @@ class KillTests(SynchronousTestCase):
             self.assertFalse(bad.isGood, bad)
 
 
-@skipUnless(available, "needs recvmmsg(2) and sendmmsg(2)")
+@needsBatches
 class LoadTests(SynchronousTestCase):
     """
     Tests for the loads, against a server in a thread.

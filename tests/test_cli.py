@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from shout.unix import bindUNIX
+from tests.families import needsIPv6
 from tests.folder import shortFolder
 from tests.peers import PeerCase
 
@@ -132,6 +133,7 @@ class TextTests(CommandCase):
         )
         self.assertEqual(result, (0, b"HELLO\n", []))
 
+    @needsIPv6
     async def test_ipv6(self) -> None:
         """
         The host may be an IPv6 address.

@@ -29,6 +29,7 @@ from shout.asking import Asking
 from shout.client import Client, TooLong, UnknownHost, Unreachable, connect
 from shout.sockets import bindUDP
 from shout.unix import bindUNIX
+from tests.families import needsIPv6
 from tests.folder import shortFolder
 from tests.peers import PeerCase
 
@@ -72,6 +73,7 @@ class AskTests(PeerCase):
         """
         self.assertEqual(await ask(b"", port=self.serveUDP()), b"")
 
+    @needsIPv6
     async def test_ipv6(self) -> None:
         """
         The host may be an IPv6 address.
@@ -358,6 +360,7 @@ class ClientTests(PeerCase):
         )
         self.assertEqual(replies, [b"A%d" % n for n in range(5)])
 
+    @needsIPv6
     async def test_answeredAddress(self) -> None:
         """
         Once something was answered, a refusal is that: there is no going on to

@@ -18,6 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sources import REFLECTORS
 from shout.tap import Options
+from tests import hosts
+from tests.families import needsIPv6Sockets
 from tests.folder import shortFolder
 from tests.test_readme import needs
 from tests.test_twistd import ISROOT, PATIENCE
@@ -127,6 +129,7 @@ class NginxTests(DeployCase):
     """
 
     @skipIf(whyNoNginx, whyNoNginx)
+    @needsIPv6Sockets
     def test_understood(self) -> None:
         """
         nginx understands it, and would not if a directive were misspelt.
@@ -164,16 +167,21 @@ class KeepalivedTests(DeployCase):
     Tests for C{keepalived.conf}.
     """
 
+    @skipIf(hosts.whyNot, hosts.whyNot)
     @needs("keepalived")
     def test_understood(self) -> None:
         """
         keepalived understands it, and would not if a word were misspelt.
         """
         command = ("keepalived", "--config-test", "--use-file")
-        found = self.look(*command, str(DEPLOY / "keepalived.conf"))
-        self.assertEqual((found.returncode, found.stdout), (0, ""))
         wrong = self.copy("keepalived.conf", ("lvs_method", "lvs_metod"))
-        self.assertIn("Unknown keyword 'lvs_metod'", self.look(*command, wrong).stdout)
+        host = hosts.Namespaces(self, "a")
+        host.ip("a", "link add eth0 type veth peer name eth1")
+        with host.on("a"):
+            found = self.look(*command, str(DEPLOY / "keepalived.conf"))
+            refused = self.look(*command, wrong)
+        self.assertEqual((found.returncode, found.stdout), (0, ""))
+        self.assertIn("Unknown keyword 'lvs_metod'", refused.stdout)
 
     def test_payloads(self) -> None:
         """

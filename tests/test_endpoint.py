@@ -24,6 +24,7 @@ from shout.sockets import BindError
 from shout.unix import bindUNIX
 from shout.web.endpoint import listenAt
 from tests.asynccase import AsyncCase
+from tests.families import eachFamily
 from tests.folder import shortFolder
 
 
@@ -72,7 +73,7 @@ class ListenAtTests(AsyncCase):
         """
         It listens for TCP, over IPv4 and IPv6.
         """
-        for description, host in (
+        for description, host in eachFamily(
             ("tcp:0:interface=127.0.0.1", "127.0.0.1"),
             (r"tcp6:0:interface=\:\:1", "::1"),
         ):

@@ -15,6 +15,7 @@ from shout import Shout, bindUDP, listen
 from shout.counters import Counters
 from shout.figures import Figures
 from shout.sockets import connectUDP
+from tests.families import PAIR
 
 counts = st.integers(0, 2**63)
 byName = st.dictionaries(st.sampled_from(["a", "b", "c"]), counts)
@@ -37,7 +38,7 @@ class FiguresTests(SynchronousTestCase):
         counters.fail("ENOBUFS", 1)
         reactor = MemoryReactorClock()
         ports = []
-        for sock in bindUDP(0, ["127.0.0.1", "::1"]):
+        for sock in bindUDP(0, PAIR):
             protocol = Shout()
             ports.append(listen(sock, protocol, reactor))
             with connectUDP(*sock.getsockname()[:2]) as client:

@@ -25,6 +25,7 @@ from shout.sources import Allow
 from shout.web import health
 from shout.web.health import Health, Report
 from tests import hosts
+from tests.families import LOOPBACK, eachFamily
 from tests.folder import shortFolder
 
 
@@ -100,11 +101,12 @@ class HealthTests(SynchronousTestCase):
         Nothing is wrong with sockets that answer: those of each family, those
         bound to all addresses, and those of UNIX with a path.
         """
-        sockets = [*bindUDP(0), *bindUDP(0, ["127.0.0.1", "127.0.0.2", "::1"])]
+        everywhere = eachFamily("0.0.0.0", "::")
+        sockets = [*bindUDP(0, everywhere), *bindUDP(0, ["127.0.0.2", *LOOPBACK])]
         sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
         service = self.serve(sockets)
         self.assertEqual(self.check(self.health(sockets)), [])
-        self.assertEqual(service.counters.answered, 6)
+        self.assertEqual(service.counters.answered, len(sockets))
 
     @skipUnless(sys.platform == "linux", "only Linux has abstract names")
     def test_abstract(self) -> None:
@@ -262,7 +264,7 @@ class HealthTests(SynchronousTestCase):
         An address can be asked from several ports, and it is said how many of
         them got no answer.
         """
-        sockets = self.loopback("::1")
+        sockets = self.loopback(LOOPBACK[-1])
         health = self.health(sockets, 4)
         self.assertEqual(len(health.sources), 4)
         refused = sorted(health.sources)[:3]

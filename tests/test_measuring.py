@@ -7,8 +7,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
-import sys
 from dataclasses import replace
 from io import FileIO
 from itertools import cycle
@@ -18,9 +18,12 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import UnicodeShout, bindUDP
+from shout._mmsg import available
+from shout.addresses import authority
 from shout.measurement.measuring import statusOf
 from shout.measurement.probes import ECHOED, OTHER_RUN
 from shout.unix import bindUNIX
+from tests.families import PAIR
 from tests.folder import shortFolder
 from tests.relay import ANSWER, CORRUPT, DROP, DUPLICATE, ECHO, GARBAGE, Relay
 from tests.test_cli import Command, CommandCase
@@ -155,7 +158,7 @@ class TextTests(MeasureCase):
         self.assertIn("3 sent, 3 answered, 0 lost (0 %)", lines[6])
         self.assertIn("0 duplicates, 0 out of order", lines[7])
         self.assertRegex(lines[8], r"^round trip .*= ([\d.]+/){6}[\d.]+ ms$")
-        clock = "the kernel" if sys.platform == "linux" else "monotonic clock"
+        clock = "the kernel" if available else "monotonic clock"
         self.assertRegex(lines[9], rf"^jitter [\d.]+ ms, times by .*{clock}$")
         self.assertEqual(len(lines), 10)
         self.assertNotIn("\r", out)
@@ -177,17 +180,18 @@ class TextTests(MeasureCase):
         """
         Several servers are measured side by side, and compared in a table.
         """
-        (ipv4,) = bindUDP(0, ["127.0.0.1"])
-        port = ipv4.getsockname()[1]
-        self.serve(ipv4, *bindUDP(port, ["::1"]))
+        (first,) = bindUDP(0, PAIR[:1])
+        port = first.getsockname()[1]
+        self.serve(first, *bindUDP(port, PAIR[1:]))
         status, out, err = await self.ping(
-            *f"-H 127.0.0.1 -H ::1 -p {port} -c 2 -i 0.02".split()
+            *f"-H {PAIR[0]} -H {PAIR[1]} -p {port} -c 2 -i 0.02".split()
         )
         self.assertEqual((status, err), (0, []))
         table = out.splitlines()[-4:]
         self.assertTrue(table[0].startswith("server"))
-        self.assertRegex(table[1], rf"^127\.0\.0\.1:{port} +2 +2 +0 ")
-        self.assertRegex(table[2], rf"^\[::1\]:{port} +2 +2 +0 ")
+        for line, host in zip(table[1:], PAIR):
+            where = re.escape(authority(host, port))
+            self.assertRegex(line, rf"^{where} +2 +2 +0 ")
 
     async def test_unix(self) -> None:
         """
@@ -282,8 +286,8 @@ class JSONTests(MeasureCase):
         rtt = result.pop("rtt_ns")
         self.assertGreater(result.pop("rate"), 0)
         self.assertGreater(result.pop("jitter_ns"), 0)
-        isKernel = sys.platform == "linux"
-        self.assertEqual(result.pop("clock"), "kernel" if isKernel else "monotonic")
+        clock = "kernel" if available else "monotonic"
+        self.assertEqual(result.pop("clock"), clock)
         self.assertEqual(
             result,
             {
@@ -326,17 +330,17 @@ class JSONTests(MeasureCase):
         """
         With several targets there is a list of their objects.
         """
-        (ipv4,) = bindUDP(0, ["127.0.0.1"])
-        port = ipv4.getsockname()[1]
-        self.serve(ipv4)
+        (first,) = bindUDP(0, PAIR[:1])
+        port = first.getsockname()[1]
+        self.serve(first)
         status, result = await self.measure(
-            *f"-H 127.0.0.1 -H ::1 -p {port} -c 1".split()
+            *f"-H {PAIR[0]} -H {PAIR[1]} -p {port} -c 1".split()
         )
         self.assertEqual(status, 1)
         self.assertEqual(list(result), ["format", "targets"])
         self.assertEqual(
             [(each["host"], each["answered"]) for each in result["targets"]],
-            [("127.0.0.1", 1), ("::1", 0)],
+            [(PAIR[0], 1), (PAIR[1], 0)],
         )
         self.assertEqual(list(result["targets"][0]), FIELDS)
 

@@ -20,6 +20,7 @@ from unittest import skipUnless
 from shout import BindError, bindUDP
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
+from tests.families import PAIR
 from tests.test_readme import needs
 from tests.test_twistd import ISROOT, PATIENCE, TwistdCase, ask
 
@@ -315,7 +316,7 @@ class PrivilegesTests(OperatingCase):
         # It was not allowed to remove it.
         os.unlink(self.pidfile)
         pid = self.daemon(*args)
-        self.assertEqual(ask(connectUDP("::1", port), b"hello"), b"HELLO")
+        self.assertEqual(ask(connectUDP(PAIR[1], port), b"hello"), b"HELLO")
         self.assertNobody(pid)
         self.end(pid)
         self.assertNotIn("Traceback", self.read(self.log))
@@ -346,7 +347,7 @@ class PrivilegesTests(OperatingCase):
         )
         self.assertEqual(os.readlink(f"/proc/{pid}/root"), jail)
         self.assertNobody(pid)
-        for host in ("127.0.0.1", "::1"):
+        for host in PAIR:
             client = connectUDP(host, port)
             self.assertEqual(ask(client, "straße".encode()), b"STRASSE")
         with socket(AF_UNIX, SOCK_DGRAM) as unnamed:

@@ -40,6 +40,7 @@ from shout import sockets as socketsModule
 from shout.port import DatagramPort
 from shout.sockets import connectUDP, dropped
 from shout.unix import connectUNIX
+from tests.families import LOOPBACK, eachFamily
 from tests.folder import shortFolder
 
 if TYPE_CHECKING:
@@ -226,15 +227,14 @@ class PortBehaviour(CaseMixin):
         """
         The address of a port is the one really bound.
         """
-        v4, v6 = bindUDP(0, ["127.0.0.1", "::1"])
-        number4, number6 = v4.getsockname()[1], v6.getsockname()[1]
-        self.assertEqual(
-            [self.listen(s, RecordingProtocol()).getHost() for s in (v4, v6)],
-            [
-                IPv4Address("UDP", "127.0.0.1", number4),
-                IPv6Address("UDP", "::1", number6),
-            ],
+        expected = eachFamily(
+            lambda number: IPv4Address("UDP", "127.0.0.1", number),
+            lambda number: IPv6Address("UDP", "::1", number),
         )
+        for sock, address in zip(bindUDP(0, LOOPBACK), expected):
+            number = sock.getsockname()[1]
+            port = self.listen(sock, RecordingProtocol())
+            self.assertEqual(port.getHost(), address(number))
 
     def test_errorWithoutConnection(self) -> None:
         """
@@ -254,7 +254,7 @@ class PortBehaviour(CaseMixin):
         """
         Bind one socket of each family that the port is for.
         """
-        return bindUDP(0, ["127.0.0.1", "::1"])
+        return bindUDP(0, LOOPBACK)
 
     def peerName(self, client: socket.socket) -> Any:
         """

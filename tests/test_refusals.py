@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measurement.refusals import explain, keepRefusals, takeRefusals
 from shout.sockets import bindUDP, connectUDP
+from tests.families import LOOPBACK
 
 
 class ExplainTests(SynchronousTestCase):
@@ -97,7 +98,7 @@ class QueueTests(SynchronousTestCase):
         """
         All refusals are kept, with what each refused, and taken once.
         """
-        for address in ("127.0.0.1", "::1"):
+        for address in LOOPBACK:
             (server,) = bindUDP(0, [address])
             port = server.getsockname()[1]
             server.close()

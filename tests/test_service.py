@@ -18,10 +18,12 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from shout import Shout, ShoutService, UnicodeShout, bindUDP, bindUNIX
+from shout.addresses import authority
 from shout.figures import Figures
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
 from tests.asynccase import AsyncCase
+from tests.families import EVERYWHERE, LOOPBACK, PAIR, eachFamily
 from tests.folder import shortFolder
 
 
@@ -98,7 +100,7 @@ class ShoutServiceTests(TestCase):
         """
         Datagrams are answered at every socket, of each family.
         """
-        sockets = bindUDP(0, ["127.0.0.1", "::1"])
+        sockets = bindUDP(0, PAIR)
         sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
         clients = [self.client(sock) for sock in sockets]
         service = self.service(sockets)
@@ -132,8 +134,7 @@ class ShoutServiceTests(TestCase):
         self.assertEqual(
             messages(self.log),
             [
-                f"listening on UDP 0.0.0.0:{port}",
-                f"listening on UDP [::]:{port}",
+                *(f"listening on UDP {authority(each, port)}" for each in EVERYWHERE),
                 f"listening on UNIX {path}",
                 f"try it with: nc -u 127.0.0.1 {port}",
             ],
@@ -153,10 +154,10 @@ class ShoutServiceTests(TestCase):
         """
         A service at one address alone is tried there.
         """
-        [sock] = bindUDP(0, ["::1"])
+        [sock] = bindUDP(0, [PAIR[1]])
         port = sock.getsockname()[1]
         self.service([sock])
-        self.assertEqual(messages(self.log)[-1], f"try it with: nc -u ::1 {port}")
+        self.assertEqual(messages(self.log)[-1], f"try it with: nc -u {PAIR[1]} {port}")
 
     def test_stopAnswersWhatHasArrived(self) -> None:
         """
@@ -240,19 +241,22 @@ class ShoutServiceTests(TestCase):
         The figures tell the families apart, and can be read before the service
         starts, while it runs and when it has stopped.
         """
-        sockets = bindUDP(0, ["127.0.0.1", "::1"])
+        sockets = bindUDP(0, LOOPBACK)
         sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        sent = dict(zip((*eachFamily("ipv4", "ipv6"), "unix"), (3, 2, 1)))
+        total = sum(sent.values())
         self.assertEqual(ShoutService([]).figures(), Figures())
         service = self.service(sockets)
-        for sock, count in zip(sockets, (3, 2, 1)):
+        for sock, count in zip(sockets, sent.values()):
             client = self.client(sock)
             for _ in range(count):
                 client.send(b"12bytes long")
         self.visit()
         running = service.figures()
-        self.assertEqual(running.received, {"ipv4": 3, "ipv6": 2, "unix": 1})
-        self.assertEqual((running.receivedBytes, running.replyBytes), (72, 72))
-        self.assertEqual(running.replies, 6)
+        self.assertEqual(running.received, sent)
+        self.assertEqual(running.receivedBytes, 12 * total)
+        self.assertEqual(running.replyBytes, 12 * total)
+        self.assertEqual(running.replies, total)
         self.stop(service)
         self.assertEqual(service.figures(), running)
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import BindError, bindUDP, bindUNIX
 from shout.processes.sharing import canShare, deal, most, share
 from shout.sockets import connectUDP
+from tests.families import EVERYWHERE, LOOPBACK, PAIR
 from tests.folder import shortFolder
 
 
@@ -65,7 +66,7 @@ class ShareTests(SharingCase):
         """
         A single share has the sockets themselves, whatever the system.
         """
-        sockets = self.bind("127.0.0.1", "::1") + self.bindUNIX(2)
+        sockets = self.bind(*PAIR) + self.bindUNIX(2)
         self.assertEqual(share(sockets, 1), [sockets])
 
     @skipUnless(canShare, "only Linux deals datagrams out")
@@ -73,7 +74,7 @@ class ShareTests(SharingCase):
         """
         Each share has one socket for each address, which does not block.
         """
-        sockets = self.bind("0.0.0.0", "::")
+        sockets = self.bind(*EVERYWHERE)
         shares = self.share(sockets, 3)
         self.assertEqual(shares[0], sockets)
         for one in shares:
@@ -82,7 +83,8 @@ class ShareTests(SharingCase):
                 [sock.getsockname() for sock in sockets],
             )
             self.assertFalse(any(sock.getblocking() for sock in one))
-        self.assertEqual(len({sock.fileno() for one in shares for sock in one}), 6)
+        numbers = {sock.fileno() for one in shares for sock in one}
+        self.assertEqual(len(numbers), 3 * len(sockets))
 
     @skipUnless(canShare, "only Linux deals datagrams out")
     def test_dealsOut(self) -> None:
@@ -90,7 +92,7 @@ class ShareTests(SharingCase):
         What many peers send goes to all of them, each datagram to one, and all
         that one peer sends to the same.
         """
-        for address in ("127.0.0.1", "::1"):
+        for address in LOOPBACK:
             shares = self.share(self.bind(address), 3)
             received: list[set[int]] = []
             server = shares[0][0].getsockname()[:2]
@@ -179,7 +181,7 @@ class DealTests(SharingCase):
         Sockets that have an address together are dealt out, and UNIX sockets in
         turn.
         """
-        (a, b), (c, d) = self.share(self.bind("127.0.0.1", "::1"), 2)
+        (a, b), (c, d) = self.share(self.bind(*PAIR), 2)
         [path] = self.bindUNIX(1)
         sockets = [a, b, path, c, d]
         self.assertEqual(most(sockets), 2)
@@ -189,7 +191,7 @@ class DealTests(SharingCase):
         """
         One share takes one socket for each address.
         """
-        sockets = self.bind("127.0.0.1", "::1") + self.bindUNIX(2)
+        sockets = self.bind(*PAIR) + self.bindUNIX(2)
         self.assertEqual(most(sockets), 1)
         self.assertEqual(deal(sockets, 1), [sockets])
         self.assertEqual(most([]), 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 import sys
 from typing import Any
+from unittest import skipUnless
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from shout.measurement.sizes import FoundSizes, comesBack, findSizes, search
 from shout.measurement.target import Target
 from shout.sockets import bindUDP
 from shout.unix import bindUNIX
+from tests.batches import needsBatches
+from tests.families import LOOPBACK, needsIPv6
 from tests.folder import shortFolder
 from tests.hosts import Hosts, Namespaces, ParallelPaths, Path, whyNot
 from tests.peers import PeerCase
@@ -111,16 +114,21 @@ class FindSizesTests(PeerCase):
 
     async def test_oneFlow(self) -> None:
         """
-        Every datagram is sent from the socket that was handed in, which stays open,
-        and without an IPv6 flow label.
+        Every datagram is sent from the socket that was handed in, which stays open.
         """
         peer, port = self.misbehave(lambda datagram: [datagram.upper()[:1000]])
         await self.find("127.0.0.1", port, 0.05)
         self.assertEqual(set(peer.senders), {self.sock.getsockname()})
+
+    @skipUnless(sys.platform == "linux", "only Linux draws flow labels")
+    @needsIPv6
+    async def test_flowLabel(self) -> None:
+        """
+        Datagrams are sent without an IPv6 flow label.
+        """
         await self.find("::1", self.serveUDP("::1"))
-        if sys.platform == "linux":
-            label = self.sock.getsockopt(socket.IPPROTO_IPV6, 70)
-            self.assertEqual(label, 0)
+        label = self.sock.getsockopt(socket.IPPROTO_IPV6, 70)
+        self.assertEqual(label, 0)
 
     async def test_late(self) -> None:
         """
@@ -152,7 +160,7 @@ class Scripted:
     Attempts in which happens what a test wants.
     """
 
-    target = Target("::1", "::1", 9)
+    target = Target(LOOPBACK[-1], LOOPBACK[-1], 9)
 
     def __init__(self, *scripts: list[Event]) -> None:
         self.left = list(scripts)
@@ -284,6 +292,7 @@ class PathMTUTests(PeerCase):
         found = await self.find(hosts, "d", "2001:db8:2::2")
         self.assertEqual(found, FoundSizes(65527, 1252, 48, 65527))
 
+    @needsBatches
     async def test_backwards(self) -> None:
         """
         The way back counts too: what comes back in fragments is whole, but not

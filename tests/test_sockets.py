@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUDP
 from shout.sockets import connectUDP, raiseReceiveBuffer
+from tests.families import EVERYWHERE, LOOPBACK, PAIR, needsIPv6, needsIPv6Sockets
 
 # From asm-generic/socket.h; Python does not have it.
 SO_RCVBUFFORCE = 33
@@ -43,6 +44,7 @@ class BindUDPTests(SynchronousTestCase):
         self.assertNotIn("\n", message)
         return message
 
+    @needsIPv6Sockets
     def test_everywhere(self) -> None:
         """
         Without interfaces, all IPv4 and all IPv6 addresses are bound, at one
@@ -73,9 +75,8 @@ class BindUDPTests(SynchronousTestCase):
         """
         Every interface that is named is bound.
         """
-        v4, v6 = self.bind(0, ["127.0.0.1", "::1"])
-        self.assertEqual(v4.family, socket.AF_INET)
-        self.assertEqual(v6.family, socket.AF_INET6)
+        sockets = self.bind(0, PAIR)
+        self.assertEqual([sock.getsockname()[0] for sock in sockets], list(PAIR))
 
     def test_withoutIPv6(self) -> None:
         """
@@ -99,7 +100,7 @@ class BindUDPTests(SynchronousTestCase):
         """
         Where any port will do, one is found that is free at all addresses.
         """
-        [taken] = self.bind(0, ["::1"])
+        [taken] = self.bind(0, [PAIR[1]])
         number = taken.getsockname()[1]
         asked = []
 
@@ -112,10 +113,11 @@ class BindUDPTests(SynchronousTestCase):
                 super().bind(address)
 
         self.patch(socket, "socket", First)
-        v4, v6 = self.bind(0, ["127.0.0.1", "::1"])
+        first, second = self.bind(0, PAIR)
         self.assertEqual(len(asked), 2)
-        self.assertEqual(v4.getsockname()[1], v6.getsockname()[1])
+        self.assertEqual(first.getsockname()[1], second.getsockname()[1])
 
+    @needsIPv6
     def test_otherSpelling(self) -> None:
         """
         An address that is spelled in two ways is bound once.
@@ -123,6 +125,7 @@ class BindUDPTests(SynchronousTestCase):
         [sock] = self.bind(0, ["::1", "0:0:0:0:0:0:0:1"])
         self.assertEqual(sock.getsockname()[0], "::1")
 
+    @needsIPv6Sockets
     def test_linkLocal(self) -> None:
         """
         A link-local address wants to know of which interface.
@@ -158,7 +161,7 @@ class BindUDPTests(SynchronousTestCase):
         The address of another host cannot be bound (192.0.2.0/24 and 2001:db8::/32
         are for documentation: RFC 5737, RFC 3849).
         """
-        for address in ("192.0.2.77", "2001:db8::77"):
+        for address in ("192.0.2.77", "2001:db8::77")[: len(EVERYWHERE)]:
             message = self.explanation(0, [address])
             self.assertIn(f"{address} is not an address of this host", message)
 
@@ -186,7 +189,7 @@ class ConnectUDPTests(SynchronousTestCase):
         """
         A connected socket receives from its peer and from nobody else.
         """
-        for address in ("127.0.0.1", "::1"):
+        for address in LOOPBACK:
             server, stranger = bindUDP(0, [address]) + bindUDP(0, [address])
             client = connectUDP(*server.getsockname()[:2])
             for sock in (server, stranger, client):

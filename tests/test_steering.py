@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import BindError, bindUDP
 from shout.processes.sharing import canShare, share
 from shout.processes.steering import keepSourcesTogether
+from tests.families import needsIPv6Sockets
 from tests.hosts import Hosts, whyNot
 
 
@@ -76,6 +77,7 @@ class KeepSourcesTogetherTests(SynchronousTestCase):
                 received = self.sources(self.shares("127.0.0.1", count), hosts)
                 self.assertNotIn(set(), received)
 
+    @needsIPv6Sockets
     def test_mapped(self) -> None:
         """
         An IPv4 address goes to the same share where it arrives at an IPv6 socket.

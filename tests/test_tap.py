@@ -33,6 +33,7 @@ from shout.tap import Options, makeService
 from shout.unix import bindUNIX
 from shout.web.health import Health
 from tests import hosts
+from tests.families import EVERYWHERE, LOOPBACK, PAIR
 from tests.folder import shortFolder
 
 
@@ -211,9 +212,10 @@ class MakeServiceTests(SynchronousTestCase):
         """
         UDP is served everywhere unless an address is given.
         """
-        v4, v6 = self.listening("-p", "0")
-        self.assertRegex(v4, r"^UDP 0\.0\.0\.0:\d+$")
-        self.assertRegex(v6, r"^UDP \[::\]:\d+$")
+        addresses = self.listening("-p", "0")
+        self.assertEqual(len(addresses), len(EVERYWHERE))
+        for address, host in zip(addresses, (r"0\.0\.0\.0", r"\[::\]")):
+            self.assertRegex(address, rf"^UDP {host}:\d+$")
 
     def test_defaultPort(self) -> None:
         """
@@ -244,7 +246,8 @@ class MakeServiceTests(SynchronousTestCase):
         With a port or an interface besides, UDP is served too.
         """
         path = os.path.join(shortFolder(self), "s")
-        self.assertEqual(len(self.listening("-u", path, "-p", "0")), 3)
+        addresses = self.listening("-u", path, "-p", "0")
+        self.assertEqual(len(addresses), 1 + len(EVERYWHERE))
         self.patch(opening, "DEFAULT_PORT", self.freePort())
         addresses = self.listening("-u", path, "-u", path, "-i", "127.0.0.1")
         udp = f"UDP 127.0.0.1:{opening.DEFAULT_PORT}"
@@ -263,8 +266,10 @@ class MakeServiceTests(SynchronousTestCase):
         """
         What the options say of sources holds for all protocols together.
         """
-        guarded = ("-p", "0", "--allow", "192.0.2.0/24", "--limit", "1")
-        self.listening(*guarded)
+        self.listening(
+            *("-p", "0", "-i", PAIR[0], "-i", PAIR[1]),
+            *("--allow", "192.0.2.0/24", "--limit", "1"),
+        )
         allowed, other = ("192.0.2.1", 40000), ("198.51.100.1", 40000)
         replies = [
             protocol.answer([b"a"] * 3, [allowed, other, ("192.0.2.2", 7)])
@@ -337,7 +342,9 @@ class MakeServiceTests(SynchronousTestCase):
         readers = reactor.getReaders()
         for reader in [*readers, *readers]:
             reader.doRead()
-        self.assertEqual(self.successResultOf(found), ([], []))
+        troubles, notCounted = self.successResultOf(found)
+        self.assertEqual(troubles, [])
+        self.assertEqual(len(notCounted), len(EVERYWHERE) - len(LOOPBACK))
         for reader in readers:
             if isinstance(reader.protocol, Shout):
                 answers = reader.protocol.answer([b"a"], [("127.0.0.1", 4000)])

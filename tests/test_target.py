@@ -7,12 +7,14 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 
 from shout.asking import Refused, UnknownHost, Unreachable
 from shout.measurement.target import Target, reach
 from shout.sockets import bindUDP
 from shout.unix import bindUNIX
+from tests.families import LOOPBACK, hasIPv6, hasIPv6Sockets
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
@@ -40,15 +42,15 @@ class TargetTests(PeerCase):
 
     def test_kinds(self) -> None:
         """
-        The loopback and UNIX sockets are local, and a UNIX socket has no IP
-        version, whatever its path.
+        The loopback and UNIX sockets are local, an address that cannot be sent to
+        is not, and a UNIX socket has no IP version, whatever its path.
         """
         for address, port, isLocal, isIPv6 in (
             ("127.0.0.1", 1, True, False),
             ("127.9.9.9", 1, True, False),
-            ("::1", 1, True, True),
+            ("::1", 1, hasIPv6, True),
             ("0.0.0.0", 1, True, False),
-            ("::ffff:127.0.0.1", 1, True, True),
+            ("::ffff:127.0.0.1", 1, hasIPv6Sockets, True),
             ("255.255.255.255", 1, False, False),
             ("192.0.2.1", 1, False, False),
             ("fe80::1%lo", 1, False, True),
@@ -119,7 +121,7 @@ class ReachTests(PeerCase):
         """
         An address is taken as it is.
         """
-        for host in ("127.0.0.1", "::1"):
+        for host in LOOPBACK:
             self.assertEqual(await self.reach(host), Target(host, host, 22954))
 
     async def test_name(self) -> None:
@@ -127,10 +129,14 @@ class ReachTests(PeerCase):
         A name leads to the first of its addresses to which there is a way.
         """
         reactor = ResolverReactor()
+        reactor.addresses = [
+            IPv4Address("UDP", host, 22954)
+            for host in ("255.255.255.255", "127.0.0.1", "127.0.0.2")
+        ]
         reaching = self.reach("example.com", None, socket.AF_INET, reactor)
         reactor.complete()
         target = await reaching
-        self.assertEqual(target, Target("example.com", "192.0.2.1", 22954))
+        self.assertEqual(target, Target("example.com", "127.0.0.1", 22954))
 
     async def test_unknown(self) -> None:
         """

@@ -18,6 +18,8 @@ from shout.measurement.timed import TimedPort, allowFragments, omitFlowLabel
 from shout.measurement.timedbatch import Arrivals
 from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX, connectUNIX
+from tests.batches import needsBatches
+from tests.families import LOOPBACK, needsIPv6, needsIPv6Sockets
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
@@ -85,11 +87,12 @@ class TimedPortTests(TimedCase):
     Tests for L{TimedPort}.
     """
 
+    @needsBatches
     async def test_delay(self) -> None:
         """
         The time that a datagram has waited since it arrived is known.
         """
-        for address in ("127.0.0.1", "::1"):
+        for address in LOOPBACK:
             server = self.serveUDP(address)
             port, protocol = self.listen(connectUDP(address, server))
             port._wallClock = lambda: time.time_ns() + 10**9
@@ -100,9 +103,6 @@ class TimedPortTests(TimedCase):
             self.assertTrue(port.hasKernelTimes)
             # By a clock that is a second ahead.
             self.assertLess(10**9, delay)
-
-    if notLinux:
-        test_delay.skip = notLinux  # type: ignore[attr-defined]
 
     async def test_long(self) -> None:
         """
@@ -130,7 +130,7 @@ class TimedPortTests(TimedCase):
         """
         Each refusal quotes what was refused, and the port goes on.
         """
-        for address in ("127.0.0.1", "::1"):
+        for address in LOOPBACK:
             (sock,) = bindUDP(0, [address])
             number = sock.getsockname()[1]
             sock.close()
@@ -265,6 +265,7 @@ class SettingTests(PeerCase):
             self.assertFalse(allowFragments(sock, False))
             omitFlowLabel(sock)
 
+    @needsIPv6Sockets
     def test_otherSystems(self) -> None:
         """
         Where the system refuses an option the socket works without it.
@@ -278,6 +279,7 @@ class SettingTests(PeerCase):
             self.assertFalse(allowFragments(sock, False))
             omitFlowLabel(sock)
 
+    @needsIPv6
     def test_flowLabel(self) -> None:
         """
         What a connected IPv6 socket sends has a flow label, unless it is omitted.
@@ -360,6 +362,7 @@ class BetweenHostsTests(TimedCase):
             reason = await self.refusal(hosts, address, hops=1)
             self.assertEqual(reason, "time to live exceeded")
 
+    @needsBatches
     async def test_fragments(self) -> None:
         """
         A datagram that came in fragments is told from one that did not.

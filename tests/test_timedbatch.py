@@ -6,27 +6,24 @@ from __future__ import annotations
 
 import socket
 import time
+from unittest import skipIf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout import _mmsg
 from shout.measurement.timedbatch import OUTGOING, SLOTS, TimedBatch, keepTimes
 from shout.sockets import bindUDP, connectUDP
-from tests.hosts import Hosts
-from tests.hosts import whyNot as noHosts
+from tests.batches import needsBatches
+from tests.families import LOOPBACK
+from tests.hosts import Hosts, whyNot
 
-whyNot = "" if _mmsg.available else "this system has no recvmmsg and sendmmsg"
 
-
+@needsBatches
 class TimedBatchTests(SynchronousTestCase):
     """
     Tests for L{TimedBatch}.
     """
-
-    if whyNot:
-        skip = whyNot
 
     def pair(self, address: str) -> tuple[TimedBatch, socket.socket]:
         """
@@ -44,7 +41,7 @@ class TimedBatchTests(SynchronousTestCase):
         """
         Datagrams come whole and in order, with the times at which they arrived.
         """
-        for address in ("127.0.0.1", "::1"):
+        for address in LOOPBACK:
             batch, peer = self.pair(address)
             for lengths in ([5], [3, 3, 3], [0, 1, 60000, 2]):
                 before = time.time_ns()
@@ -119,13 +116,12 @@ class TimedBatchTests(SynchronousTestCase):
         self.assertRaises(ConnectionRefusedError, batch.send, [b"two", b"three"])
 
 
+@needsBatches
+@skipIf(whyNot, whyNot)
 class BetweenHostsTests(SynchronousTestCase):
     """
     Tests for L{TimedBatch} between two hosts.
     """
-
-    if whyNot or noHosts:
-        skip = whyNot or noHosts
 
     def test_fragments(self) -> None:
         """

@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import bindUDP, bindUNIX
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
+from tests.families import EVERYWHERE, LOOPBACK, PAIR
 from tests.folder import shortFolder
 
 # How long, in seconds, to wait for what has to happen.
@@ -172,11 +173,12 @@ class ForegroundTests(TwistdCase):
         ):
             server = self.start(*args, "-p", "0", "-u", "s")
             port = int(self.waitFor(server, r"listening on UDP 0\.0\.0\.0:(\d+)")[1])
-            self.waitFor(server, rf"listening on UDP \[::\]:{port}")
+            for address in EVERYWHERE[1:]:
+                self.waitFor(server, rf"listening on UDP \[{address}\]:{port}")
             self.waitFor(server, f"listening on UNIX {self.folder}/s")
             self.waitFor(server, f"try it with: nc -u 127.0.0.1 {port}")
             self.assertEqual(ask(connectUDP("127.0.0.1", port), b"four"), b"FOUR")
-            self.assertEqual(ask(connectUDP("::1", port), b"six"), b"SIX")
+            self.assertEqual(ask(connectUDP(PAIR[1], port), b"six"), b"SIX")
             path = os.path.join(self.folder, "s")
             self.assertEqual(ask(connectUNIX(path), b"unix"), b"UNIX")
             output = self.finish(server, signal.SIGTERM)
@@ -282,7 +284,7 @@ class MistakeTests(TwistdCase):
         A port or a path in use is said to be.
         """
         with ExitStack() as stack:
-            for address in ("127.0.0.1", "::1"):
+            for address in LOOPBACK:
                 [taken] = map(stack.enter_context, bindUDP(0, [address]))
                 self.assertOneLine("in use", "-p", str(taken.getsockname()[1]))
             stack.enter_context(bindUNIX(os.path.join(self.folder, "s")))

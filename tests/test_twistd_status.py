@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
 from tests import hosts
+from tests.families import needsIPv6
 from tests.test_twistd import ISROOT, PATIENCE, TwistdCase
 from tests.test_twistd import ask as askShout
 
@@ -74,6 +75,7 @@ class StatusTests(TwistdCase):
         """
         return int(self.waitFor(server, r"status at http://127\.0\.0\.1:(\d+)/")[1])
 
+    @needsIPv6
     def test_shows(self) -> None:
         """
         It says where its status is, says there that it is
@@ -125,6 +127,7 @@ class StatusTests(TwistdCase):
         self.assertGreaterEqual(answered, 8)
         self.assertEqual(asked, answered + 1)
 
+    @needsIPv6
     def test_IPv6(self) -> None:
         """
         It can be shown over IPv6, and is said to be where a browser looks for it.

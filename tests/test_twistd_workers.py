@@ -16,6 +16,7 @@ from shout import BindError, bindUDP
 from shout.processes.sharing import canShare
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
+from tests.families import EVERYWHERE, PAIR
 from tests.test_twistd import ISROOT, PATIENCE, TwistdCase, ask
 from tests.test_twistd_status import get, received
 
@@ -97,12 +98,13 @@ class WorkersTests(WorkersCase):
                 *("shout", "-p", "0", "-u", "s", "--workers", "3"),
             )
             port = int(self.waitFor(server, r"listening on UDP 0\.0\.0\.0:(\d+)")[1])
-            self.waitFor(server, rf"listening on UDP \[::\]:{port}")
+            for address in EVERYWHERE[1:]:
+                self.waitFor(server, rf"listening on UDP \[{address}\]:{port}")
             self.waitFor(server, f"listening on UNIX {self.folder}/s")
             self.waitFor(server, r"with 3 workers: processes \d+, \d+, \d+$")
             self.waitFor(server, f"try it with: nc -u 127.0.0.1 {port}")
             self.askAll(port)
-            self.assertEqual(ask(connectUDP("::1", port), b"six"), b"SIX")
+            self.assertEqual(ask(connectUDP(PAIR[1], port), b"six"), b"SIX")
             path = os.path.join(self.folder, "s")
             self.assertEqual(ask(connectUNIX(path), b"unix"), b"UNIX")
             output = self.finish(server, signal.SIGTERM)
