@@ -93,12 +93,20 @@ class AnsweringProtocolTests(SynchronousTestCase):
         """
         for error, number in (
             (OSError(EPERM, "a firewall"), EPERM),
+            (OSError("no number"), 0),
             (MessageLengthError("too long"), EMSGSIZE),
         ):
             protocol = Reversing()
             protocol.makeConnection(FailingTransport(error))
             protocol.datagramReceived(b"abc", PEER)
             self.assertEqual(protocol.failures, [(number, 1)])
+
+    def test_noAnswersGiven(self) -> None:
+        """
+        A subclass has to say what the answers are.
+        """
+        protocol = AnsweringProtocol()
+        self.assertRaises(NotImplementedError, protocol.answer, [b"abc"], [PEER])
 
     def test_unnamed(self) -> None:
         """
