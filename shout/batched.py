@@ -251,7 +251,7 @@ class BatchedPort(DatagramPort):
             self.sendErrors[EMSGSIZE] += 1
             raise MessageLengthError("message too long")
         delivery, peer = self._delivery, self._knownPeer(addr)
-        if delivery is None or delivery.isAlone or peer is None or not self.connected:
+        if delivery is None or peer is None or not self.connected:
             self._flush()
             self._writeNow(datagram, peer, addr)
         elif delivery.write(datagram, peer) == SLOTS:

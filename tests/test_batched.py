@@ -367,6 +367,24 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         got = self.exchangeFrom(client, port, [b"a", b"b"])
         self.assertEqual(got, [d + r for d in (b"a", b"b") for r in replies])
 
+    def test_manyRepliesLeave(self) -> None:
+        """
+        Of many replies that a protocol writes, those that fill the slots leave
+        while it still writes.
+        """
+        port = self.echo()
+        client = self.client(port)
+        early: list[bytes] = []
+
+        def react(datagram: bytes, addr: Any) -> None:
+            for _ in range(SLOTS):
+                port.write(datagram, addr)
+            early.extend(self.pending(client))
+
+        self.protocol.react = react
+        self.assertEqual(self.exchangeFrom(client, port, [b"a", b"b"]), [])
+        self.assertEqual(early, [b"a"] * SLOTS + [b"b"] * SLOTS)
+
     def test_later(self) -> None:
         """
         A peer can be answered after its batch is through, and amidst another,

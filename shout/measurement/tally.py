@@ -101,7 +101,7 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.trips = Trips()
         # When a probe was sent, or, once it is answered, how long that took.
-        self._times = array("q", bytes(8 * self.window))
+        self._times = array("q", [0]) * self.window
         self._fates = bytearray(self.window)
         self._oldest = 0
         self._highest = -1
