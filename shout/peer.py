@@ -158,7 +158,7 @@ def _decodeIPv6(envelope: bytes) -> Peer:
     # struct in6_pktinfo: destination, interface; see ipv6(7).
     info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), bytes(20))
     local, interface = info[:16], bytes(4)
-    if envelope[8:24].startswith(_MAPPED):
+    if envelope.startswith(_MAPPED, 8):
         localIPv4, peer.isToGroup = _localIPv4(control)
         local = _MAPPED + localIPv4
     else:

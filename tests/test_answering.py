@@ -173,6 +173,37 @@ class BatchedAnsweringTests(SynchronousTestCase):
         ):
             self.assertEqual(self.exchange(Reversing(), *datagrams), replies)
 
+    def test_someAnswersOfMany(self) -> None:
+        """
+        Then the others still go to where they belong.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        reactor = MemoryReactorClock()
+        port = BatchedPort(sock, Reversing(), reactor)
+        port.startListening()
+        address = sock.getsockname()
+        with connectUDP(*address) as quiet, connectUDP(*address) as client:
+            quiet.send(b"quiet")
+            client.send(b"ab")
+            port.doRead()
+            self.assertEqual(client.recv(99), b"ba")
+            self.assertRaises(BlockingIOError, quiet.recv, 99)
+        port.stopListening()
+        reactor.advance(0)
+
+    def test_tooManyAnswers(self) -> None:
+        """
+        Two answers to one datagram are none, which is logged.
+        """
+
+        class Talkative(Reversing):
+            def answer(self, datagrams: Any, addrs: Any) -> Any:
+                return [b"one", b"two"]
+
+        self.assertEqual(self.exchange(Talkative(), b"ab"), [])
+        [failure] = self.flushLoggedErrors(ValueError)
+        self.assertIn("one answer for each datagram", str(failure))
+
     def test_raises(self) -> None:
         """
         When one of them makes it raise that is logged, and the rest is answered.

@@ -35,8 +35,11 @@ from tests.test_port import (
     RefusalTestsBuilder,
 )
 
-# From linux/udp.h, linux/in.h and asm-generic/socket.h; Python does not have them.
+# From linux/udp.h, linux/in.h, linux/in6.h and asm-generic/socket.h; Python does not
+# have them.
 UDP_SEGMENT = 103
+IPV6_MTU_DISCOVER = 23
+IPV6_PMTUDISC_DO = 2
 IP_RECVTTL = 12
 SO_TIMESTAMP = 29
 
@@ -305,6 +308,36 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.write(b"x", ("127.0.0.1", 0))
         self.assertEqual(port.sendErrors, {errno.EINVAL: 1})
 
+    def test_tooLongAtOnce(self) -> None:
+        """
+        So is what the path cannot carry, which is no refusal of the peer.
+        """
+        [server] = bindUDP(0, ["::1"])
+        self.addCleanup(server.close)
+        address = server.getsockname()[:2]
+        [unconnected] = bindUDP(0, ["::1"])
+        for sock, addr in (unconnected, address), (connectUDP(*address), None):
+            port = self.listen(sock, protocol := RecordingProtocol())
+            # Without fragments the longest is too long for the loopback.
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
+            port.write(bytes(65527), addr)
+            self.assertEqual(port.sendErrors, {errno.EMSGSIZE: 1})
+            self.assertEqual(protocol.refusals, 0)
+
+    def test_errorWithoutNumber(self) -> None:
+        """
+        An error that has no number is counted as 0.
+        """
+
+        class Broken:
+            def sendto(self, datagram: bytes, addr: Any) -> int:
+                raise OSError("for some reason")
+
+        port = self.echo()
+        self.patch(port, "socket", Broken())
+        port.write(b"x", ("127.0.0.1", 9999))
+        self.assertEqual(port.sendErrors, {0: 1})
+
     @skipUnless(ISROOT, "forging a source port needs root")
     def test_portZero(self) -> None:
         """
@@ -401,6 +434,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.doRead()
         name = self.protocol.received[0][1]
         port.write(b"at once", name)
+        self.assertEqual(list(self.pending(early)), [b"at once"])
 
         def react(datagram: bytes, addr: Any) -> None:
             port.write(datagram, addr)
@@ -411,7 +445,25 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             late.send(b"late")
         port.doRead()
         self.assertEqual(list(self.pending(late)), [b"late"] * 2)
-        self.assertEqual(list(self.pending(early)), [b"at once", b"late", b"late"])
+        self.assertEqual(list(self.pending(early)), [b"late"] * 2)
+
+    def test_laterInOtherWords(self) -> None:
+        """
+        What is written to such a peer amidst another's batch arrives in order,
+        whatever it is called.
+        """
+        port = self.echo()
+        early, late = self.client(port), self.client(port)
+        self.exchangeFrom(early, port, [b"early"])
+        name = self.protocol.received[0][1]
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(b"one", name)
+            port.write(b"two", tuple(name))
+
+        self.protocol.react = react
+        self.exchangeFrom(late, port, [b"late"] * 2)
+        self.assertEqual(list(self.pending(early)), [b"one", b"two"] * 2)
 
     def test_addressAsked(self) -> None:
         """
@@ -571,6 +623,8 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
                 client.send(b"".join(bursts[start : start + 60]))
             port.doRead()
             self.assertEqual(protocol.counters.received, port.maxDatagrams)
+            [call] = self.reactor.getDelayedCalls()
+            self.assertEqual(call.getTime(), self.reactor.seconds())
             self.reactor.pump([0] * 4)
             replies = list(self.pending(client))
         self.assertEqual(replies, [each.upper() for each in bursts])
@@ -694,6 +748,18 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             peers = [addr for _, addr in self.protocol.received]
             self.assertEqual(len(peers), 20)
             self.assertEqual(len(set(map(id, peers))), 1)
+
+    def test_wholeBatches(self) -> None:
+        """
+        The batch that reaches the bound of a visit is delivered whole.
+        """
+        port = self.echo()
+        port.maxDatagrams = SLOTS + 1
+        client = self.client(port)
+        for _ in range(3 * SLOTS):
+            client.send(b"")
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), 2 * SLOTS)
 
     def test_boundedBytes(self) -> None:
         """
