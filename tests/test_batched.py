@@ -152,6 +152,16 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             _, replies = self.exchange(port, datagrams)
             self.assertEqual(replies, datagrams)
 
+    def test_manySegments(self) -> None:
+        """
+        No more are grouped than fit into one packet.
+        """
+        port = self.echo()
+        calls = Calls(self)
+        datagrams = [bytes([i]) * 1400 for i in range(60)]
+        self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+        self.assertEqual(calls.counts, [2])
+
     def test_withoutSegments(self) -> None:
         """
         A kernel that does not know segments is not given any.
@@ -183,9 +193,11 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             self.assertEqual(calls.counts, [1, 10])
             self.assertEqual(port.sendErrors, {})
             shorter = [datagram[:4] for datagram in datagrams]
+            shortest = [datagram[4:] for datagram in datagrams]
             for asking, asked, expected in (
                 (client, datagrams, 10),
                 (client, shorter, messages),
+                (client, shortest, messages),
                 (self.client(port), datagrams, 1),
             ):
                 calls.counts.clear()
@@ -601,11 +613,24 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
                         for start in range(0, len(burst), length)
                     ]
                     client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
-                    client.send(b"")
-                    expected.append(b"")
+                    for single in (b"", bytes(1000)):
+                        client.send(single)
+                        expected.append(single)
                 port.doRead()
                 self.assertEqual([d for d, _ in protocol.received], expected)
                 self.assertEqual(list(self.pending(client)), expected)
+
+    def test_burstAfterOne(self) -> None:
+        """
+        So is a burst that comes after a datagram that came alone, from the address
+        that it was sent to.
+        """
+        port = self.echo("0.0.0.0")
+        with connectUDP("127.0.0.2", port.socket.getsockname()[1]) as client:
+            self.assertEqual(self.exchangeFrom(client, port, [b"alone"]), [b"alone"])
+            client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+            replies = self.exchangeFrom(client, port, [b"abc"])
+            self.assertEqual(replies, [b"a", b"b", b"c"])
 
     def test_burstsAnswered(self) -> None:
         """
