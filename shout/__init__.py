@@ -2,15 +2,18 @@
 A UDP service that answers every datagram with its text in capitals.
 """
 
-from shout.answering import AnsweringProtocol
-from shout.batched import BatchedPort, listen
-from shout.client import AskError, NoAnswer, Refused, WrongAnswer, ask
-from shout.guard import Guard
-from shout.ping import ping
-from shout.protocol import Shout, UnicodeShout
-from shout.service import ShoutService
-from shout.sockets import BindError, bindUDP
-from shout.unix import bindUNIX
+# True for type checkers.  To import typing takes longer than all else here.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shout.answering import AnsweringProtocol
+    from shout.batched import BatchedPort, listen
+    from shout.client import AskError, NoAnswer, Refused, WrongAnswer, ask
+    from shout.guard import Guard
+    from shout.measurement.ping import ping
+    from shout.protocol import Shout, UnicodeShout
+    from shout.service import ShoutService
+    from shout.sockets import BindError, bindUDP
+    from shout.unix import bindUNIX
 
 __version__ = "0.1.0"
 
@@ -32,3 +35,41 @@ __all__ = [
     "listen",
     "ping",
 ]
+
+_MODULES = {
+    "AnsweringProtocol": "answering",
+    "AskError": "client",
+    "BatchedPort": "batched",
+    "BindError": "sockets",
+    "Guard": "guard",
+    "NoAnswer": "client",
+    "Refused": "client",
+    "Shout": "protocol",
+    "ShoutService": "service",
+    "UnicodeShout": "protocol",
+    "WrongAnswer": "client",
+    "ask": "client",
+    "bindUDP": "sockets",
+    "bindUNIX": "unix",
+    "listen": "batched",
+    "ping": "measurement.ping",
+}
+
+
+# Each name is imported when it is first used (PEP 562).  So a server does not load
+# the client, and a command sets up its signals before anything that takes time is
+# imported; see shout/__main__.py.  Type checkers know the names from above.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,9 +1,17 @@
 """
-C{python -m shout}: the same as the C{shout} command.
+C{python -m shout}, and what the C{shout} command runs.
 """
 
+import signal
 import sys
+
+# Ctrl-C ends the process as it ends most others, so that a shell's loop around it
+# ends too, and without a traceback: also during the imports, which take most of the
+# time that the command takes to start, and while Python finalizes.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from shout.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

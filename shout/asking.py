@@ -64,15 +64,19 @@ class TooLong(AskError):
 
 class WrongAnswer(AskError):
     """
-    A reply came that is not the one to what was asked.
+    Replies came in the time allowed, but not the right one.
 
-    @ivar reply: what came.
+    @ivar reply: the first of them.
     @type reply: L{bytes}
+
+    @ivar count: the number of them.
+    @type count: L{int}
     """
 
-    def __init__(self, message: str, reply: bytes) -> None:
+    def __init__(self, message: str, reply: bytes, count: int = 1) -> None:
         super().__init__(message)
         self.reply = reply
+        self.count = count
 
 
 @dataclass(eq=False)
@@ -87,15 +91,18 @@ class _Request:
     answer: Deferred[bytes]
     tries: int = 0
     timer: IDelayedCall | None = None
+    wrongReply: bytes = b""
+    wrongReplies: int = 0
 
 
 # A reply carries nothing but text, so it is told by its content which request
 # it answers.  Replies may overtake each other, and may come twice, because the
 # network doubled the datagram or because it was sent again too early.  So what
 # was expected by the requests settled last is remembered, as hashes, to tell a
-# reply that is late from one that is wrong.  A wrong reply is held against the
-# request that it would answer if it were transformed (a server that echoes), or
-# else against the oldest in flight.
+# reply that is late from one that is wrong.  A wrong reply counts for the request
+# that it would answer if it were transformed (a server that echoes), or else for
+# the oldest in flight.  It does not end that request: anybody who can forge a
+# source address can send one.
 class Asking(DatagramProtocol):
     """
     Ask one peer through one connected port, any number of requests at a time.
@@ -114,7 +121,7 @@ class Asking(DatagramProtocol):
         timeout: float,
         retries: int,
         transform: Callable[[bytes], bytes],
-        stray: Callable[[bytes], None],
+        onUnexpectedReply: Callable[[bytes, bytes | None], None],
         reactor: Any,
     ) -> None:
         """
@@ -126,8 +133,9 @@ class Asking(DatagramProtocol):
 
         @param transform: turns a datagram into the reply expected.
 
-        @param stray: called with a reply that comes when none is awaited and
-            that is no late one.
+        @param onUnexpectedReply: called with the first wrong reply to each request
+            and the reply expected; also with each reply that comes when no request
+            is in flight and that is no late one, and L{None}.
 
         @param reactor: an L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
@@ -136,7 +144,7 @@ class Asking(DatagramProtocol):
         self._timeout = timeout
         self._retries = retries
         self._transform = transform
-        self._stray = stray
+        self._onUnexpectedReply = onUnexpectedReply
         self._reactor = reactor
         self._inFlight: dict[bytes, deque[_Request]] = {}
         self._settled: deque[int] = deque(maxlen=4096)
@@ -204,10 +212,21 @@ class Asking(DatagramProtocol):
 
     def _giveUp(self, request: _Request) -> None:
         tries = "1 try" if request.tries == 1 else f"{request.tries} tries"
-        message = f"no answer from {self._peer}"
-        message += f" to {tries} in {self._elapsed(request):.1f} seconds"
+        time = f"{tries} in {self._elapsed(request):.1f} seconds"
+        if request.wrongReplies:
+            self._fail(request, self._wrongAnswer(request, time))
+            return
+        message = f"no answer from {self._peer} to {time}"
         isFixedPoint = request.datagram == request.expected
         self._fail(request, NoAnswer(message, isFixedPoint))
+
+    def _wrongAnswer(self, request: _Request, time: str) -> WrongAnswer:
+        reply, count = request.wrongReply, request.wrongReplies
+        message = f"{self._peer} answered {show(reply)}"
+        message += f" instead of {show(request.expected)}"
+        replies = "1 wrong reply" if count == 1 else f"{count} wrong replies"
+        message += f" ({replies} to {time})"
+        return WrongAnswer(message, reply, count)
 
     def _elapsed(self, request: _Request) -> float:
         return float(self._reactor.seconds()) - request.began
@@ -228,14 +247,15 @@ class Asking(DatagramProtocol):
         elif hash(datagram) in self._settled:
             return
         elif self._inFlight:
-            request = self._blame(datagram)
-            message = f"{self._peer} answered {show(datagram)}"
-            message += f" instead of {show(request.expected)}"
-            self._fail(request, WrongAnswer(message, datagram))
+            request = self._matchReply(datagram)
+            request.wrongReplies += 1
+            if request.wrongReplies == 1:
+                request.wrongReply = datagram
+                self._onUnexpectedReply(datagram, request.expected)
         else:
-            self._stray(datagram)
+            self._onUnexpectedReply(datagram, None)
 
-    def _blame(self, reply: bytes) -> _Request:
+    def _matchReply(self, reply: bytes) -> _Request:
         echoed = self._inFlight.get(self._transform(reply))
         candidates = [echoed] if echoed else self._inFlight.values()
         return min((each[0] for each in candidates), key=lambda each: each.began)

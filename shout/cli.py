@@ -5,7 +5,6 @@ The C{shout} command.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -37,7 +36,8 @@ async def converse(options: Namespace, reactor: Any) -> int:
     """
     hint = _hint(options)
     # A UNIX socket queues no more than net.unix.max_dgram_qlen, usually 10.
-    conversation = Conversation(complain, hint, 64 if options.unix is None else 8)
+    maxInFlight = 64 if options.unix is None else 8
+    conversation = Conversation(complain, hint, maxInFlight, os.isatty(2))
     try:
         client = await connect(
             options.host,
@@ -47,7 +47,7 @@ async def converse(options: Namespace, reactor: Any) -> int:
             timeout=options.timeout,
             retries=options.retries,
             transform=(UnicodeShout() if options.unicode else Shout()).transform,
-            stray=conversation.strayed,
+            onUnexpectedReply=conversation.unexpectedReplyReceived,
             reactor=reactor,
         )
     except Refused as e:
@@ -111,11 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as e:
         complain(str(e))
         return 2
-    # Ctrl-C ends the process as it ends most others, so that a shell's loop
-    # around it ends too, and not with a traceback.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
     reactor: Any
     from twisted.internet import reactor
 

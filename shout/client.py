@@ -90,7 +90,7 @@ async def ask(
 
     @raise Refused: when nothing is listening there.
 
-    @raise WrongAnswer: when a reply came that is not the right one.
+    @raise WrongAnswer: when replies came, but to no try the right one.
 
     @raise AskError: when it cannot be asked: L{UnknownHost}, L{Unreachable} or
         L{TooLong}.
@@ -122,15 +122,16 @@ async def connect(
     timeout: float = 1.0,
     retries: int = 2,
     transform: Callable[[bytes], bytes] = bytes.upper,
-    stray: Callable[[bytes], None] = lambda reply: None,
+    onUnexpectedReply: Callable[[bytes, bytes | None], None] = lambda *reply: None,
     reactor: Any = None,
 ) -> Client:
     """
     Make a client that asks a shout server any number of times.  The parameters
     are those of L{ask}, and one more.
 
-    @param stray: called with a reply that comes when none is awaited, and that
-        is not the late duplicate of one that was.
+    @param onUnexpectedReply: called with the first wrong reply to each request and
+        the reply expected; also with each reply that comes when no request is in
+        flight, unless it is a late one, and L{None}.
 
     @raise UnknownHost: when C{host} leads to no address.
 
@@ -154,7 +155,9 @@ async def connect(
     else:
         openers = [partial(connectUNIX, unix)]
         peer = unix
-    makeProtocol = partial(Asking, peer, timeout, retries, transform, stray, reactor)
+    makeProtocol = partial(
+        Asking, peer, timeout, retries, transform, onUnexpectedReply, reactor
+    )
     return Client(peer, openers, makeProtocol, reactor)
 
 

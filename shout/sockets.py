@@ -20,6 +20,11 @@ How many bytes of receive buffer to ask the system for, where something may come
 faster than it is read.  The default holds about 256 small datagrams.
 """
 
+FAMILY_OFF = (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
+"""
+The errors of connect(2) to this host itself when an address family is switched off.
+"""
+
 _RCVBUF = socket.SOL_SOCKET, socket.SO_RCVBUF
 
 # From linux/in.h; Python 3.11 and earlier do not have it.

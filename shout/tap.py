@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_network
+from socket import AF_INET6, AF_UNIX, socket
 from typing import Any, NoReturn
 
 from twisted import copyright
@@ -19,7 +20,7 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
-from shout.addresses import describe, example
+from shout.addresses import EVERYWHERE, describe, example, reachedAt
 from shout.guard import Guard, Limit
 from shout.notify import Notifier
 from shout.opening import AUTO, DEFAULT_PORT, openSockets
@@ -27,7 +28,7 @@ from shout.processes.sharing import Share, canShare
 from shout.processes.workers import WorkersService
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sockets import BindError
+from shout.sockets import FAMILY_OFF, BindError, connectUDP
 from shout.sources import Allow, SourceRule, neverAsks
 from shout.web.health import Health
 
@@ -213,6 +214,8 @@ def makeService(
         shares = openSockets(options)
     except BindError as e:
         sys.exit(f"shout: {e}")
+    if options["interfaces"]:
+        _warnUnreachable(shares[0])
     guard = _guard(options)
     answer = partial(UnicodeShout if options["unicode"] else Shout, guard)
     service: ShoutService | WorkersService
@@ -232,6 +235,25 @@ def makeService(
     for each in service, *beside:
         each.setServiceParent(services)
     return services
+
+
+def _warnUnreachable(sockets: Sequence[socket]) -> None:
+    """
+    Print a warning for each wildcard address whose family is switched off.
+    """
+    for sock in sockets:
+        if sock.family == AF_UNIX or sock.getsockname()[0] not in EVERYWHERE:
+            continue
+        try:
+            connectUDP(*reachedAt(sock)).close()
+        except OSError as e:
+            family = "IPv6" if sock.family == AF_INET6 else "IPv4"
+            if e.errno in FAMILY_OFF:
+                print(
+                    f"shout: warning: {describe(sock)} gets no datagrams as long as "
+                    f"{family} is off on this host; switch it on, or leave it out",
+                    file=sys.stderr,
+                )
 
 
 def _status(

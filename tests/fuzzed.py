@@ -228,9 +228,13 @@ class _Silent:
 
 def _match(source: Bytes) -> None:
     clock = Clock()
-    strays: list[bytes] = []
+    unexpected: list[tuple[bytes, bytes | None]] = []
+
+    def keep(reply: bytes, expected: bytes | None) -> None:
+        unexpected.append((reply, expected))
+
     transform = (bytes.upper, UnicodeShout().transform)[source.number() % 2]
-    asking = Asking("peer", 1.0, 1, transform, strays.append, clock)
+    asking = Asking("peer", 1.0, 1, transform, keep, clock)
     asking.makeConnection(_Silent())  # type: ignore[arg-type]
     results: list[Sequence[Any]] = []
     answers: list[Deferred[bytes]] = []
@@ -248,11 +252,11 @@ def _match(source: Bytes) -> None:
                 reply = results[source.number() % len(results)][0]
             else:
                 reply = source.piece()
-            before = sum(len(result) for _, result in results) + len(strays)
+            before = sum(len(result) for _, result in results) + len(unexpected)
             asking.datagramReceived(reply, ("192.0.2.1", 9999))
             heard += 1
-            # One reply settles at most one request.
-            after = sum(len(result) for _, result in results) + len(strays)
+            # One reply settles at most one request, or is unexpected.
+            after = sum(len(result) for _, result in results) + len(unexpected)
             assert after - before in (0, 1)
         elif action < 210:
             asking.connectionRefused()
@@ -263,7 +267,7 @@ def _match(source: Bytes) -> None:
     clock.advance(1)
     clock.advance(1)
     assert not clock.getDelayedCalls() and not asking._inFlight
-    assert len(strays) <= heard and len(asking._settled) <= 4096
+    assert len(unexpected) <= heard and len(asking._settled) <= 4096
     for expected, result in results:
         [outcome] = result
         if isinstance(outcome, Failure):

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import CDLL
 
@@ -54,6 +54,49 @@ class Namespaces:
         """
         _ip(f"-n {self._names[host]} {command}")
 
+    def set(self, host: str, name: str, value: int | str) -> None:
+        """
+        Set a parameter of the kernel for a host.
+
+        @param name: its path below C{/proc/sys/net}.
+        """
+        with self.on(host), open(f"/proc/sys/net/{name}", "w") as file:
+            file.write(str(value))
+
+    def switchIPv6(self, host: str, isOn: bool) -> None:
+        """
+        Switch IPv6 on or off at a host.
+        """
+        self.set(host, "ipv6/conf/all/disable_ipv6", int(not isOn))
+
+    def _join(
+        self,
+        left: str,
+        right: str,
+        names: tuple[str, str] = ("right", "left"),
+        mtu: int = 1500,
+        networks: Sequence[str] = (),
+    ) -> None:
+        """
+        Join two hosts by a network.
+
+        @param names: of the interface of the left host, and of the right one.
+
+        @param mtu: of the network, in bytes.
+
+        @param networks: what the addresses begin with, apart from fe80::; those of
+            the left host end in 1, and those of the right one in 2.
+        """
+        there = f"peer name {names[1]} netns {self._names[right]}"
+        self.ip(left, f"link add {names[0]} type veth {there}")
+        for host, device, end in ((left, names[0], 1), (right, names[1], 2)):
+            self.ip(host, f"link set {device} mtu {mtu} up")
+            for network in (*networks, "fe80::"):
+                length, options = (64, "nodad") if ":" in network else (24, "")
+                address = f"{network}{end}/{length} dev {device} {options}"
+                self.ip(host, f"address add {address}")
+            self._multicast(host, device)
+
     def _multicast(self, host: str, device: str) -> None:
         # Otherwise it comes some time after both ends are up.
         route = f"multicast ff00::/8 dev {device} table local"
@@ -93,23 +136,58 @@ class Path(Namespaces):
         super().__init__(case, hosts)
         for number, mtu in enumerate(mtus):
             left, right = hosts[number], hosts[number + 1]
-            there = self._names[right]
-            self.ip(left, f"link add right type veth peer name left netns {there}")
-            for host, device, end in ((left, "right", 1), (right, "left", 2)):
-                self.ip(host, f"link set {device} mtu {mtu} up")
-                for network in (f"2001:db8:{number}::", "fe80::"):
-                    address = f"{network}{end}/64 dev {device} nodad"
-                    self.ip(host, f"address add {address}")
-                self._multicast(host, device)
+            self._join(left, right, mtu=mtu, networks=[f"2001:db8:{number}::"])
             # What is not next to a host is to one of its sides.
             self.ip(right, f"-6 route add default via 2001:db8:{number}::1")
             for beyond in range(number + 1, len(mtus)):
                 way = f"2001:db8:{beyond}::/64 via 2001:db8:{number}::2"
                 self.ip(left, f"-6 route add {way}")
         for host in hosts[1:-1]:
-            forwarding = "/proc/sys/net/ipv6/conf/all/forwarding"
-            with self.on(host), open(forwarding, "w") as file:
-                file.write("1")
+            self.set(host, "ipv6/conf/all/forwarding", 1)
+
+
+class ParallelPaths(Namespaces):
+    """
+    Two hosts with two routers between them, and equal paths from one router to the
+    other, of which each flow takes one there and one back.
+
+    The first host, C{a}, has the addresses 192.0.2.1 and 2001:db8::1, and the last,
+    C{d}, 198.51.100.2 and 2001:db8:1::2.  At both routers, C{b} and C{c}, path N is
+    the interface C{pN}, counted from 0: break, slow or narrow it there.
+
+    The routers send no ICMP errors.  They choose by a hash of the addresses and the
+    ports, but with that of a datagram which has one: on a connected socket Linux
+    draws one when it connects, and a veth pair keeps it.  So all datagrams of a
+    connected socket take one path, also in fragments, and those of another one with
+    the same source port may take another.
+    """
+
+    def __init__(self, case: SynchronousTestCase, *mtus: int) -> None:
+        """
+        @param case: as for L{Namespaces}.
+
+        @param mtus: of each path, in bytes.
+        """
+        super().__init__(case, "abcd")
+        self._join("a", "b", networks=("192.0.2.", "2001:db8::"))
+        self._join("c", "d", networks=("198.51.100.", "2001:db8:1::"))
+        for number, mtu in enumerate(mtus):
+            self._join("b", "c", (f"p{number}",) * 2, mtu)
+        for host, router in (("a", "192.0.2.2"), ("d", "198.51.100.1")):
+            self.ip(host, f"-4 route add default via {router}")
+        for host, router in (("a", "2001:db8::2"), ("d", "2001:db8:1::1")):
+            self.ip(host, f"-6 route add default via {router}")
+        for host, other in (("b", "fe80::2"), ("c", "fe80::1")):
+            paths = range(len(mtus))
+            hops = " ".join(f"nexthop via inet6 {other} dev p{n}" for n in paths)
+            for family, protocol in (("4", "icmp"), ("6", "ipv6-icmp")):
+                self.ip(host, f"-{family} route add default {hops}")
+                # What a host sends itself comes from its loopback, to the rules.
+                silence = f"iif lo ipproto {protocol} blackhole"
+                self.ip(host, f"-{family} rule add {silence}")
+                self.set(host, f"ipv{family}/fib_multipath_hash_policy", 1)
+            self.set(host, "ipv4/ip_forward", 1)
+            self.set(host, "ipv6/conf/all/forwarding", 1)
 
 
 class Hosts(Namespaces):

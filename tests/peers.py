@@ -18,16 +18,22 @@ from tests.asynccase import AsyncCase
 class Peer(DatagramProtocol):
     """
     Answers each datagram with any number of datagrams.
+
+    @ivar received: the datagrams.
+
+    @ivar senders: the host and the port that each came from.
     """
 
     noisy = False
 
     def __init__(self, answer: Callable[[bytes], list[bytes]]) -> None:
         self.received: list[bytes] = []
+        self.senders: list[Any] = []
         self._answer = answer
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.received.append(datagram)
+        self.senders.append(addr)
         assert self.transport is not None
         for reply in self._answer(datagram):
             self.transport.write(reply, addr)

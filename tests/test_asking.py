@@ -51,13 +51,13 @@ class Asked:
 
     def __init__(self, **options: Any) -> None:
         self.clock = Clock()
-        self.strays: list[bytes] = []
+        self.unexpected: list[tuple[bytes, bytes | None]] = []
         arguments: dict[str, Any] = {
             "peer": "192.0.2.1:9999",
             "timeout": 1.0,
             "retries": 2,
             "transform": bytes.upper,
-            "stray": self.strays.append,
+            "onUnexpectedReply": lambda *reply: self.unexpected.append(reply),
             "reactor": self.clock,
             **options,
         }
@@ -183,7 +183,7 @@ class AskingTests(SynchronousTestCase):
         self.assertNoResult(two)
         self.asked.hear(b"TWO")
         self.assertEqual(self.successResultOf(two), b"TWO")
-        self.assertEqual(self.asked.strays, [])
+        self.assertEqual(self.asked.unexpected, [])
 
     def test_late(self) -> None:
         """
@@ -198,33 +198,80 @@ class AskingTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """
-        A reply that answers nothing fails the oldest request in flight, which
-        says what came.
+        A reply that answers nothing ends no request, and the right one answers it
+        still.
         """
         one, two = self.asked.ask(b"one"), self.asked.ask(b"two")
-        self.asked.hear(b"\xff1")
-        error = self.failureResultOf(one, WrongAnswer).value
-        self.assertEqual(error.reply, b"\xff1")
-        self.assertEqual(
-            str(error), "192.0.2.1:9999 answered '\\xff1' instead of 'ONE'"
-        )
+        self.asked.hear(b"\xff1", b"eno", b"")
+        self.assertNoResult(one)
         self.assertNoResult(two)
+        self.asked.clock.pump([1, 1])
+        self.assertEqual(self.asked.transport.written, [b"one", b"two"] * 3)
+        self.asked.hear(b"TWO", b"ONE")
+        self.assertEqual(self.successResultOf(one), b"ONE")
+        self.assertEqual(self.successResultOf(two), b"TWO")
+        self.assertEqual(self.asked.clock.getDelayedCalls(), [])
+
+    def test_wrongAnswer(self) -> None:
+        """
+        After the last try the oldest request fails with the wrong reply that came
+        first, and the number of them; a younger one got no answer.
+        """
+        one = self.asked.ask(b"one")
+        self.asked.clock.advance(0.5)
+        two = self.asked.ask(b"two")
+        self.asked.hear(b"\xff1", b"eno")
+        self.asked.clock.pump([0.5] * 5)
+        error = self.failureResultOf(one, WrongAnswer).value
+        self.assertEqual((error.reply, error.count), (b"\xff1", 2))
+        self.assertEqual(
+            str(error),
+            "192.0.2.1:9999 answered '\\xff1' instead of 'ONE' "
+            "(2 wrong replies to 3 tries in 3.0 seconds)",
+        )
+        self.asked.clock.advance(0.5)
+        self.failureResultOf(two, NoAnswer)
+
+    def test_wrongAnswerOnce(self) -> None:
+        """
+        A single wrong reply to a single try is said as such.
+        """
+        asked = Asked(retries=0)
+        answer = asked.ask(b"one")
+        asked.hear(b"")
+        asked.clock.advance(1)
+        error = self.failureResultOf(answer, WrongAnswer).value
+        self.assertEqual((error.reply, error.count), (b"", 1))
+        self.assertIn("(1 wrong reply to 1 try in 1.0 seconds)", str(error))
 
     def test_echo(self) -> None:
         """
-        A datagram that comes back unchanged fails its own request.
+        A datagram that comes back unchanged is the wrong reply to its own request.
         """
         one, two = self.asked.ask(b"one"), self.asked.ask(b"two")
         self.asked.hear(b"two")
+        self.asked.clock.pump([1, 1, 1])
         self.assertEqual(self.failureResultOf(two, WrongAnswer).value.reply, b"two")
-        self.assertNoResult(one)
+        self.failureResultOf(one, NoAnswer)
+
+    def test_onUnexpectedReply(self) -> None:
+        """
+        The first wrong reply to each request is reported when it comes, with the
+        reply expected.
+        """
+        self.asked.ask(b"one")
+        self.asked.hear(b"1", b"2")
+        self.asked.clock.advance(0.1)
+        self.asked.ask(b"two")
+        self.asked.hear(b"two", b"two", b"3")
+        self.assertEqual(self.asked.unexpected, [(b"1", b"ONE"), (b"two", b"TWO")])
 
     def test_stray(self) -> None:
         """
-        A reply that comes when nothing is awaited is a stray.
+        Each reply that comes when nothing is awaited is reported.
         """
-        self.asked.hear(b"BOO")
-        self.assertEqual(self.asked.strays, [b"BOO"])
+        self.asked.hear(b"BOO", b"BOO")
+        self.assertEqual(self.asked.unexpected, [(b"BOO", None)] * 2)
 
     def test_boundedMemory(self) -> None:
         """
@@ -234,7 +281,7 @@ class AskingTests(SynchronousTestCase):
             self.asked.ask(b"%d" % number)
             self.asked.hear(b"%d" % number)
         self.asked.hear(b"4999", b"0")
-        self.assertEqual(self.asked.strays, [b"0"])
+        self.assertEqual(self.asked.unexpected, [(b"0", None)])
 
     def test_refused(self) -> None:
         """
@@ -363,7 +410,7 @@ class MatchingTests(SynchronousTestCase):
             [self.successResultOf(answer) for answer in answers],
             [text.upper() for text in texts],
         )
-        self.assertEqual(asked.strays, [])
+        self.assertEqual(asked.unexpected, [])
         self.assertEqual(asked.clock.getDelayedCalls(), [])
 
     @given(

@@ -4,12 +4,17 @@ Tests for L{shout.measurement.attempts}.
 
 from __future__ import annotations
 
+import sys
+
 from twisted.internet.defer import Deferred
 
 from shout.measurement.attempts import Attempts, Stopped
 from shout.measurement.events import REPLY
 from shout.measurement.plan import Plan
+from shout.measurement.probes import OTHER_RUN, Probes
+from shout.measurement.refusals import keepRefusals
 from shout.measurement.target import Target
+from shout.sockets import bindUDP
 from tests.peers import PeerCase
 
 
@@ -52,6 +57,42 @@ class AttemptsTests(PeerCase):
         attempts = self.attempts(self.freePort())
         await attempts.measure(Plan(2, 0.001))
         self.assertEqual(attempts.refusals, {"port unreachable": 2})
+
+    async def test_sameSocket(self) -> None:
+        """
+        Measurements can follow one another on a socket.  A reply to an earlier one
+        that comes late is of another run.
+        """
+        waiting: list[bytes] = []
+
+        def answer(datagram: bytes) -> list[bytes]:
+            waiting.append(datagram.upper())
+            return waiting if len(waiting) == 2 else []
+
+        peer, port = self.misbehave(answer)
+        attempts = self.attempts(port)
+        with attempts.target.open() as sock:
+            first = await attempts.measure(Plan(1, timeout=0.05), sock)
+            second = await attempts.measure(Plan(1, timeout=30), sock)
+            self.assertEqual((first.answered, first.kinds), (0, {}))
+            self.assertEqual((second.answered, second.kinds), (1, {OTHER_RUN: 1}))
+            self.assertEqual(peer.senders, [sock.getsockname()] * 2)
+
+    async def test_earlierError(self) -> None:
+        """
+        An ICMP error about a datagram of an earlier measurement is not counted.
+        """
+        attempts = self.attempts(self.freePort())
+        with attempts.target.open() as sock:
+            keepRefusals(sock)
+            sock.send(Probes(56).make(1))
+            (server,) = bindUDP(attempts.target.port or 0, ["127.0.0.1"])
+            self.serve(server)
+            result = await attempts.measure(Plan(1), sock)
+        self.assertEqual((result.answered, result.refusals), (1, {}))
+
+    if sys.platform != "linux":
+        test_earlierError.skip = "only Linux says what an ICMP error is about"  # type: ignore[attr-defined]
 
     async def test_stop(self) -> None:
         """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measurement.charts import histogram, table
-from shout.ping import summarize
+from shout.measurement.ping import summarize
 from tests.test_ping import tripsOf
 from tests.test_rates import NOTHING
 

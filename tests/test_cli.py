@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from shout.unix import bindUNIX
@@ -198,12 +199,44 @@ class TextTests(CommandCase):
 
     async def test_wrongAnswer(self) -> None:
         """
-        A wrong answer is shown on standard error, and the status is 1.
+        When nothing but wrong replies came, one line says so, and the status is 1.
         """
         _, port = self.misbehave(lambda datagram: [datagram])
+        arguments = ("-p", str(port), "-t", "0.05", "hello")
+        status, out, (complaint,) = await self.run_(*arguments)
+        self.assertEqual((status, out), (1, b""))
+        wanted = f"shout: 127.0.0.1:{port} answered 'hello' instead of 'HELLO' "
+        self.assertIn(f"{wanted}(3 wrong replies to 3 tries in ", complaint)
+
+    async def test_forgedReplies(self) -> None:
+        """
+        Wrong replies before the right one change neither what is printed nor the
+        status.
+        """
+        replies = [b"\xffgarbage", b"hello", b"GOODBYE", b"HELLO"]
+        _, port = self.misbehave(lambda datagram: replies)
         result = await self.run_("-p", str(port), "hello")
-        complaint = f"shout: 127.0.0.1:{port} answered 'hello' instead of 'HELLO'"
-        self.assertEqual(result, (1, b"", [complaint]))
+        self.assertEqual(result, (0, b"HELLO\n", []))
+
+    async def test_echoServer(self) -> None:
+        """
+        On a terminal a wrong reply is shown when it comes, before the tries are used
+        up.
+        """
+        main, other = (FileIO(fd, "r+") for fd in pty.openpty())
+        self.addCleanup(main.close)
+        self.addCleanup(other.close)
+        _, port = self.misbehave(lambda datagram: [datagram])
+        fds = {0: "w", 1: "r", 2: other.fileno()}
+        self.start("-p", str(port), "-t", "86400", "hello", fds=fds)
+        # Reading ends, should the command end before it has printed anything.
+        other.close()
+        shown = await deferToThread(main.readline)
+        self.assertEqual(
+            shown.decode().rstrip(),
+            f"shout: 127.0.0.1:{port} answered 'hello' instead of 'HELLO'; "
+            "still waiting for the right reply",
+        )
 
     async def test_unknownHost(self) -> None:
         """

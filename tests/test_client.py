@@ -156,8 +156,26 @@ class AskTests(PeerCase):
         for reply in (b"hello", b"HELL", b"", b"\xff"):
             _, port = self.misbehave(partial(lambda reply, _: [reply], reply))
             with self.assertRaises(WrongAnswer) as caught:
-                await ask(b"hello", port=port)
+                await ask(b"hello", port=port, timeout=0.05)
             self.assertEqual(caught.exception.reply, reply)
+            self.assertEqual(caught.exception.count, 3)
+
+    async def test_forgedReplies(self) -> None:
+        """
+        Garbage, an echo and a reply to something else do not keep the right reply
+        from being the answer.
+        """
+        replies = [b"\xffgarbage", b"hello", b"GOODBYE", b"HELLO"]
+        _, port = self.misbehave(lambda datagram: replies)
+        self.assertEqual(await ask(b"hello", port=port), b"HELLO")
+
+    async def test_rightAfterTries(self) -> None:
+        """
+        The right reply to the last try is the answer, whatever came before it.
+        """
+        replies = iter([b"\xffgarbage", b"hello", b"HELLO"])
+        _, port = self.misbehave(lambda datagram: [next(replies)])
+        self.assertEqual(await ask(b"hello", port=port, timeout=0.05), b"HELLO")
 
     async def test_otherSource(self) -> None:
         """
@@ -382,13 +400,15 @@ class ClientTests(PeerCase):
 
     async def test_stray(self) -> None:
         """
-        A reply that comes when none is awaited is handed over.
+        A reply that comes when none is awaited is reported.
         """
-        strayed: Deferred[bytes] = Deferred()
+        strayed: Deferred[tuple[bytes, bytes | None]] = Deferred()
         _, port = self.misbehave(lambda datagram: [datagram.upper(), b"more"])
-        client = await self.connect(port, stray=strayed.callback)
+        client = await self.connect(
+            port, onUnexpectedReply=lambda *reply: strayed.callback(reply)
+        )
         await client.ask(b"hello")
-        self.assertEqual(await strayed, b"more")
+        self.assertEqual(await strayed, (b"more", None))
 
     async def test_before(self) -> None:
         """
@@ -399,14 +419,20 @@ class ClientTests(PeerCase):
             stranger.sendto(b"HELLO", sock.getsockname())
         peer, port = self.misbehave(lambda datagram: [])
         sock.connect(("127.0.0.1", port))
-        strays: list[bytes] = []
+        unexpected: list[object] = []
         makeProtocol = partial(
-            Asking, "peer", 0.01, 0, bytes.upper, strays.append, self.reactor
+            Asking,
+            "peer",
+            0.01,
+            0,
+            bytes.upper,
+            lambda *reply: unexpected.append(reply),
+            self.reactor,
         )
         client = Client("peer", [lambda: sock], makeProtocol, self.reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
         await self.assertFailure(Deferred.fromCoroutine(client.ask(b"hello")), NoAnswer)
-        self.assertEqual((peer.received, strays), ([b"hello"], []))
+        self.assertEqual((peer.received, unexpected), ([b"hello"], []))
 
 
 class OpeningTests(SynchronousTestCase):

@@ -100,9 +100,16 @@ class Talk:
     A conversation with everything around it faked.
     """
 
-    def __init__(self, text: bytes | None = None, maxInFlight: int = 4) -> None:
+    def __init__(
+        self,
+        text: bytes | None = None,
+        maxInFlight: int = 4,
+        showsWrongReplies: bool = False,
+    ) -> None:
         self.complaints: list[str] = []
-        self.conversation = Conversation(self.complaints.append, "hint", maxInFlight)
+        self.conversation = Conversation(
+            self.complaints.append, "hint", maxInFlight, showsWrongReplies
+        )
         self.client = FakeClient()
         self.input = FakeInput()
         self.output = FakeOutput(self.conversation)
@@ -369,16 +376,44 @@ class ReadTests(SynchronousTestCase):
 
     def test_stray(self) -> None:
         """
-        A reply that nobody awaits is told, and the status is 1.
+        A reply that comes when no line is in flight is shown, and the status is 1.
         """
-        self.talk.conversation.strayed(b"boo")
+        self.talk.conversation.unexpectedReplyReceived(b"boo", None)
         self.talk.end()
         self.assertEqual(self.successResultOf(self.done), 1)
         self.assertEqual(
             self.talk.complaints, ["peer:9999 sent 'boo' without being asked"]
         )
-        self.talk.conversation.strayed(b"boo")
+        self.talk.conversation.unexpectedReplyReceived(b"boo", None)
         self.assertEqual(len(self.talk.complaints), 1)
+
+    def test_wrongReply(self) -> None:
+        """
+        On a terminal a wrong reply is shown when it comes; the line is still
+        answered, and the status is 0.
+        """
+        talk = Talk(b"hi", showsWrongReplies=True)
+        talk.conversation.unexpectedReplyReceived(b"hi", b"HI")
+        complaint = "peer:9999 answered 'hi' instead of 'HI'"
+        self.assertEqual(
+            talk.complaints, [f"{complaint}; still waiting for the right reply"]
+        )
+        talk.client.settle(b"hi")
+        self.assertEqual(self.successResultOf(talk.conversation.done), 0)
+        self.assertEqual(talk.output.written, [b"HI\n"])
+        talk.conversation.unexpectedReplyReceived(b"hi", b"HI")
+        self.assertEqual(len(talk.complaints), 1)
+
+    def test_wrongReplyToProgram(self) -> None:
+        """
+        Elsewhere than on a terminal a wrong reply is not shown while the right one
+        can still come.
+        """
+        talk = Talk(b"hi")
+        talk.conversation.unexpectedReplyReceived(b"hi", b"HI")
+        talk.client.settle(b"hi")
+        self.assertEqual(self.successResultOf(talk.conversation.done), 0)
+        self.assertEqual(talk.complaints, [])
 
     def test_inputError(self) -> None:
         """

@@ -19,10 +19,10 @@ from shout.measurement.document import (
     sizesObject,
 )
 from shout.measurement.events import LATE, LOST, REFUSED, REPLY, WRONG, Event
+from shout.measurement.ping import summarize
 from shout.measurement.rates import MACHINE, FoundRate, Step
 from shout.measurement.sizes import FoundSizes
 from shout.measurement.target import Target
-from shout.ping import summarize
 from tests.test_ping import tripsOf
 from tests.test_rates import NOTHING
 

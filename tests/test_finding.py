@@ -113,6 +113,15 @@ class FindSizesTests(MeasureCase):
         self.assertEqual(status, 0)
         self.assertIn(b"largest that comes back whole: 1000 bytes\n", out)
 
+    async def test_sourcePort(self) -> None:
+        """
+        All that it sends comes from one source port.
+        """
+        peer, port = self.misbehave(lambda datagram: [datagram.upper()[:1000]])
+        status, _, _ = await self.run_(*f"--sizes -q -t 0.05 -p {port}".split())
+        self.assertEqual(status, 0)
+        self.assertEqual(len(set(peer.senders)), 1)
+
     async def test_nothing(self) -> None:
         """
         Where nothing right comes back it is said what came instead; when that

@@ -23,7 +23,7 @@ from shout.processes.steering import keepSourcesTogether
 from shout.sockets import connectUDP
 from shout.sources import Allow
 from shout.web import health
-from shout.web.health import Health
+from shout.web.health import Health, Report
 from tests import hosts
 from tests.folder import shortFolder
 
@@ -81,7 +81,13 @@ class HealthTests(SynchronousTestCase):
 
     def check(self, health: Health) -> list[str]:
         """
-        Return what a check finds, with all the time that it may take.
+        Return the troubles that a check finds, with all the time that it may take.
+        """
+        return self.report(health).troubles
+
+    def report(self, health: Health) -> Report:
+        """
+        Return the report of a check, with all the time that it may take.
         """
         found = health.check()
         for _ in range(health.tries):
@@ -143,7 +149,7 @@ class HealthTests(SynchronousTestCase):
         sock.close()
         found = health.check()
         self.visit()
-        [line] = self.successResultOf(found)
+        [line] = self.successResultOf(found).troubles
         self.assertIn("nothing is listening", line)
 
     def test_lostOnce(self) -> None:
@@ -156,7 +162,38 @@ class HealthTests(SynchronousTestCase):
         self.serve(sockets)
         self.reactor.advance(Health.timeout)
         self.visit()
-        self.assertEqual(self.successResultOf(found), [])
+        self.assertEqual(self.successResultOf(found).troubles, [])
+
+    def test_forgedReplies(self) -> None:
+        """
+        A socket that answers is healthy, whatever somebody has sent in its name
+        before the answer.
+        """
+        sockets = self.loopback()
+        health = self.health(sockets)
+        found = health.check()
+        [source] = health.sources
+        for forged in (b"\xffgarbage", b"shout asks itself", b"GOODBYE", b""):
+            sockets[0].sendto(forged, source)
+        self.visit()
+        self.assertNoResult(found)
+        self.serve(sockets)
+        self.visit()
+        self.assertEqual(self.successResultOf(found).troubles, [])
+
+    def test_onlyForgedReplies(self) -> None:
+        """
+        A socket that sends nothing but wrong replies is not healthy.
+        """
+        sockets = self.loopback()
+        health = self.health(sockets)
+        found = health.check()
+        [source] = health.sources
+        sockets[0].sendto(b"GOODBYE", source)
+        self.visit()
+        self.reactor.pump([health.timeout] * health.tries)
+        [line] = self.successResultOf(found).troubles
+        self.assertIn("answered 'GOODBYE' instead of 'SHOUT ASKS ITSELF", line)
 
     def test_oneCheckForAll(self) -> None:
         """
@@ -169,7 +206,7 @@ class HealthTests(SynchronousTestCase):
         several = [health.check() for _ in range(50)]
         self.visit()
         for found in several:
-            self.assertEqual(self.successResultOf(found), [])
+            self.assertEqual(self.successResultOf(found).troubles, [])
         self.assertEqual(service.counters.received, 1)
         self.assertEqual(self.check(health), [])
         self.assertEqual(service.counters.received, 2)
@@ -185,7 +222,7 @@ class HealthTests(SynchronousTestCase):
         first.addErrback(lambda failure: None)
         first.cancel()
         self.visit()
-        self.assertEqual(self.successResultOf(second), [])
+        self.assertEqual(self.successResultOf(second).troubles, [])
 
     def test_guard(self) -> None:
         """
@@ -265,11 +302,11 @@ class HealthTests(SynchronousTestCase):
         Before it is started and when it is stopped nothing is said to be well.
         """
         health = Health(self.loopback())
-        [line] = self.successResultOf(health.check())
+        [line] = self.successResultOf(health.check()).troubles
         self.assertIn("is not being asked", line)
         health.start(self.reactor)
         self.settle(health.stop())
-        [line] = self.successResultOf(health.check())
+        [line] = self.successResultOf(health.check()).troubles
         self.assertIn("is not being asked", line)
         self.assertEqual(self.reactor.getReaders(), [])
 
@@ -363,3 +400,43 @@ class HealthTests(SynchronousTestCase):
                 {host for host, _ in found.sources}, {"192.0.2.1", "fe80::1%va"}
             )
             self.assertEqual(self.check(found), [])
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_withoutIPv6(self) -> None:
+        """
+        All IPv6 addresses are not counted as long as IPv6 is off, and are asked once
+        it is on, also where a guard answers nobody else.
+        """
+        host = hosts.Namespaces(self, "a")
+        host.switchIPv6("a", False)
+        with host.on("a"):
+            sockets = bindUDP(0)
+            port = sockets[1].getsockname()[1]
+            health = self.health(sockets, 4)
+            guard = Guard(sources=[Allow([])])
+            guard.exempt.update(health.sources)
+            service = self.serve(sockets, guard)
+            for _ in range(2):
+                host.switchIPv6("a", False)
+                troubles, [line] = self.report(health)
+                self.assertEqual(troubles, [])
+                wanted = f"UDP [::]:{port} is not counted: IPv6 is off on this host"
+                self.assertIn(wanted, line)
+                before = service.counters.families["ipv6"]
+                host.switchIPv6("a", True)
+                self.assertEqual(self.report(health), ([], []))
+                self.assertEqual(service.counters.families["ipv6"], before + 4)
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_nothingReached(self) -> None:
+        """
+        A service is not healthy where this host can reach none of its sockets.
+        """
+        host = hosts.Namespaces(self, "a")
+        host.switchIPv6("a", False)
+        with host.on("a"):
+            sockets = bindUDP(0, ["::"])
+            self.serve(sockets)
+            troubles, notCounted = self.report(self.health(sockets))
+            self.assertEqual(troubles, ["no socket can be reached from this host"])
+            self.assertEqual(len(notCounted), 1)

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.ping}.
+Tests for L{shout.measurement.ping}.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-import shout
 from shout.asking import Refused, UnknownHost
+from shout.measurement.ping import deviation, mean, percentile, ping, summarize
 from shout.measurement.result import RoundTrips
 from shout.measurement.trips import Trips
-from shout.ping import deviation, mean, percentile, ping, summarize
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
 from tests.peers import PeerCase
@@ -199,10 +198,3 @@ class PingTests(PeerCase):
             pinging.addTimeout(limit, self.reactor)
             await self.assertFailure(pinging, TimeoutError)
             await deferLater(self.reactor, 0.01)
-
-    def test_public(self) -> None:
-        """
-        C{shout.ping} is the function, which hides its module, also once that is
-        imported.
-        """
-        self.assertIs(shout.ping, ping)

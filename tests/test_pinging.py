@@ -21,11 +21,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measurement.events import LATE, LOST, REPLY, Event
+from shout.measurement.ping import resultOf
 from shout.measurement.pinging import Pinging
 from shout.measurement.plan import SECOND, Plan
 from shout.measurement.result import Result
 from shout.measurement.target import Target
-from shout.ping import resultOf
 from tests.relay import (
     ANSWER,
     CORRUPT,

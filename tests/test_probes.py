@@ -107,6 +107,24 @@ class ProbesTests(SynchronousTestCase):
             self.assertEqual((kind, number), (OTHER_RUN, None))
             self.assertIn("zzzzzzzzzz", detail)
 
+    def test_isOfOtherRun(self) -> None:
+        """
+        A probe of another run is known by its first three words; what is shorter,
+        damaged in them, or of this run, is not.
+        """
+        probes = Probes(56, NONCE)
+        other = Probes(56, b"zzzzzzzzzz").make(3)
+        for text, expected in (
+            (other, True),
+            (other.upper(), True),
+            (other[:32], True),
+            (other[:31], False),
+            (other.replace(b"3", b"4", 1), False),
+            (probes.make(3), False),
+            (b"", False),
+        ):
+            self.assertEqual(probes.isOfOtherRun(text), expected, text)
+
     @given(st.binary(max_size=100))
     def test_garbage(self, reply: bytes) -> None:
         """

@@ -18,6 +18,7 @@ from shout.measurement.events import (
     WRONG,
     Event,
 )
+from shout.measurement.ping import summarize
 from shout.measurement.probes import Probes
 from shout.measurement.report import (
     eventLine,
@@ -32,7 +33,6 @@ from shout.measurement.report import (
 from shout.measurement.tally import Tally
 from shout.measurement.target import Target
 from shout.measurement.trips import Trips
-from shout.ping import summarize
 from tests.test_rates import NOTHING
 
 TARGET = Target("example.com", "192.0.2.1", 9999)

@@ -4,13 +4,14 @@ Tests for L{shout.measurement.sizes}.
 
 from __future__ import annotations
 
+import socket
+import sys
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
-from shout.measurement import sizes
 from shout.measurement.attempts import Attempts
 from shout.measurement.events import LOST, REFUSED, REPLY, WRONG, Event
 from shout.measurement.plan import Plan
@@ -18,10 +19,10 @@ from shout.measurement.probes import SMALLEST
 from shout.measurement.refusals import TOO_BIG
 from shout.measurement.sizes import FoundSizes, comesBack, findSizes, search
 from shout.measurement.target import Target
-from shout.sockets import bindUDP, connectUDP
+from shout.sockets import bindUDP
 from shout.unix import bindUNIX
 from tests.folder import shortFolder
-from tests.hosts import Hosts, Namespaces, Path, whyNot
+from tests.hosts import Hosts, Namespaces, ParallelPaths, Path, whyNot
 from tests.peers import PeerCase
 
 
@@ -80,8 +81,10 @@ class FindSizesTests(PeerCase):
         def tried(*what: Any) -> None:
             self.tried.append(what)
 
+        self.sock = target.open()
+        self.addCleanup(self.sock.close)
         return Deferred.fromCoroutine(
-            findSizes(Attempts(target, self.reactor), timeout, tried)
+            findSizes(Attempts(target, self.reactor), self.sock, timeout, tried)
         )
 
     async def test_unix(self) -> None:
@@ -106,6 +109,34 @@ class FindSizesTests(PeerCase):
         found = await self.find("127.0.0.1", port, 0.05)
         self.assertEqual(found.whole, 1000)
 
+    async def test_oneFlow(self) -> None:
+        """
+        Every datagram is sent from the socket that was handed in, which stays open,
+        and without an IPv6 flow label.
+        """
+        peer, port = self.misbehave(lambda datagram: [datagram.upper()[:1000]])
+        await self.find("127.0.0.1", port, 0.05)
+        self.assertEqual(set(peer.senders), {self.sock.getsockname()})
+        await self.find("::1", self.serveUDP("::1"))
+        if sys.platform == "linux":
+            label = self.sock.getsockopt(socket.IPPROTO_IPV6, 70)
+            self.assertEqual(label, 0)
+
+    async def test_late(self) -> None:
+        """
+        A reply to a size that was tried earlier does not count for another.
+        """
+        right = [b""]
+
+        def answer(datagram: bytes) -> list[bytes]:
+            if len(datagram) <= 1000:
+                right.append(datagram.upper())
+            return right[-2:]
+
+        _, port = self.misbehave(answer)
+        found = await self.find("127.0.0.1", port, 0.05)
+        self.assertEqual(found.whole, 1000)
+
     async def test_nothing(self) -> None:
         """
         Where nothing comes back there is no size.
@@ -127,7 +158,6 @@ class Scripted:
         self.left = list(scripts)
 
     async def measure(self, plan: Plan, sock: Any, isEnough: Any) -> None:
-        sock.close()
         self.ended = [isEnough(event) for event in self.left.pop(0)]
 
 
@@ -137,7 +167,8 @@ class ComesBackTests(PeerCase):
     """
 
     def check(self, scripted: Any, isAllowed: bool, isWhole: bool) -> None:
-        trying = Deferred.fromCoroutine(comesBack(scripted, 9000, 1.0, isAllowed))
+        sock: Any = None
+        trying = Deferred.fromCoroutine(comesBack(scripted, sock, 9000, 1.0, isAllowed))
         self.assertEqual(self.successResultOf(trying), isWhole)
         self.assertEqual(scripted.left, [])
 
@@ -158,11 +189,13 @@ class ComesBackTests(PeerCase):
 
     def test_enough(self) -> None:
         """
-        An answer, a refusal and the third loss end it, and nothing else does.
+        An answer, a refusal and the third loss end it, and nothing else does, not
+        even a refusal that may be of a size tried earlier.
         """
         for event, isEnough in (
             (Event(REPLY, 1, 9000), True),
             (Event(REFUSED, 1, detail="port unreachable"), True),
+            (Event(REFUSED, None, detail="port unreachable"), False),
             (Event(LOST, 3), True),
             (Event(LOST, 2), False),
             (Event(WRONG, 3), False),
@@ -170,25 +203,6 @@ class ComesBackTests(PeerCase):
             scripted = Scripted([event])
             self.check(scripted, True, event.kind == REPLY)
             self.assertEqual(scripted.ended, [isEnough])
-
-    def test_cannotForbid(self) -> None:
-        """
-        Where this system cannot forbid fragments, that is an error, and no socket
-        stays open.
-        """
-        sock = connectUDP("127.0.0.1", 9)
-        self.addCleanup(sock.close)
-
-        def allow(sock: Any, isAllowed: bool) -> None:
-            raise OSError("no such thing")
-
-        self.patch(sizes, "allowFragments", allow)
-        scripted: Any = Scripted()
-        scripted.target = Target("127.0.0.1", "127.0.0.1", 9)
-        object.__setattr__(scripted.target, "open", lambda: sock)
-        trying = Deferred.fromCoroutine(comesBack(scripted, 9000, 1.0, False))
-        self.failureResultOf(trying, OSError)
-        self.assertEqual(sock.fileno(), -1)
 
     async def test_thirdTry(self) -> None:
         """
@@ -201,8 +215,10 @@ class ComesBackTests(PeerCase):
             return [datagram.upper()] if len(seen) == 3 else []
 
         _, port = self.misbehave(answer)
-        attempts = Attempts(Target("127.0.0.1", "127.0.0.1", port), self.reactor)
-        self.assertTrue(await comesBack(attempts, 100, 1.0, True))
+        target = Target("127.0.0.1", "127.0.0.1", port)
+        with target.open() as sock:
+            attempts = Attempts(target, self.reactor)
+            self.assertTrue(await comesBack(attempts, sock, 100, 1.0, True))
 
 
 class PathMTUTests(PeerCase):
@@ -225,19 +241,22 @@ class PathMTUTests(PeerCase):
         """
         Find what a server on a host answers to the host C{a}.
         """
-        with hosts.on(last):
+        return await self.search(hosts, self.serveOn(hosts, last, address))
+
+    def serveOn(self, hosts: Namespaces, host: str, address: str) -> Target:
+        with hosts.on(host):
             sockets = bindUDP(22950, [address])
         self.serve(*sockets)
-        target = Target(address, address, 22950)
-        opened = target.open
+        return Target(address, address, 22950)
 
-        def open() -> Any:
-            with hosts.on("a"):
-                return opened()
-
-        object.__setattr__(target, "open", open)
-        finding = findSizes(Attempts(target, self.reactor), 0.3, lambda *what: None)
-        return await Deferred.fromCoroutine(finding)
+    def search(self, hosts: Namespaces, target: Target) -> Deferred[FoundSizes]:
+        with hosts.on("a"):
+            sock = target.open()
+        self.addCleanup(sock.close)
+        attempts = Attempts(target, self.reactor)
+        return Deferred.fromCoroutine(
+            findSizes(attempts, sock, 0.3, lambda *what: None)
+        )
 
     async def test_ipv4(self) -> None:
         """
@@ -275,3 +294,21 @@ class PathMTUTests(PeerCase):
             FoundSizes(65507, 1172, 28, 65507),
             "route change 192.0.2.0/24 dev vb mtu 1200",
         )
+
+    async def test_parallelPaths(self) -> None:
+        """
+        Where there are parallel paths, a search finds the MTU of one of them, and
+        nothing between.
+        """
+        hosts = ParallelPaths(self, 1400, 1500, 1500, 1500)
+        for address in ("198.51.100.2", "2001:db8:1::2"):
+            target = self.serveOn(hosts, "d", address)
+            seen: set[int | None] = set()
+            # A search takes a path with 1,400 bytes, there or back, in 7 cases of
+            # 16.
+            for _ in range(6):
+                searches = [self.search(hosts, target) for _ in range(10)]
+                seen |= {found.pathMTU for found in await gatherResults(searches)}
+                if len(seen) > 1:
+                    break
+            self.assertEqual(seen, {1400, 1500})

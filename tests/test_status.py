@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from html.parser import HTMLParser
 
 from twisted.internet.defer import Deferred
@@ -18,6 +17,7 @@ from zope.interface.verify import verifyObject
 
 import shout
 from shout.figures import Figures
+from shout.web.health import Report
 from shout.web.site import QuietSite
 from shout.web.status import StatusResource
 from tests.test_metrics import FIGURES
@@ -31,12 +31,12 @@ class Watched:
 
     def __init__(self) -> None:
         self.now: Figures | Deferred[Figures] = FIGURES
-        self.found: Deferred[Sequence[str]] = Deferred()
+        self.found: Deferred[Report] = Deferred()
 
     def figures(self) -> Figures | Deferred[Figures]:
         return self.now
 
-    def check(self) -> Deferred[Sequence[str]]:
+    def check(self) -> Deferred[Report]:
         return self.found
 
 
@@ -69,7 +69,7 @@ class StatusResourceTests(TestCase):
         C{/healthz} waits for the check, and then says 200 if nothing is wrong.
         """
         self.assertEqual(self.get("/healthz")[0], 0)
-        self.watched.found.callback([])
+        self.watched.found.callback(Report([], []))
         status, headers, body = self.wire.answer()
         self.assertEqual((status, body), (200, b"every socket answers\n"))
         self.assertEqual(headers["content-type"], "text/plain; charset=utf-8")
@@ -85,12 +85,28 @@ class StatusResourceTests(TestCase):
 
     def test_unhealthy(self) -> None:
         """
-        C{/healthz} says 503 if something is wrong, with a line for each.
+        C{/healthz} says 503 if something is wrong, with a line for each, and for
+        each socket that is not counted.
         """
-        self.watched.found.callback(["UNIX /a\udcff is mute", "UDP b is slow"])
+        troubles = ["UNIX /a\udcff is mute", "UDP b is slow"]
+        self.watched.found.callback(Report(troubles, ["UDP c is not counted"]))
         status, _, body = self.get("/healthz")
         self.assertEqual(status, 503)
-        self.assertEqual(body, b"UNIX /a\\udcff is mute\nUDP b is slow\n")
+        self.assertEqual(
+            body, b"UNIX /a\\udcff is mute\nUDP b is slow\nUDP c is not counted\n"
+        )
+
+    def test_notCounted(self) -> None:
+        """
+        C{/healthz} says 200 although a socket is not counted, and names it.
+        """
+        self.watched.found.callback(Report([], ["UDP c is not counted"]))
+        status, _, body = self.get("/healthz")
+        self.assertEqual(status, 200)
+        self.assertEqual(
+            body,
+            b"every socket answers that this host can reach\nUDP c is not counted\n",
+        )
 
     def test_metrics(self) -> None:
         """
@@ -173,7 +189,7 @@ class StatusResourceTests(TestCase):
         """
         for path in ("/", "/metrics", "/healthz", "/nothing"):
             self.watched.found = Deferred()
-            self.watched.found.callback([])
+            self.watched.found.callback(Report([], []))
             got = self.get(path)
             status, headers, body = self.get(path, "HEAD")
             self.assertEqual((status, body), (got[0], b""))
@@ -199,7 +215,7 @@ class StatusResourceTests(TestCase):
         Every answer tells the browser to be careful, and nobody which version of
         what has sent it.
         """
-        self.watched.found.callback([])
+        self.watched.found.callback(Report([], []))
         for path in ("/", "/healthz", "/metrics", "/figures", "/nothing"):
             _, headers, _ = self.get(path)
             self.assertEqual(headers["x-content-type-options"], "nosniff")
@@ -225,6 +241,6 @@ class StatusResourceTests(TestCase):
         """
         self.get("/healthz")
         self.wire.protocol.connectionLost(connectionDone)
-        self.watched.found.callback([])
+        self.watched.found.callback(Report([], []))
         self.assertEqual(self.wire.value(), b"")
         self.assertEqual(self.flushLoggedErrors(), [])

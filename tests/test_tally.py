@@ -446,6 +446,19 @@ class TallyTests(TallyCase):
         self.assertEqual(self.tally.expire(101), [])
         self.check(sent=2, answered=1, refused=1)
 
+    def test_refusedOtherRun(self) -> None:
+        """
+        A refusal that quotes a probe of another run is not counted.
+        """
+        self.send(0)
+        other = Probes(56, b"zzzzzzzzzz").make(1)
+        event = self.tally.refuse(other, "port unreachable", 5)
+        self.assertEqual(event[:2], (REFUSED, None))
+        self.assertIn("another run", event.detail)
+        self.assertEqual([event.kind for event in self.tally.expire(101)], [LOST])
+        self.check(sent=1, lost=1)
+        self.assertEqual(self.tally.refusals, {})
+
     def test_refusedTwice(self) -> None:
         """
         A second refusal of the same probe does not make two of it, and one of

@@ -333,11 +333,11 @@ class MakeServiceTests(SynchronousTestCase):
         [(port, site, *_)] = servers
         self.assertEqual(port, 9990)
         services.startService()
-        readers = reactor.getReaders()
         found = site.resource._watched.check()
+        readers = reactor.getReaders()
         for reader in [*readers, *readers]:
             reader.doRead()
-        self.assertEqual(self.successResultOf(found), [])
+        self.assertEqual(self.successResultOf(found), ([], []))
         for reader in readers:
             if isinstance(reader.protocol, Shout):
                 answers = reader.protocol.answer([b"a"], [("127.0.0.1", 4000)])
@@ -346,6 +346,31 @@ class MakeServiceTests(SynchronousTestCase):
         reactor.advance(0)
         self.successResultOf(stopped)
         self.assertEqual(reactor.getReaders(), [])
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_familyOff(self) -> None:
+        """
+        There is one warning for all IPv6 addresses if they are asked for where IPv6
+        is off, and none if they are not, or IPv6 is on.
+        """
+        host = hosts.Namespaces(self, "a")
+        everywhere = ("-i", "::", "-i", "0.0.0.0", "-p", "0")
+        with host.on("a"):
+            for isOn, args, warnings in (
+                (False, everywhere, 1),
+                (False, ("-p", "0"), 0),
+                (True, everywhere, 0),
+            ):
+                host.switchIPv6("a", isOn)
+                stderr = StringIO()
+                self.patch(sys, "stderr", stderr)
+                self.assertEqual(len(self.listening(*args)), 2)
+                lines = stderr.getvalue().splitlines()
+                self.assertEqual(len(lines), warnings)
+                for line in lines:
+                    self.assertRegex(
+                        line, r"^shout: warning: UDP \[::\]:\d+ .* IPv6 is off"
+                    )
 
     def healths(self) -> list[Any]:
         """

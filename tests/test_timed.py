@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
 
 from shout.measurement import timed
-from shout.measurement.timed import TimedPort, allowFragments
+from shout.measurement.timed import TimedPort, allowFragments, omitFlowLabel
 from shout.measurement.timedbatch import Arrivals
 from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX, connectUNIX
@@ -250,6 +250,53 @@ class TimedPortTests(TimedCase):
         port.send([b"hello"])
         await protocol.heard
         self.assertEqual((len(protocol.received), protocol.refusals), (1, []))
+
+
+class SettingTests(PeerCase):
+    """
+    Tests for L{allowFragments} and L{omitFlowLabel}.
+    """
+
+    def test_cannotForbid(self) -> None:
+        """
+        A UNIX socket has no fragments to forbid, and no flow label.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            self.assertFalse(allowFragments(sock, False))
+            omitFlowLabel(sock)
+
+    def test_otherSystems(self) -> None:
+        """
+        Where the system refuses an option the socket works without it.
+        """
+
+        class Refusing(socket.socket):
+            def setsockopt(self, *_: Any) -> None:
+                raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+        with Refusing(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            self.assertFalse(allowFragments(sock, False))
+            omitFlowLabel(sock)
+
+    def test_flowLabel(self) -> None:
+        """
+        What a connected IPv6 socket sends has a flow label, unless it is omitted.
+        """
+        (server,) = bindUDP(0, ["::1"])
+        self.addCleanup(server.close)
+        # IPV6_FLOWINFO: what came without a label has no such control message.
+        server.setsockopt(socket.IPPROTO_IPV6, 11, 1)
+        for isOmitted in (False, True):
+            with connectUDP("::1", server.getsockname()[1]) as sock:
+                if isOmitted:
+                    omitFlowLabel(sock)
+                sock.send(b"x")
+            _, ancillary, _, _ = server.recvmsg(1, 128)
+            labels = [data for _, kind, data in ancillary if kind == 11]
+            self.assertEqual(len(labels), 0 if isOmitted else 1)
+
+    if notLinux:
+        test_flowLabel.skip = "only Linux draws flow labels"  # type: ignore[attr-defined]
 
 
 class BetweenHostsTests(TimedCase):

@@ -10,14 +10,16 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from http.client import HTTPConnection
-from unittest import skipUnless
+from unittest import skipIf, skipUnless
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
+from tests import hosts
 from tests.test_twistd import ISROOT, PATIENCE, TwistdCase
 from tests.test_twistd import ask as askShout
 
@@ -193,8 +195,23 @@ class StatusDaemonTests(TwistdCase):
         """
         End a server if it still runs.
         """
-        if os.path.exists(os.path.join(self.folder, "twistd.pid")):
-            os.kill(pid, signal.SIGKILL)
+        pidfile = os.path.join(self.folder, "twistd.pid")
+        if not os.path.exists(pidfile):
+            return
+        with open(pidfile) as f:
+            if int(f.read()) == pid:
+                os.kill(pid, signal.SIGKILL)
+
+    def waitForLog(self, text: str) -> None:
+        """
+        Wait until a text is in the log.
+        """
+        for _ in range(PATIENCE * 100):
+            with open(os.path.join(self.folder, "twistd.log")) as f:
+                if text in f.read():
+                    return
+            time.sleep(0.01)
+        self.fail(f"no {text!r} in the log")
 
     def stop(self, pid: int) -> str:
         """
@@ -222,6 +239,29 @@ class StatusDaemonTests(TwistdCase):
             self.assertRegex(log, r": received (\d+), answered \1, dropped 0")
             self.assertNotIn("Traceback", log)
             self.assertEqual(os.listdir(self.folder), ["twistd.log"])
+            os.remove(os.path.join(self.folder, "twistd.log"))
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    def test_withoutIPv6(self) -> None:
+        """
+        Where IPv6 is off it is healthy all the same, also with workers, and while
+        IPv6 is switched on and off; what is not counted is named.
+        """
+        host = hosts.Namespaces(self, "a")
+        path = os.path.join(self.folder, "status")
+        for args in ((), ("--workers", "2")):
+            host.switchIPv6("a", False)
+            with host.on("a"):
+                pid = self.daemon("shout", "-p", "0", *args, "--status", "unix:status")
+            self.waitForLog("try it with")
+            for isOn in (False, True, False, True):
+                host.switchIPv6("a", isOn)
+                status, text = get(path, "/healthz")
+                self.assertEqual(status, 200)
+                self.assertEqual("[::]" not in text, isOn)
+            log = self.stop(pid)
+            self.assertRegex(log, r": received (\d+), answered \1, dropped 0")
+            self.assertNotIn("Traceback", log)
             os.remove(os.path.join(self.folder, "twistd.log"))
 
     def test_second(self) -> None:

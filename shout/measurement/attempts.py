@@ -10,11 +10,11 @@ from socket import socket as Socket
 from typing import Any
 
 from shout.measurement.events import Event
+from shout.measurement.ping import resultOf
 from shout.measurement.pinging import Pinging
 from shout.measurement.plan import Plan
 from shout.measurement.result import Result
 from shout.measurement.target import Target
-from shout.ping import resultOf
 
 
 class Stopped(Exception):
@@ -64,8 +64,9 @@ class Attempts:
 
         @param plan: what to measure.
 
-        @param sock: a socket that is connected to the target; it is closed at the
-            end.  By default a new one.
+        @param sock: a socket that is connected to the target.  It stays open, so
+            that the next measurement can have the same source port; what comes
+            late counts there as a reply to another run.  By default a new one.
 
         @param isEnough: tells of each event whether it ends the measurement.
 
@@ -76,10 +77,10 @@ class Attempts:
             if isEnough(event):
                 pinging.stop()
 
-        sock = sock or self.target.open()
         if self._isStopped:
-            sock.close()
             raise Stopped
+        # A measurement closes its socket at the end.
+        sock = self.target.open() if sock is None else sock.dup()
         pinging = self._pinging = Pinging(sock, plan, heard, self._reactor)
         await pinging.start()
         result = resultOf(self.target, pinging)

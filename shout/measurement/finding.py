@@ -110,11 +110,13 @@ class Finding:
     async def _findSizes(self) -> bool:
         self._open("the largest datagrams that come back")
         try:
-            result = await findSizes(
-                self._attempts,
-                self._plan.timeout,
-                lambda *what: self._tried(found.sizeLine(*what)),
-            )
+            with self._target.open() as sock:
+                result = await findSizes(
+                    self._attempts,
+                    sock,
+                    self._plan.timeout,
+                    lambda *what: self._tried(found.sizeLine(*what)),
+                )
         except Stopped:
             error = "stopped before the largest datagrams were found"
             self._complain(error)

@@ -15,13 +15,13 @@ from twisted.internet.task import LoopingCall
 
 from shout.measurement import charts, document, report
 from shout.measurement.events import Event
+from shout.measurement.ping import resultOf
 from shout.measurement.pinging import Pinging
 from shout.measurement.plan import Plan
 from shout.measurement.probes import OTHER_RUN
 from shout.measurement.result import Result
 from shout.measurement.signals import signals
 from shout.measurement.target import Target
-from shout.ping import resultOf
 from shout.terminal.console import Console
 
 

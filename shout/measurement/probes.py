@@ -99,6 +99,16 @@ class Probes:
         isOurs = probe.startswith(self.nonce) and len(digits) == _DIGITS
         return int(digits) if isOurs and digits.isdigit() else None
 
+    def isOfOtherRun(self, text: bytes) -> bool:
+        """
+        Whether a text is a probe of another run, or the reply to one, of which at
+        least the first three words are there.
+        """
+        start = text[: _NUMBER.stop].lower()
+        nonce = start[:_LETTERS]
+        isWhole = text[_CHECKSUM].lower() == b"%08x" % crc32(start)
+        return isWhole and nonce.isalpha() and nonce != self.nonce
+
     def judge(self, reply: bytes) -> Verdict:
         """
         Tell what a reply is.  Every byte of it is looked at.
@@ -123,8 +133,7 @@ class Probes:
         Tell what a reply is whose number cannot be relied upon.
         """
         nonce = reply[:_LETTERS].lower()
-        start = reply[: _NUMBER.stop].lower()
-        if reply[_CHECKSUM].lower() == b"%08x" % crc32(start) and nonce.isalpha():
+        if self.isOfOtherRun(reply):
             run = nonce.decode("ascii")
             return Verdict(OTHER_RUN, None, f"answers a probe of another run, {run}")
         filling = reply[SMALLEST:]

@@ -16,10 +16,10 @@ from shout.measurement.events import (
     WRONG,
     Event,
 )
+from shout.measurement.ping import mean
 from shout.measurement.result import Result, RoundTrips
 from shout.measurement.tally import Tally
 from shout.measurement.target import Target
-from shout.ping import mean
 
 
 def milliseconds(nanoseconds: float) -> str:

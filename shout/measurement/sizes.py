@@ -5,15 +5,15 @@ The largest datagrams that come back.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from socket import socket as Socket
 
 from shout.measurement.attempts import Attempts
 from shout.measurement.events import LOST, REFUSED, REPLY, Event
 from shout.measurement.plan import Plan
 from shout.measurement.probes import SMALLEST
 from shout.measurement.refusals import TOO_BIG
-from shout.measurement.timed import allowFragments
+from shout.measurement.timed import allowFragments, omitFlowLabel
 
 # The IP header without options and the UDP header (RFC 791, RFC 8200).
 _HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
@@ -98,8 +98,16 @@ async def search(
     return least
 
 
+# Where there are parallel paths, routers choose one for each flow by its addresses
+# and ports, and over IPv6 perhaps by its flow label.  So one socket lasts from the
+# first datagram to the last.  Another one on the same source port would not do
+# everywhere: Linux draws a hash for each socket that connects, and a router in a
+# network namespace of this machine may choose by that.
 async def findSizes(
-    attempts: Attempts, timeout: float, tried: Callable[[int, bool, bool], object]
+    attempts: Attempts,
+    sock: Socket,
+    timeout: float,
+    tried: Callable[[int, bool, bool], object],
 ) -> FoundSizes:
     """
     Find the largest datagrams that a target answers whole.
@@ -108,6 +116,9 @@ async def findSizes(
     decide.
 
     @param attempts: measures the target.
+
+    @param sock: a socket that is connected to the target.  All datagrams are sent
+        from it, and so from one source port.  It stays open.
 
     @param timeout: how long to wait for a reply, in seconds.
 
@@ -122,40 +133,36 @@ async def findSizes(
         headers = _HEADERS_IPv6 if target.isIPv6 else _HEADERS_IPv4
 
     async def attempt(size: int, isAllowed: bool) -> bool:
-        isWhole = await comesBack(attempts, size, timeout, isAllowed)
+        isWhole = await comesBack(attempts, sock, size, timeout, isAllowed)
         tried(size, isAllowed, isWhole)
         return isWhole
 
+    omitFlowLabel(sock)
+    allowFragments(sock, True)
     whole = await search(lambda size: attempt(size, True), SMALLEST, most)
     unfragmented = None
-    if whole is not None and target.port is not None:
-        # Not every system can set don't-fragment.
-        with suppress(OSError):
-            unfragmented = await search(
-                lambda size: attempt(size, False), SMALLEST, whole
-            )
+    if whole is not None and allowFragments(sock, False):
+        unfragmented = await search(lambda size: attempt(size, False), SMALLEST, whole)
     return FoundSizes(whole, unfragmented, headers, most)
 
 
 async def comesBack(
-    attempts: Attempts, size: int, timeout: float, isAllowed: bool
+    attempts: Attempts, sock: Socket, size: int, timeout: float, isAllowed: bool
 ) -> bool:
     """
     Tell whether a datagram of a size comes back whole.
 
     @param isAllowed: whether it may come back in fragments.
-
-    @raise OSError: when it may not, and this system cannot forbid it.
     """
     for _ in range(_LESSONS):
-        found, hasLearned = await _try(attempts, size, timeout, isAllowed)
+        found, hasLearned = await _try(attempts, sock, size, timeout, isAllowed)
         if found or not hasLearned:
             break
     return found
 
 
 async def _try(
-    attempts: Attempts, size: int, timeout: float, isAllowed: bool
+    attempts: Attempts, sock: Socket, size: int, timeout: float, isAllowed: bool
 ) -> tuple[bool, bool]:
     """
     Try a size.
@@ -174,15 +181,9 @@ async def _try(
             return False
         # What would come late does not count.
         isLast = event.kind == LOST and event.number == _TRIES
-        return isLast or event.kind in (REPLY, REFUSED)
+        # An ICMP error without a number may be about a size tried earlier.
+        isRefused = event.kind == REFUSED and event.number is not None
+        return isLast or isRefused or event.kind == REPLY
 
-    sock = attempts.target.open()
-    try:
-        if attempts.target.port is not None:
-            allowFragments(sock, isAllowed)
-    except OSError:
-        if not isAllowed:
-            sock.close()
-            raise
     await attempts.measure(Plan(_TRIES, _APART, size, timeout), sock, isEnough)
     return found, hasLearned

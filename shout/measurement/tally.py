@@ -264,7 +264,8 @@ class Tally:
 
     def refuse(self, probe: bytes | None, reason: str, now: int) -> Event:
         """
-        Count a refusal.
+        Count a refusal, unless it quotes a probe of another run: the socket can
+        have served one before.
 
         @param probe: what was refused, as far as the refusal quotes it.
 
@@ -272,8 +273,11 @@ class Tally:
 
         @param now: the time.
         """
-        self.refusals[reason] += 1
         number = None if probe is None else self.probes.recognise(probe)
+        if probe and number is None and self.probes.isOfOtherRun(probe):
+            detail = f"{reason}, quotes a probe of another run"
+            return Event(REFUSED, None, detail=detail)
+        self.refusals[reason] += 1
         if number is None:
             self._strayRefusals.hold(now, self.inFlight)
         elif self._remembers(number):

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from errno import ECONNREFUSED, ENOTCONN
 from typing import Any
 
@@ -30,6 +31,7 @@ _MTU_DISCOVER = {
     socket.AF_INET6: (socket.IPPROTO_IPV6, 23),
 }
 _PMTUDISC_DONT, _PMTUDISC_PROBE = 0, 3
+_IPV6_AUTOFLOWLABEL = 70
 
 # How often to try to send while the refusals of earlier datagrams come in.
 _TRIES = 4
@@ -197,13 +199,29 @@ class TimedPort(DatagramPort):
         raise OSError(ECONNREFUSED, os.strerror(ECONNREFUSED))
 
 
-def allowFragments(sock: socket.socket, isAllowed: bool) -> None:
+def allowFragments(sock: socket.socket, isAllowed: bool) -> bool:
     """
     Say whether what a socket sends may be cut into fragments on its way.
 
-    @raise OSError: where the system does not have that.
+    @return: whether that could be said: it takes Linux, and an IP socket.
     """
-    if sys.platform != "linux":
-        raise OSError("only Linux can send with don't-fragment set")
+    if sys.platform != "linux" or sock.family not in _MTU_DISCOVER:
+        return False
     value = _PMTUDISC_DONT if isAllowed else _PMTUDISC_PROBE
-    sock.setsockopt(*_MTU_DISCOVER[sock.family], value)
+    try:
+        sock.setsockopt(*_MTU_DISCOVER[sock.family], value)
+    except OSError:
+        return False
+    return True
+
+
+def omitFlowLabel(sock: socket.socket) -> None:
+    """
+    Have an IPv6 socket send without a flow label, so that routers that look at the
+    label do not tell its flow from others with the same addresses and ports.
+    Otherwise Linux draws a label for each socket.
+    """
+    if sys.platform == "linux" and sock.family == socket.AF_INET6:
+        # It takes Linux 3.17, and some sandboxes do without it.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_AUTOFLOWLABEL, 0)

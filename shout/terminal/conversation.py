@@ -45,7 +45,11 @@ class Conversation:
     maxCost = 212992 // 2
 
     def __init__(
-        self, complain: Callable[[str], None], hint: str, maxInFlight: int
+        self,
+        complain: Callable[[str], None],
+        hint: str,
+        maxInFlight: int,
+        showsWrongReplies: bool,
     ) -> None:
         """
         @param complain: tells the user something that is not a reply.
@@ -53,11 +57,15 @@ class Conversation:
         @param hint: what to do when the server refuses.
 
         @param maxInFlight: how many lines may wait for their replies at a time.
+
+        @param showsWrongReplies: C{True} if a person should see a wrong reply while
+            the right one is awaited.
         """
         self.done: Deferred[int] = Deferred()
         self._complain = complain
         self._hint = hint
         self._maxInFlight = maxInFlight
+        self._showsWrongReplies = showsWrongReplies
         self._splitter = LineSplitter(self.maxLength)
         self._client: Client
         self._output: Output
@@ -199,12 +207,22 @@ class Conversation:
             message = f"line {line.number}: {message}"
         self._complain(message)
 
-    def strayed(self, reply: bytes) -> None:
+    def unexpectedReplyReceived(self, reply: bytes, expected: bytes | None) -> None:
         """
-        Take a reply that comes when none is awaited.
+        Called with the first wrong reply to a line, and with each reply that comes
+        when no line is in flight.
+
+        @param expected: the right reply; L{None} when no line is in flight.
         """
-        if not self._isFinished:
+        if self._isFinished:
+            return
+        if expected is None:
             self._error(f"{self._client.peer} sent {show(reply)} without being asked")
+        elif self._showsWrongReplies:
+            self._complain(
+                f"{self._client.peer} answered {show(reply)} instead of "
+                f"{show(expected)}; still waiting for the right reply"
+            )
 
     def pauseProducing(self) -> None:
         """

@@ -9,18 +9,33 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from socket import AF_UNIX
+from socket import AF_INET6, AF_UNIX
 from socket import socket as Socket
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.python.failure import Failure
 
-from shout.addresses import describe, hostAndPort, pathOf, reachedAt
+from shout.addresses import EVERYWHERE, describe, hostAndPort, parse, pathOf, reachedAt
 from shout.asking import AskError, Asking
 from shout.port import DatagramPort
-from shout.sockets import connectUDP
+from shout.sockets import FAMILY_OFF, connectUDP, newUDP
 from shout.unix import connectUNIX
+
+
+class Report(NamedTuple):
+    """
+    The outcome of a check.
+
+    @ivar troubles: a line for each thing that is wrong; none if the service is
+        healthy.
+
+    @ivar notCounted: a line for each socket that this host cannot reach at present,
+        because its address family is switched off.
+    """
+
+    troubles: list[str]
+    notCounted: list[str]
 
 
 @dataclass
@@ -30,25 +45,47 @@ class _Target:
 
     @ivar name: its address, for people.
 
-    @ivar sockets: those that ask, connected to it.
+    @ivar wildcard: the address and the port at which this host reaches a socket
+        that is bound to all addresses of a family; L{None} for any other socket.
+
+    @ivar sockets: those that ask.  They are connected to it, except to a wildcard
+        address that this host could not reach yet.
 
     @ivar trouble: why there are none, if that is so.
 
-    @ivar ports: what runs on them while it can be asked.
+    @ivar ports: what runs on them, from the first check on.
     """
 
     name: str
+    wildcard: tuple[str, int] | None = None
     sockets: list[Socket] = field(default_factory=list)
     trouble: str = ""
     ports: list[DatagramPort] = field(default_factory=list)
 
+    def connect(self) -> OSError | None:
+        """
+        Connect to a wildcard address, for the first time or once more, because its
+        family may have been switched on or off.
 
-# What asks is connected once, from sockets that are kept for as long as the
-# service lives.  So nobody else can have their addresses, as long as this host has
-# them, and a guard can be told to answer these whatever its rules say: a datagram
-# that somebody forges in their name makes the service send to a socket that never
-# answers.  And it is connected before privileges are shed or the root folder
-# changed, after which the path of a UNIX socket may be out of reach.
+        @return: why it cannot be reached at present, if that is so.
+        """
+        if self.wildcard is not None:
+            try:
+                for sock in self.sockets:
+                    sock.connect(parse(*self.wildcard)[1])
+            except OSError as e:
+                return e
+        return None
+
+
+# The sockets that ask are kept for as long as the service lives.  So nobody else can
+# have their addresses, as long as this host has them, and a guard can be told to
+# answer these whatever its rules say: a datagram that somebody forges in their name
+# makes the service send to a socket that never answers.  They are connected before
+# privileges are dropped or the root directory is changed, after which the path of a
+# UNIX socket may be out of reach.  A wildcard address whose family is switched off
+# cannot be connected to then; the socket that is to ask it is bound, so that its port
+# is known, and connected by the first check that finds the family switched on.
 class Health:
     """
     Ask each socket of a service whether it answers.
@@ -91,9 +128,10 @@ class Health:
             self._targets = [_connect(sock, sources, undo) for sock in sockets]
             undo.pop_all()
         self.sources = frozenset(
-            _source(sock) for target in self._targets for sock in target.sockets
+            _source(sock, target) for target in self._targets for sock in target.sockets
         )
-        self._waiting: list[Deferred[list[str]]] = []
+        self._waiting: list[Deferred[Report]] = []
+        self._reactor: Any = None
 
     def start(self, reactor: Any) -> None:
         """
@@ -103,29 +141,16 @@ class Health:
             <twisted.internet.interfaces.IReactorFDSet>} and L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
         """
-        for target in self._targets:
-            for sock in target.sockets:
-                asking = Asking(
-                    target.name,
-                    self.timeout,
-                    self.tries - 1,
-                    bytes.upper,
-                    lambda stray: None,
-                    reactor,
-                )
-                port = DatagramPort(sock, asking, reactor)
-                port.startListening()  # type: ignore[no-untyped-call]
-                target.ports.append(port)
+        self._reactor = reactor
 
-    def check(self) -> Deferred[list[str]]:
+    def check(self) -> Deferred[Report]:
         """
-        Ask all sockets.  Whoever wants to know while this is under way is told
-        the same.
+        Ask all sockets that this host can reach.  All who call it while a check is
+        under way get the same report.
 
-        @return: fires with a line for each socket that does not answer, which
-            takes at most C{tries * timeout} seconds.
+        @return: fires with the report, within C{tries * timeout} seconds.
         """
-        result: Deferred[list[str]] = Deferred()
+        result: Deferred[Report] = Deferred()
         self._waiting.append(result)
         if len(self._waiting) == 1:
             Deferred.fromCoroutine(self._askAll()).addBoth(self._tell)
@@ -136,22 +161,57 @@ class Health:
         for result in waiting:
             result.callback(outcome)
 
-    async def _askAll(self) -> list[str]:
+    async def _askAll(self) -> Report:
         datagram = b"shout asks itself " + secrets.token_hex(8).encode()
-        asked = [
-            [_ask(port, datagram) for port in target.ports] for target in self._targets
-        ]
-        lines = await self._also() if self._also else []
-        for target, answers in zip(self._targets, asked):
+        report = Report([], [])
+        asked = []
+        for target in self._targets:
+            error = target.connect()
+            if error is None:
+                asked.append((target, self._ask(target, datagram)))
+            elif error.errno in FAMILY_OFF:
+                report.notCounted.append(
+                    f"{target.name} is not counted: {_familyOf(target)} is off on "
+                    f"this host ({error.strerror})"
+                )
+            else:
+                report.troubles.append(_cannotBeAsked(target, error))
+        if self._also:
+            report.troubles.extend(await self._also())
+        for target, answers in asked:
             troubles = list(filter(None, await gatherResults(answers)))
             if not answers:
-                lines.append(target.trouble or f"{target.name} is not being asked")
+                line = target.trouble or f"{target.name} is not being asked"
+                report.troubles.append(line)
             elif troubles and len(answers) > 1:
                 count = f"{len(troubles)} of {len(answers)} sources"
-                lines.append(f"{troubles[0]} (from {count})")
+                report.troubles.append(f"{troubles[0]} (from {count})")
             else:
-                lines += troubles
-        return lines
+                report.troubles.extend(troubles)
+        if not (asked or report.troubles):
+            report.troubles.append("no socket can be reached from this host")
+        return report
+
+    def _ask(self, target: _Target, datagram: bytes) -> list[Deferred[Any]]:
+        """
+        Ask one socket, from all that ask it.
+
+        @return: each fires with what is wrong, or with an empty string.
+        """
+        if self._reactor is not None:
+            for sock in target.sockets[len(target.ports) :]:
+                asking = Asking(
+                    target.name,
+                    self.timeout,
+                    self.tries - 1,
+                    bytes.upper,
+                    lambda *reply: None,
+                    self._reactor,
+                )
+                port = DatagramPort(sock, asking, self._reactor)
+                port.startListening()  # type: ignore[no-untyped-call]
+                target.ports.append(port)
+        return [_ask(port, datagram) for port in target.ports]
 
     def stop(self) -> Deferred[Any]:
         """
@@ -170,13 +230,15 @@ class Health:
 
 def _connect(sock: Socket, count: int, undo: ExitStack) -> _Target:
     target = _Target(describe(sock))
+    if sock.family != AF_UNIX and sock.getsockname()[0] in EVERYWHERE:
+        target.wildcard = reachedAt(sock)
     try:
         for number in range(1 if sock.family == AF_UNIX else count):
             target.sockets.append(undo.enter_context(_connectOnce(sock, number)))
     except OSError as e:
         if e.errno == errno.EMFILE:
             raise
-        target.trouble = f"{target.name} cannot be asked: {e.strerror or e}"
+        target.trouble = _cannotBeAsked(target, e)
     return target
 
 
@@ -190,15 +252,37 @@ def _connectOnce(sock: Socket, number: int) -> Socket:
         # no more than one address; and a port may do as well as an address.
         with suppress(OSError):
             return connectUDP(host, port, f"127.0.0.{1 + number}")
-    return connectUDP(host, port)
+    try:
+        return connectUDP(host, port)
+    except OSError as e:
+        wildcard = sock.getsockname()[0]
+        if wildcard not in EVERYWHERE or e.errno not in FAMILY_OFF:
+            raise
+    later = newUDP(sock.family)
+    later.bind((wildcard, 0))
+    return later
 
 
-def _source(sock: Socket) -> Any:
+def _source(sock: Socket, target: _Target) -> Any:
     """
-    Return the address of a socket as its peers see it.
+    Return the address of a socket as its peers see it, once it is connected.
     """
     address = sock.getsockname()
-    return address if sock.family == AF_UNIX else hostAndPort(address)
+    if sock.family == AF_UNIX:
+        return address
+    host, port = hostAndPort(address)
+    if host in EVERYWHERE and target.wildcard is not None:
+        # The loopback address from which it will ask is the one that it asks.
+        host = target.wildcard[0]
+    return host, port
+
+
+def _cannotBeAsked(target: _Target, error: OSError) -> str:
+    return f"{target.name} cannot be asked: {error.strerror or error}"
+
+
+def _familyOf(target: _Target) -> str:
+    return "IPv6" if target.sockets[0].family == AF_INET6 else "IPv4"
 
 
 def _ask(port: DatagramPort, datagram: bytes) -> Deferred[Any]:

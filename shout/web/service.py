@@ -5,7 +5,7 @@ The service that shows the status of another.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from shout.addresses import authority
 from shout.figures import Figures
 from shout.web.endpoint import listenAt
-from shout.web.health import Health
+from shout.web.health import Health, Report
 from shout.web.site import QuietSite
 from shout.web.status import StatusResource
 
@@ -87,7 +87,7 @@ class StatusService(Service):
         """
         return self._figures()
 
-    def check(self) -> Awaitable[Sequence[str]]:
+    def check(self) -> Awaitable[Report]:
         """
         Find out whether the service answers.
         """

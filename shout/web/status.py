@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from inspect import isawaitable
 from typing import NamedTuple, Protocol
@@ -22,6 +22,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 import shout
 from shout.figures import Figures
+from shout.web.health import Report
 from shout.web.metrics import CONTENT_TYPE, exposition
 
 
@@ -36,11 +37,9 @@ class Watched(Protocol):
         Return the totals of now.
         """
 
-    def check(self) -> Awaitable[Sequence[str]]:
+    def check(self) -> Awaitable[Report]:
         """
         Find out whether it answers, within a second or so.
-
-        @return: a line about each thing that is wrong.
         """
 
 
@@ -144,12 +143,15 @@ class StatusResource(Resource):
         return _Answer(200, "application/json", json.dumps(values).encode())
 
     async def _healthz(self) -> _Answer:
-        lines = await self._watched.check()
-        if not lines:
-            return _Answer(200, _TEXT, b"every socket answers\n")
+        report = await self._watched.check()
+        well = "every socket answers"
+        if report.notCounted:
+            well += " that this host can reach"
+        lines = [*(report.troubles or [well]), *report.notCounted]
         text = "".join(f"{line}\n" for line in lines)
         # The path of a socket can be any bytes.
-        return _Answer(503, _TEXT, text.encode("utf-8", "backslashreplace"))
+        body = text.encode("utf-8", "backslashreplace")
+        return _Answer(503 if report.troubles else 200, _TEXT, body)
 
     async def _metrics(self) -> _Answer:
         return _Answer(200, CONTENT_TYPE, exposition(await self._take()))
