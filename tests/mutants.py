@@ -38,6 +38,7 @@ from tests.mutating import Mutant, mutate
 # The tests of a module, where that is not the one that has its name alone.
 TESTS = {
     "answering": ["answering", "protocol"],
+    "asking": ["asking", "client"],
     "batched": ["batched", "port", "answering"],
     "claims": ["claims", "tally"],
     "counters": ["counters", "protocol"],
@@ -46,7 +47,7 @@ TESTS = {
     "inbox": ["batched", "peer"],
     "outbox": ["batched"],
     "peer": ["peer", "batched"],
-    "port": ["port", "batched"],
+    "port": ["port", "batched", "answering"],
     "protocol": ["protocol", "answering", "guard"],
     "sources": ["sources", "guard"],
     "tally": ["tally", "pinging"],
@@ -198,6 +199,7 @@ class Trial:
         """
         self.tried = 0
         self.survivors: list[Mutant] = []
+        self._path = path
         self._loader = _Loader(path)
         self._processes = processes
         self._running: list[tuple[Mutant, _Run]] = []
@@ -240,7 +242,6 @@ class Trial:
         finally:
             for _, run in self._running:
                 run.end()
-        self.survivors.sort()
 
     def _wait(self, most: int) -> None:
         """
@@ -253,6 +254,8 @@ class Trial:
                     self._running.remove((mutant, run))
                     if run.end() is not None:
                         self.survivors.append(mutant)
+                        print(f"{self._path}:{mutant.line}: {mutant.before}")
+                        print(f"    -> {mutant.after}", flush=True)
 
 
 def main() -> None:
@@ -275,8 +278,6 @@ def main() -> None:
         trial.run(options.sample, options.seed, int(line or 0))
         caught = trial.tried - len(trial.survivors)
         print(f"{path}: {caught} of {trial.tried} caught", flush=True)
-        for mutant in trial.survivors:
-            print(f"{path}:{mutant.line}: {mutant.before}\n    -> {mutant.after}")
 
 
 if __name__ == "__main__":

@@ -97,12 +97,12 @@ class CommandTests(SynchronousTestCase):
 
     def test_run(self) -> None:
         """
-        It tells how many mutants were caught of how many, and which were not.
+        It tells which mutants were not caught, and how many were of how many.
         """
         module = "shout/processes/backoff.py"
         root = os.path.dirname(os.path.dirname(__file__))
         command = [sys.executable, "-m", "tests.mutants", "--sample", "4", module]
         output = run(command, cwd=root, capture_output=True, text=True, check=True)
-        first, *others = output.stdout.splitlines()
-        [caught] = re.findall(f"^{module}: ([0-4]) of 4 caught$", first)
+        *others, last = output.stdout.splitlines()
+        [caught] = re.findall(f"^{module}: ([0-4]) of 4 caught$", last)
         self.assertEqual(len(others), 2 * (4 - int(caught)))
