@@ -82,6 +82,22 @@ class BucketsTests(SynchronousTestCase):
         buckets = Buckets(1, 2, Clock().seconds, capacity=2)
         self.assertEqual([buckets.take(key) for key in "abaca"], [1, 1, 2, 1, 0])
 
+    def test_crowded(self) -> None:
+        """
+        It is crowded as long as the key that would be forgotten next, to remember
+        a new one, has been full for less than ten seconds.
+        """
+        clock = Clock()
+        buckets = Buckets(1, 1, clock.seconds, capacity=2)
+        buckets.take("a")
+        self.assertFalse(buckets.isCrowded)
+        clock.advance(1)
+        buckets.take("b")
+        clock.advance(9.875)
+        self.assertTrue(buckets.isCrowded)
+        clock.advance(0.125)
+        self.assertFalse(buckets.isCrowded)
+
     def test_longUp(self) -> None:
         """
         What the clock has reached does not matter.
