@@ -114,7 +114,16 @@ class BucketsTests(SynchronousTestCase):
         There are no buckets into which nothing comes, or nothing fits.
         """
         for rate, burst in ((0, 1), (-1, 1), (1, 0)):
-            self.assertRaises(ValueError, Buckets, rate, burst)
+            error = self.assertRaises(ValueError, Buckets, rate, burst)
+            message = f"no bucket has {rate} per second and {burst} at once"
+            self.assertEqual(str(error), message)
+
+    def test_clock(self) -> None:
+        """
+        By default the clock is the system's.
+        """
+        buckets = Buckets(0.001, 1)
+        self.assertEqual([buckets.take("key") for _ in range(2)], [1, 0])
 
 
 class LoopsTests(SynchronousTestCase):
@@ -161,6 +170,9 @@ class LoopsTests(SynchronousTestCase):
         What has a lower-case letter in it is never restrained.
         """
         self.assertTrue(all(self.answers(b"HELLo") for _ in range(10_000)))
+        loops = Loops(self.clock.seconds)
+        verdicts = {loops(b"HELLo", b"HELLO", PEER) for _ in range(1000)}
+        self.assertEqual(verdicts, {None})
 
     def test_restrained(self) -> None:
         """
@@ -355,6 +367,17 @@ class LimitTests(SynchronousTestCase):
             clock.advance(1)
             self.assertEqual(answered(1000), 10)
 
+    def test_lowLimit(self) -> None:
+        """
+        One source gets one reply at once, however low the rate.
+        """
+        clock = Clock()
+        limit = Limit(0.1, clock.seconds)
+        for _ in range(3):
+            verdicts = [limit(b"a", b"A", PEER) for _ in range(2)]
+            self.assertEqual(verdicts, [None, "over the limit"])
+            clock.advance(10)
+
     def test_network(self) -> None:
         """
         A /64 of IPv6 is one source, and so is a UNIX socket.
@@ -405,7 +428,10 @@ class GuardTests(SynchronousTestCase):
         Rules can be left out, replaced and added; the first to object counts.
         """
         guard = Guard(
-            sources=[lambda addr: "source" if addr == "bad" else None],
+            sources=[
+                lambda addr: None,
+                lambda addr: "source" if addr == "bad" else None,
+            ],
             loops=lambda datagram, reply, addr: "fixed point",
             rules=[lambda datagram, reply, addr: "long" if len(datagram) > 3 else None],
         )
