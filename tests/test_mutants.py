@@ -10,6 +10,7 @@ import re
 import sys
 from subprocess import run
 from textwrap import dedent
+from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -90,6 +91,7 @@ class MutateTests(SynchronousTestCase):
         self.assertEqual(ast.unparse(tree), source)
 
 
+@skipUnless(hasattr(os, "waitid"), "this system has no waitid(2)")
 class CommandTests(SynchronousTestCase):
     """
     Tests for C{python -m tests.mutants}.
