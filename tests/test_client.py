@@ -376,11 +376,11 @@ class ClientTests(PeerCase):
 
         peer.datagramReceived = answer  # type: ignore[method-assign]
         client = await self.connect(port)
-        client.fixedPointsPerPort = 3
-        for datagram in (b"1", b"a", b"2", b"b", b"3", b"4", b"5", b"6", b"c"):
+        client.fixedPointsPerPort = 4
+        for datagram in b"1 a 2 b 3 4 5 6 7 8 c".split():
             await client.ask(datagram)
         counts = [sources.count(source) for source in dict.fromkeys(sources)]
-        self.assertEqual(counts, [4, 3, 2])
+        self.assertEqual(counts, [5, 4, 2])
 
     async def test_closedWithFormerPorts(self) -> None:
         """
