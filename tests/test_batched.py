@@ -799,6 +799,20 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.doRead()
         self.assertEqual(len(self.protocol.received), SLOTS)
 
+    def test_boundedMebibyte(self) -> None:
+        """
+        That is a mebibyte, where the receive buffer holds more.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < 4 << 20:
+            self.skipTest("the system allows no larger receive buffer")
+        client = self.client(port)
+        for _ in range(4 * SLOTS):
+            client.send(bytes(8192))
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), 2 * SLOTS)
+
     def test_totalBytes(self) -> None:
         """
         The bytes that have arrived, and those that were sent, are counted,
