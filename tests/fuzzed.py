@@ -12,20 +12,41 @@ from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import MessageLengthError
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from shout import Shout, UnicodeShout, guard
 from shout.asking import AskError, Asking
+from shout.figures import Figures
 from shout.guard import Buckets, Guard, Limit, Loops
 from shout.inbox import segmentLength
 from shout.measurement.probes import RIGHT, SMALLEST, Probes
 from shout.peer import NAME, Peers
 from shout.sources import Allow, neverAsks
 from shout.terminal.lines import LineSplitter
+from shout.web.health import Report
+from shout.web.site import HardenedSite
+from shout.web.status import StatusResource
+from tests.wire import Wire
 
 # So small that few bytes fill what remembers peers.
 CAPACITY = 8
+
+# Of what requests to the status are made.
+WORDS = (
+    b"GET ", b"HEAD ", b"POST ", b"OPTIONS ", b"/", b"/metrics", b"/healthz", b"*",
+    b"?a=%zz&b", b"http://", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b" HTTP/2.0\r\n",
+    b"\r\n", b"\r\n\r\n", b"\r", b"\n", b" ", b"\t", b":", b"a: b\r\n", b" c\r\n",
+    b"Host: a\r\n", b"Content-Length: ", b"0\r\n", b"9", b"\xb2", b"Cookie: =;a\r\n",
+    b"Content-Length: " + b"9" * 5000 + b"\r\n", b"Expect: 100-continue\r\n",
+    b"Content-Type: multipart/form-data; boundary=a\x0b\r\n", b"Upgrade: h2c\r\n",
+    b"Transfer-Encoding: ", b"chunked\r\n", b"Connection: Upgrade\r\n",
+    b"a: b\r\n" * 200, bytes(9000), bytes(300_000), b"GET / HTTP/1.1\r\n",
+    b"GET /healthz HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+)  # fmt: skip
 
 CHUNKS = (b"", b"\r", b"\n", b"\r\n", b"\n\r", b"x", b"x\r") * 20
 
@@ -94,6 +115,7 @@ def fuzzOne(data: bytes) -> None:
     _judge(Bytes(data))
     _match(Bytes(data))
     _split(Bytes(data))
+    _serve(Bytes(data))
 
 
 class _SmallLoops(Loops):
@@ -295,3 +317,70 @@ def _split(source: Bytes) -> None:
     assert [line.text for line in lines] == [line[:maxLength] for line in wanted]
     assert [line.length for line in lines] == list(map(len, wanted))
     assert [line.number for line in lines] == list(range(1, len(lines) + 1))
+
+
+class _Watched:
+    """
+    Takes a second to find out that all is well.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def figures(self) -> Figures:
+        return Figures()
+
+    def check(self) -> Deferred[Report]:
+        return deferLater(self._clock, 1, Report, [], [])
+
+
+def _serve(source: Bytes) -> None:
+    clock = Clock()
+    site = HardenedSite(StatusResource(_Watched(clock), clock.seconds), clock)
+    site.maxConnections = 3
+    events = EventLoggingObserver()
+    globalLogPublisher.addObserver(events)
+    site.doStart()
+    wires = [Wire(site)]
+    try:
+        while source:
+            action = source.number()
+            wire = wires[-1 - source.number() % min(4, len(wires))]
+            if wire.protocol is None or action >= 220:
+                wires.append(Wire(site, reads=action % 2 == 0))
+            elif action < 140:
+                wire.send(WORDS[action % len(WORDS)])
+            elif action < 180:
+                wire.send(source.piece())
+            elif wire.isClosed:
+                pass
+            elif action < 190:
+                wire.protocol.readConnectionLost()
+            elif action < 200 and wire.isShut:
+                wire.protocol.writeConnectionLost()
+            elif action < 205:
+                wire.loseConnection()
+            else:
+                clock.advance(source.number() / 16)
+            assert len(site.connections) <= 3
+        for _ in range(3):
+            clock.advance(10)
+        assert not site.connections
+        for wire in wires:
+            _checkWire(wire)
+    finally:
+        site.doStop()
+        globalLogPublisher.removeObserver(events)
+    assert not clock.getDelayedCalls()
+    assert not any("log_failure" in event for event in events)
+    # Kinds of trouble, and how often each may have been logged.
+    assert len(list(events)) <= 7 * (2 + clock.seconds() / 30)
+
+
+def _checkWire(wire: Wire) -> None:
+    if wire.value() or wire.isShut:
+        assert wire.isShut
+        status, headers, body = wire.answer()
+        assert status in (200, 400, 404, 405, 413, 414, 431)
+        assert headers["connection"] == "close"
+        assert not body or len(body) == int(headers["content-length"])

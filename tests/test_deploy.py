@@ -253,7 +253,7 @@ class OptionsTests(DeployCase):
         ]
         self.assertGreater(len(commands), 1)
         for line in commands:
-            self.assertRegex(line, r"pip install (--\w+ )*'?\.(\[\w+\]')?(\s|$)")
+            self.assertRegex(line, r"pip install (--\w+ )*'?\.(\[\w+\]')?(\s|\)|$)")
 
     def test_container(self) -> None:
         """

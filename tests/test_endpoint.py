@@ -79,6 +79,26 @@ class ListenAtTests(AsyncCase):
             port = self.listen(description)
             socket.create_connection((host, port.getHost().port)).close()
 
+    def test_burst(self) -> None:
+        """
+        Of many connections at once few are accepted before others have their turn,
+        however often that happens.
+        """
+        for description in "tcp:0:interface=127.0.0.1", f"unix:{self.path}":
+            port = self.listen(description)
+            accepted: list[object] = []
+            port.factory.buildProtocol = accepted.append
+            address = port.socket.getsockname()
+            for _ in range(35):
+                client = socket.socket(port.socket.family)
+                self.addCleanup(client.close)
+                client.connect(address)
+            counts = []
+            for _ in range(4):
+                port.doRead()
+                counts.append(len(accepted))
+            self.assertEqual(counts, [10, 20, 30, 35])
+
     def test_inUse(self) -> None:
         """
         A port in use is said to be, with what was asked for.

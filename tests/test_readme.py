@@ -1,26 +1,34 @@
 """
-Tests for what the README promises: its snippets, and other people's clients.
+Tests for the README, and for clients of other people.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from fcntl import LOCK_EX, flock
 from pathlib import Path
-from typing import Any, TypeVar
-from unittest import skipUnless
+from typing import TypeVar
+from unittest import SkipTest, skipUnless
 
 from shout import bindUDP
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
+from tests.terminal import CTRL_C, Terminal
 from tests.test_twistd import PATIENCE, TwistdCase, ask
 
 README = Path(__file__).parent.parent / "README.md"
+
+# The language and the text of each, in the README's order.
+BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README.read_text(), re.DOTALL)
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -140,102 +148,263 @@ class ClientTests(TwistdCase):
                 self.assertEqual(reply, datagram.upper())
 
 
-class SnippetTests(TwistdCase):
+class SetUpTests(TwistdCase):
     """
-    Tests for the Python in the README.
+    Tests for the set-up that the commands under Run and Test begin with.
     """
 
-    def snippet(self, clue: str, port: int) -> str:
-        """
-        Return the snippet with a clue in it, for another port and in the test's
-        own folder.
-        """
-        blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-        found: str
-        [found] = [block for block in blocks if clue in block]
-        return found.replace("9999", str(port)).replace("/tmp/", f"{self.folder}/")
+    def setUp(self) -> None:
+        super().setUp()
+        self.environment["PATH"] = f"{self.folder}/bin:{os.environ['PATH']}"
+        self.script("bin/python3", f"cp {self.folder}/bin/pip .venv/bin; echo venv")
+        self.script("bin/pip", "echo no index; exit 3")
+        self.script(".venv/bin/twistd", "echo served")
 
-    def freePort(self) -> int:
+    def script(self, name: str, text: str) -> Path:
         """
-        Return the number of a port where nothing listens.
+        Write a shell script.
         """
-        [sock] = bindUDP(0, ["127.0.0.1"])
-        with sock:
-            return int(sock.getsockname()[1])
+        path = Path(self.folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return path
 
-    def python(self, script: str) -> subprocess.Popen[str]:
+    def shell(self, command: str) -> subprocess.CompletedProcess[str]:
         """
-        Start a script, which is ended when the test ends.
+        Run a command of the README.
         """
-        process = subprocess.Popen(
-            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+        return subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)
-        return process
 
-    def answer(self, port: int, datagram: bytes = b"hello") -> bytes:
+    def test_fails(self) -> None:
         """
-        Ask until there is an answer.
+        A set-up that fails ends the command, with its own message and status.
         """
+        for _, command in BLOCKS[:2]:
+            ended = self.shell(command)
+            self.assertEqual(
+                (ended.stdout, ended.stderr, ended.returncode),
+                ("venv\nno index\n", "", 3),
+            )
+
+    def test_done(self) -> None:
+        """
+        Run starts the server at once where shout, which is installed last, is
+        installed.
+        """
+        self.script(".venv/bin/shout", "")
+        self.assertEqual(self.shell(BLOCKS[0][1]).stdout, "served\n")
+
+    def test_interrupted(self) -> None:
+        """
+        What an interrupted set-up has left is removed, since pip may take a
+        package without its scripts for an installed one.
+        """
+        python = shlex.quote(sys.executable)
+        self.script("bin/python3", f'exec {python} "$@" --without-pip')
+        leftover = Path(self.folder, ".venv", "lib", "leftover")
+        for _, command in BLOCKS[:2]:
+            leftover.parent.mkdir(exist_ok=True)
+            leftover.touch()
+            self.shell(command)
+            self.assertFalse(leftover.exists())
+
+
+class ReaderTests(TwistdCase):
+    """
+    Tests for the README as a reader pastes it: the command under Run into one
+    terminal, and all else, top to bottom, into a second one in the same
+    directory, with no change but to the numbers of the ports.
+
+    The command under Test would run this test again, so C{.ci/run} runs it.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        # What belongs to this Python says nothing to the one of the reader.
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("PYTHON") and name != "ENV"
+        }
+        self.skipWithoutIndex(environment)
+        # A link would have venv take its folder for the home of Python.
+        python3 = Path(self.folder, "bin", "python3")
+        python3.parent.mkdir()
+        python3.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        python3.chmod(0o755)
+        environment["PATH"] = f"{python3.parent}:{environment['PATH']}"
+        self.clone = Path(self.folder, "clone")
+        leftovers = (".*", "*.egg-info", "_trial_temp*", "build", "dist", "twistd.*")
+        shutil.copytree(
+            README.parent, self.clone, ignore=shutil.ignore_patterns(*leftovers)
+        )
+        self.first, self.second, self.third = (
+            Terminal(self, str(self.clone), environment) for _ in range(3)
+        )
+        self.ports: dict[str, int] = {}
+        with ExitStack() as stack:
+            # Open together, so that they differ.
+            for number in ("9999", "9998"):
+                socks = [stack.enter_context(sock) for sock in bindUDP(0)]
+                self.ports[number] = socks[0].getsockname()[1]
+        self.blocks = iter(BLOCKS)
+
+    def skipWithoutIndex(self, environment: dict[str, str]) -> None:
+        """
+        Skip the test where pip cannot download what the set-up installs.
+        """
+        pip = [sys.executable, "-m", "pip", "download", "--retries=0", "--timeout=10"]
+        ended = subprocess.run(
+            [*pip, "--quiet", f"--dest={self.folder}/wheels", "setuptools", "twisted"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ended.returncode:
+            raise SkipTest(f"pip reaches no package index: {ended.stderr.strip()}")
+
+    def withPorts(self, text: str) -> str:
+        """
+        Return a part of the README with the numbers of free ports.
+        """
+        return re.sub("9999|9998", lambda found: str(self.ports[found[0]]), text)
+
+    def block(self, language: str) -> str:
+        """
+        Return the next block of the README, which has to be in a language.
+        """
+        found, text = next(self.blocks)
+        self.assertEqual(found, language, text)
+        return self.withPorts(text)
+
+    def inline(self, clue: str) -> str:
+        """
+        Return the command with a clue in it that stands within a sentence.
+        """
+        commands = re.findall(r"`(\.venv/bin/[^`]+)`", README.read_text())
+        [found] = {command for command in commands if clue in command}
+        return self.withPorts(found) + "\n"
+
+    def example(self) -> str:
+        """
+        Save the next example of Python, and return the command that starts it.
+        """
+        (self.clone / "example.py").write_text(self.block("python"))
+        return self.inline("example.py")
+
+    def assertPrints(self, expected: str, commands: str) -> None:
+        """
+        Commands in the second terminal print something, and succeed.
+        """
+        output, statuses = self.second.run(commands)
+        self.assertIn(expected, output)
+        self.assertEqual(set(statuses), {0}, output)
+
+    @contextmanager
+    def serving(self, command: str) -> Iterator[None]:
+        """
+        Have a command in the second terminal answer on port 9998 until Ctrl-C.
+        """
+        self.second.paste(command)
         for _ in range(PATIENCE * 10):
-            with connectUDP("127.0.0.1", port) as client:
-                client.settimeout(0.1)
+            with connectUDP("127.0.0.1", self.ports["9998"]) as client:
+                client.settimeout(1)
                 try:
-                    client.send(datagram)
-                    return client.recv(65535)
+                    client.send(b"hello")
+                    client.recv(65535)
+                    break
                 except OSError:
                     # Not listening yet; a refusal comes at once.
-                    signal.sigtimedwait([], 0.05)
-        self.fail("no answer")
+                    time.sleep(0.1)
+        yield
+        self.second.paste(CTRL_C)
+        self.second.finish()
 
-    def test_listenUDP(self) -> None:
+    def ask(self, number: str, datagram: bytes) -> bytes:
         """
-        The protocol answers on Twisted's own port.
+        Send a datagram to one of the README's ports and wait for the reply.
         """
-        port = self.freePort()
-        self.python(self.snippet("reactor.listenUDP", port))
-        self.assertEqual(self.answer(port), b"HELLO")
+        return ask(connectUDP("127.0.0.1", self.ports[number]), datagram)
 
-    def test_listen(self) -> None:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
         """
-        The protocol answers on shout's port, whole datagrams too.
+        Keep other runs of this test away from the README's paths in C{/tmp},
+        until the server there has ended.
         """
-        port = self.freePort()
-        self.python(self.snippet("listen(sock, Shout()", port))
-        self.assertEqual(self.answer(port, b"x" * 60000), b"X" * 60000)
+        lock = os.open("/tmp", os.O_RDONLY)
+        try:
+            flock(lock, LOCK_EX)
+            yield
+        finally:
+            try:
+                pid = int((self.clone / "shout.pid").read_text())
+                os.kill(pid, signal.SIGTERM)
+                self.waitUntilGone(pid)
+            except (FileNotFoundError, ProcessLookupError):
+                # It has ended already.
+                pass
+            os.close(lock)
 
-    def test_transform(self) -> None:
+    @needs("nc")
+    @needs("socat")
+    def test_topToBottom(self) -> None:
         """
-        The subclass answers in its own way.
+        Each command and each example works while the server runs, and then the
+        server starts again without a package index.
         """
-        names: dict[str, Any] = {}
-        exec(self.snippet("class Reverse", 0), names)
-        self.assertEqual(names["Reverse"]().transform(b"abc"), b"cba")
+        run = self.block("sh")
+        self.first.paste(run)
+        self.first.waitFor("try it with")
+        self.assertIn("twisted.trial", self.block("sh"))
 
-    def test_tac(self) -> None:
-        """
-        The services answer together, under C{twistd}.
-        """
-        port = self.freePort()
-        path = os.path.join(self.folder, "several.tac")
-        with open(path, "w") as f:
-            f.write(self.snippet("MultiService", port))
-        server = self.start("twistd", "-ny", path)
-        self.waitFor(server, "try it with")
-        self.waitFor(server, "try it with")
-        self.assertEqual(self.answer(port), b"HELLO")
-        unix = connectUNIX(os.path.join(self.folder, "shout.sock"))
-        self.assertEqual(ask(unix, b"hello"), b"HELLO")
+        self.assertPrints("HELLO WORLD\n", self.block("sh"))
 
-    def test_clients(self) -> None:
-        """
-        The four lines, and the asynchronous ones, print the answer.
-        """
-        server = self.start("twistd", "-n", "--pidfile=", "shout", "-p", "0")
-        port = int(self.waitFor(server, r"0\.0\.0\.0:(\d+)")[1])
-        self.waitFor(server, "try it with")
-        for clue in ("import socket\nwith", "await ask("):
-            process = self.python(self.snippet(clue, port))
-            output, _ = process.communicate(timeout=PATIENCE)
-            self.assertEqual(output, "b'HELLO'\n")
+        self.second.paste(self.block("sh"))
+        for _ in range(2):
+            self.second.paste("hello\n")
+            self.second.waitFor("HELLO\n")
+        self.second.paste(CTRL_C)
+        self.second.finish()
+
+        with self.alone():
+            self.assertPrints("HELLO\nHELLO\n", self.block("sh"))
+
+        self.assertPrints("b'HELLO'\n", self.example())
+        text = README.read_bytes().upper().decode()
+        self.assertPrints(text, self.block("sh"))
+        self.assertPrints("5 sent, ", self.block("sh"))
+
+        with self.serving(self.example()):
+            output, statuses = self.third.run(self.inline("-p 9998"))
+            self.assertEqual((output, statuses), ("HELLO\n", [0]))
+        with self.serving(self.example()):
+            self.assertEqual(self.ask("9998", b"x" * 60000), b"X" * 60000)
+        self.assertPrints("b'olleh'\n", self.example())
+        (self.clone / "several.tac").write_text(self.block("python"))
+        with self.serving(self.inline("several.tac")):
+            self.assertEqual(self.ask("9998", b"udp"), b"UDP")
+            client = connectUNIX(str(self.clone / "several.sock"))
+            self.assertEqual(ask(client, b"unix"), b"UNIX")
+        self.assertPrints("b'HELLO'\n", self.example())
+        with self.serving(self.example()):
+            self.assertEqual(self.ask("9998", b"loop"), b"LOOP")
+        self.assertEqual(list(self.blocks), [])
+        for clue in ("shout --help", "twistd shout --help", "twist shout --help"):
+            self.assertPrints("--unix", self.inline(f"bin/{clue}"))
+
+        self.first.paste(CTRL_C)
+        self.first.finish()
+        self.first.run("export PIP_NO_INDEX=1\n")
+        self.first.paste(run)
+        self.first.waitFor("try it with")
+        self.assertEqual(self.ask("9999", b"again"), b"AGAIN")

@@ -4,6 +4,7 @@ Tests for C{twistd shout --status} as its users run it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -11,7 +12,9 @@ import socket
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from http.client import HTTPConnection
+from resource import RLIMIT_NOFILE, getpagesize, getrlimit, setrlimit
 from unittest import skipIf, skipUnless
 from urllib.parse import urlsplit
 
@@ -173,6 +176,186 @@ class StatusTests(TwistdCase):
         self.assertIn("stopped listening", output)
         self.assertNotIn("Traceback", output)
         self.assertNotIn("Error", output)
+
+
+# Requests that are refused, each in a way of its own.
+BAD = [
+    (f"{line}\r\nHost: a\r\n{header}\r\n\r\n").encode("latin-1") + body
+    for line, header, body in (
+        ("POST / HTTP/1.1", "Content-Type: a/b;\x0bc=d\r\nContent-Length: 3", b"abc"),
+        ("POST / HTTP/1.1", "Content-Type: \xff\r\nContent-Length: 3", b"abc"),
+        (
+            "POST / HTTP/1.1",
+            "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 3",
+            b"--x",
+        ),
+        ("POST / HTTP/1.1", "Transfer-Encoding: chunked", b"zz\r\n"),
+        ("GET / HTTP/1.1", "Transfer-Encoding: chunked", b"1\r\nabc\r\n"),
+        ("GET / HTTP/1.1", "Content-Length: 20000", bytes(20_000)),
+        ("GET / HTTP/1.1", f"Content-Length: {'9' * 5000}", b""),
+        ("GET / HTTP/1.1", "no colon", b""),
+        ("GET / HTTP/1.1", "a: b\r\n" * 3000, b""),
+        ("GET / HTTP/1.1", "a: " + "b" * 40_000, b""),
+        ("GET /\xff HTTP/1.1", "a: b", b""),
+        ("BREW / HTTP/1.1", "a: b", b""),
+        ("GET / FOO", "a: b", b""),
+        ("PRI * HTTP/2.0", "a: b", b"SM\r\n\r\n"),
+        ("\x16\x03\x01\x02\x00\x01\x00", "\x1b[31m", bytes(range(256))),
+        ("POST / HTTP/1.1", "Content-Length: 500000", bytes(500_000)),
+    )
+]
+
+
+class StatusAttackedTests(TwistdCase):
+    """
+    Tests for a server whose clients are not what they should be.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.limits = getrlimit(RLIMIT_NOFILE)
+        self.addCleanup(setrlimit, RLIMIT_NOFILE, self.limits)
+
+    def serve(self, limit: int | None = None) -> None:
+        """
+        Start a server, and wait until it answers.
+
+        @param limit: Number of files that it may open.
+        """
+        if limit is not None:
+            setrlimit(RLIMIT_NOFILE, (limit, self.limits[1]))
+        self.server = self.start(
+            "twistd", "-n", "shout", "-i", "127.0.0.1", "-p", "0", "--status", STATUS
+        )
+        setrlimit(RLIMIT_NOFILE, self.limits)
+        self.descriptors: list[int] = []
+        where = self.waitFor(self.server, r"status at http://127\.0\.0\.1:(\d+)/")
+        self.status = "127.0.0.1", int(where[1])
+        port = self.waitFor(self.server, r"listening on UDP 127\.0\.0\.1:(\d+)")[1]
+        self.waitFor(self.server, "try it with")
+        self.peer = connectUDP("127.0.0.1", int(port))
+        self.addCleanup(self.peer.close)
+
+    def exchange(self, request: bytes) -> bytes:
+        """
+        Send a request, and return all that comes back.
+        """
+        with socket.create_connection(self.status, PATIENCE) as client:
+            client.sendall(request)
+            return b"".join(iter(lambda: client.recv(65536), b""))
+
+    def connect(self, count: int) -> list[socket.socket]:
+        """
+        Make so many connections of many kinds, with datagrams in between.
+        """
+        clients = []
+        requests = (
+            b"", b"G", b"GET /metrics HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\n" + 4000 * b"a: b\r\n",
+        )  # fmt: skip
+        for number in range(count):
+            client = socket.socket()
+            self.addCleanup(client.close)
+            client.setblocking(False)
+            client.connect_ex(self.status)
+            clients.append(client)
+            if number % 20 == 0:
+                self.checkAnswers()
+        for round_ in range(3):
+            for number, client in enumerate(clients):
+                # Many have been ended by now.
+                # trial has a use of its own for a module's `suppress`.
+                with contextlib.suppress(OSError):
+                    if number % 5 == 1 or round_ == 0:
+                        client.send(requests[number % 5])
+                    if number % 5 == 3:
+                        client.recv(1)
+                if number % 20 == 0:
+                    self.checkAnswers()
+        return clients
+
+    def checkAnswers(self) -> None:
+        """
+        Datagrams are answered.
+        """
+        self.peer.settimeout(PATIENCE)
+        self.peer.send(b"loud")
+        self.assertEqual(self.peer.recv(100), b"LOUD")
+        self.descriptors.append(self.countDescriptors())
+
+    def countDescriptors(self) -> int:
+        """
+        Return how many files the server has open.
+        """
+        return len(os.listdir(f"/proc/{self.server.pid}/fd"))
+
+    def memory(self) -> int:
+        """
+        Return how much memory the server has resident, in bytes.
+        """
+        with open(f"/proc/{self.server.pid}/statm") as f:
+            return int(f.read().split()[1]) * getpagesize()
+
+    def waitUntil(self, holds: Callable[[], bool]) -> None:
+        """
+        Wait for what has to come about.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_badRequests(self) -> None:
+        """
+        Bad requests of all kinds get their answer, whole, and add no more than some
+        lines to the log, without a traceback.
+        """
+        self.serve()
+        for number in range(400):
+            answer = self.exchange(BAD[number % len(BAD)])
+            self.assertRegex(answer, rb"^HTTP/1.1 4\d\d [ -~]+\r\n")
+            self.assertTrue(answer.endswith(b"\r\n\r\n"))
+        self.assertEqual(get(self.status[1], "/healthz")[0], 200)
+        log = self.finish(self.server, signal.SIGTERM)
+        self.assertNotIn("Traceback", log)
+        self.assertLess(len(log), 5000)
+
+    @skipUnless(os.path.exists("/proc/self/fd"), "needs /proc to look into")
+    def test_connections(self) -> None:
+        """
+        While there are a thousand connections datagrams are answered, descriptors and
+        memory stay bounded, and afterwards it is as it was before.
+        """
+        if self.limits[1] < 1200:
+            self.skipTest("a thousand connections take more files than are allowed")
+        self.serve()
+        setrlimit(RLIMIT_NOFILE, (1200, self.limits[1]))
+        before, memory = self.countDescriptors(), self.memory()
+        clients = self.connect(1000)
+        self.assertLess(max(self.descriptors), before + 120)
+        self.assertLess(self.memory() - memory, 30_000_000)
+        for client in clients:
+            client.close()
+        self.assertEqual(get(self.status[1], "/healthz")[0], 200)
+        self.waitUntil(lambda: self.countDescriptors() <= before)
+        log = self.finish(self.server, signal.SIGTERM)
+        self.assertNotIn("Traceback", log)
+        self.assertLess(len(log), 5000)
+
+    @skipUnless(os.path.exists("/proc/self/fd"), "needs /proc to look into")
+    def test_fewDescriptors(self) -> None:
+        """
+        A server that may open few files does not run out of them, and says so.
+        """
+        self.serve(64)
+        for client in self.connect(300):
+            client.close()
+        self.assertLess(max(self.descriptors), 64)
+        self.assertEqual(get(self.status[1], "/healthz")[0], 200)
+        log = self.finish(self.server, signal.SIGTERM)
+        self.assertIn("this process may open 64 files", log)
+        self.assertNotIn("EMFILE", log)
+        self.assertLess(len(log), 5000)
 
 
 class StatusDaemonTests(TwistdCase):

@@ -20,10 +20,10 @@ from twisted.logger import Logger, LogLevel
 from shout.addresses import describe, example
 from shout.figures import Figures
 from shout.processes.channel import Channel
-from shout.processes.notices import Notices
 from shout.processes.post import Post, Process
 from shout.processes.worker import start
 from shout.protocol import Shout
+from shout.ratelimitedlog import RateLimitedLog
 from shout.service import AnsweringService
 from shout.sockets import dropped, droppedSince
 
@@ -99,8 +99,8 @@ class WorkersService(AnsweringService):
     def _begin(self) -> None:
         if self._isStopped:
             return
-        self._ends = Notices(self._warn, self._reactor)
-        self._failures = Notices(self._warn, self._reactor)
+        self._ends = RateLimitedLog(self._warn, self._reactor)
+        self._failures = RateLimitedLog(self._warn, self._reactor)
         for number, sockets in enumerate(self.shares, 1):
             spawn = partial(self._spawn, sockets)
             self.posts.append(Post(number, spawn, self, self._reactor))

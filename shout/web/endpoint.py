@@ -13,6 +13,7 @@ import os
 from socket import SOCK_STREAM
 from typing import Any
 
+from twisted.internet import tcp
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.python.failure import Failure
@@ -24,6 +25,9 @@ _EXAMPLES = (
     r"tcp:9990:interface=127.0.0.1, tcp6:9990:interface=\:\:1 "
     "or unix:/run/shout/status"
 )
+
+# Connections to accept in one turn of the reactor.
+_ACCEPTS = 10
 
 
 class _Reactor:
@@ -113,7 +117,22 @@ def listenAt(
             f"{description!r} is not an endpoint{because}; try {_EXAMPLES}"
         ) from e
     port: IListeningPort = outcome[0]
+    if isinstance(port, tcp.Port):
+        _acceptFew(port)
     return port
+
+
+def _acceptFew(port: tcp.Port) -> None:
+    # Twisted accepts up to 100 connections before others have their turn, and under
+    # load 20 more each time.  Besides, a connection that is aborted to make room keeps
+    # its descriptor until then.
+    accept = port.doRead
+
+    def doRead() -> None:
+        port.numberAccepts = _ACCEPTS
+        accept()  # type: ignore[no-untyped-call]
+
+    port.doRead = doRead  # type: ignore[method-assign]
 
 
 def _explain(description: str, error: OSError) -> str:

@@ -19,7 +19,7 @@ from shout.addresses import authority
 from shout.figures import Figures
 from shout.web.endpoint import listenAt
 from shout.web.health import Health, Report
-from shout.web.site import QuietSite
+from shout.web.site import HardenedSite
 from shout.web.status import StatusResource
 
 
@@ -56,7 +56,7 @@ class StatusService(Service):
 
         @raise BindError: when it is not possible to listen there.
         """
-        site = QuietSite(StatusResource(self), reactor)
+        site = HardenedSite(StatusResource(self), reactor)
         self._figures = figures
         self._health = health
         self._reactor = reactor

@@ -12,10 +12,9 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from inspect import isawaitable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -64,9 +63,10 @@ class StatusResource(Resource):
     Show the status of a service: C{/}, a page for people; C{/healthz}, for whoever
     starts and stops services; C{/metrics}, for Prometheus; and C{/figures}, for
     the page.
-    """
 
-    _log = Logger()
+    Its site is a L{HardenedSite<shout.web.site.HardenedSite>}, which lets through
+    GET and HEAD alone.
+    """
 
     isLeaf = True
 
@@ -105,7 +105,7 @@ class StatusResource(Resource):
         ):
             request.setHeader(name.encode(), value.encode())
         answer = Deferred.fromCoroutine(self._answer(request))
-        answer.addErrback(self._failed)
+        answer.addErrback(_failed, request)
         gone = request.notifyFinish()
         gone.addErrback(lambda _: answer.cancel())
         answer.addCallback(_send, request)
@@ -118,16 +118,7 @@ class StatusResource(Resource):
         page = self._pages.get(path)
         if page is None:
             return _Answer(404, _TEXT, b"not found\n")
-        if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"Allow", b"GET, HEAD")
-            return _Answer(405, _TEXT, b"method not allowed\n")
         return await page()
-
-    def _failed(self, failure: Failure) -> _Answer:
-        if failure.check(CancelledError):
-            failure.raiseException()
-        self._log.failure("cannot tell the status", failure)
-        return _Answer(500, _TEXT, b"something is wrong; see the log\n")
 
     async def _take(self) -> Figures:
         figures = self._watched.figures()
@@ -155,6 +146,14 @@ class StatusResource(Resource):
 
     async def _metrics(self) -> _Answer:
         return _Answer(200, CONTENT_TYPE, exposition(await self._take()))
+
+
+def _failed(failure: Failure, request: Request) -> _Answer:
+    if failure.check(CancelledError):
+        failure.raiseException()
+    site: Any = request.site
+    site.failed(failure)
+    return _Answer(500, _TEXT, b"something is wrong; see the log\n")
 
 
 def _gone(failure: Failure) -> None:

@@ -1,0 +1,81 @@
+"""
+Tests for L{shout.ratelimitedlog}.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.ratelimitedlog import RateLimitedLog
+
+
+class RateLimitedLogTests(SynchronousTestCase):
+    """
+    Tests for L{RateLimitedLog}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.lines: list[str] = []
+        self.log = RateLimitedLog(self.lines.append, self.clock)
+
+    def test_first(self) -> None:
+        """
+        The first event is logged at once.
+        """
+        self.log.add("one")
+        self.assertEqual(self.lines, ["one"])
+
+    def test_several(self) -> None:
+        """
+        Of the events that follow soon the last is logged after a while, with the
+        number of the others.
+        """
+        for text in ("one", "two", "three", "four"):
+            self.log.add(text)
+            self.clock.advance(1)
+        self.assertEqual(self.lines, ["one"])
+        self.clock.advance(RateLimitedLog.quietPeriod)
+        self.assertEqual(self.lines[1:], ["four; 2 more since this was said"])
+        self.log.add("five")
+        self.clock.advance(RateLimitedLog.quietPeriod)
+        self.assertEqual(self.lines[2:], ["five"])
+
+    def test_seldom(self) -> None:
+        """
+        An event that comes a while later is logged at once, and none twice.
+        """
+        self.log.add("one")
+        self.clock.advance(RateLimitedLog.quietPeriod)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.log.add("two")
+        self.assertEqual(self.lines, ["one", "two"])
+
+    def test_details(self) -> None:
+        """
+        A line comes with the details of the event that it is about.
+        """
+        lines: list[tuple[str, ...]] = []
+        log = RateLimitedLog(
+            lambda text, number: lines.append((text, number)), self.clock
+        )
+        for number in "123":
+            log.add("event", number)
+        log.flush()
+        self.assertEqual(
+            lines, [("event", "1"), ("event; 1 more since this was said", "3")]
+        )
+
+    def test_flush(self) -> None:
+        """
+        Events that were only counted can be logged earlier; then nothing is left to
+        do.
+        """
+        self.log.flush()
+        for text in ("one", "two", "three"):
+            self.log.add(text)
+        self.log.flush()
+        self.log.flush()
+        self.assertEqual(self.lines, ["one", "three; 1 more since this was said"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
