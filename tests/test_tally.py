@@ -462,7 +462,7 @@ class TallyTests(TallyCase):
     def test_refusedTwice(self) -> None:
         """
         A second refusal of the same probe does not make two of it, and one of
-        what was answered makes none.
+        what was answered makes none, so that the same reply is a duplicate.
         """
         first, _ = self.send(0, 0)
         self.tally.received(first, 5)
@@ -470,6 +470,7 @@ class TallyTests(TallyCase):
             self.tally.refuse(self.probes.make(number), "port unreachable", 5)
         self.check(sent=2, answered=1, refused=1)
         self.assertEqual(self.tally.refusals, {"port unreachable": 3})
+        self.assertEqual(self.tally.received(first, 6).kind, DUPLICATE)
 
     def test_refusedMistaken(self) -> None:
         """
