@@ -90,7 +90,6 @@ class BatchedPort(DatagramPort):
         # The UDP header's length field less the headers (RFC 768, 791, 8200).
         self._maxPayload = 65507 if self.addressFamily == AF_INET else 65527
         self._delivery: Delivery | None = None
-        self._isReading = False
         self._restCall: Any = None
         self._isTelling = False
 
@@ -145,9 +144,8 @@ class BatchedPort(DatagramPort):
 
         @raise BlockingIOError: when nothing had arrived.
         """
-        if self._delivery is not None:
-            # The protocol lets the reactor go on while it is given a batch.
-            self._flush()
+        # The protocol may have let the reactor go on while it is given a batch.
+        self._flush()
         try:
             datagrams, peers = self._inbox.receive()
         except BlockingIOError:
@@ -199,9 +197,8 @@ class BatchedPort(DatagramPort):
         that and none of them is special.
         """
         received = getattr(self.protocol.datagramReceived, "__func__", None)
-        if received is not AnsweringProtocol.datagramReceived:
-            return False
-        if any(map(_isToGroup, peers)):
+        isMadeForThat = received is AnsweringProtocol.datagramReceived
+        if not isMadeForThat or any(map(_isToGroup, peers)):
             return False
         try:
             replies = self.protocol.answer(datagrams, peers)
@@ -251,7 +248,7 @@ class BatchedPort(DatagramPort):
             self.sendErrors[EMSGSIZE] += 1
             raise MessageLengthError("message too long")
         delivery, peer = self._delivery, self._knownPeer(addr)
-        if delivery is None or delivery.isAlone or peer is None or not self.connected:
+        if delivery is None or peer is None or not self.connected:
             self._flush()
             self._writeNow(datagram, peer, addr)
         elif delivery.write(datagram, peer) == SLOTS:
@@ -271,9 +268,7 @@ class BatchedPort(DatagramPort):
         Send what has been written while a batch is being delivered.
         """
         if self._delivery is not None and self.connected:
-            datagrams, peers = self._delivery.take()
-            if datagrams:
-                self._send(datagrams, peers)
+            self._send(*self._delivery.take())
 
     def _writeNow(self, datagram: bytes, peer: Peer | None, addr: Any = None) -> None:
         try:
@@ -290,7 +285,8 @@ class BatchedPort(DatagramPort):
     def _send(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> None:
         if len(datagrams) == 1:
             # What is alone does not gain from being prepared like a batch.
-            self._writeNow(datagrams[0], peers[0])
+            for datagram, peer in zip(datagrams, peers):
+                self._writeNow(datagram, peer)
             return
         errors = self._outbox.send(datagrams, peers)
         if errors:

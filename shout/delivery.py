@@ -19,18 +19,15 @@ class Delivery:
 
     @ivar peer: the peer whose datagram is being delivered.
     @type peer: L{Peer}
-
-    @ivar isAlone: whether there is just one datagram.
-    @type isAlone: L{bool}
     """
+
+    peer: Peer
 
     def __init__(self, peers: Sequence[Peer]) -> None:
         """
         @param peers: for each datagram its peer.
         """
         self.peers = peers
-        self.peer = peers[0]
-        self.isAlone = len(peers) == 1
         self._written: list[bytes] = []
         self._addressees: list[Peer] = []
         self._named: dict[Any, Peer] = {}

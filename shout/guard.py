@@ -185,7 +185,7 @@ class Limit:
 
 @lru_cache(maxsize=_CAPACITY)
 def _network(host: str) -> str | bytes:
-    ip = ipOf((host,))
+    ip = ipOf(host)
     # All neighbours have the same link-local network.
     if isinstance(ip, IPv6Address) and not ip.is_link_local:
         return ip.packed[:8]

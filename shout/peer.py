@@ -25,6 +25,9 @@ The room for an address of either family at the start of an envelope.
 # struct cmsghdr: length, level, type; see cmsg(3).
 _CMSGHDR = Struct("Lii")
 
+# The port in a sockaddr, in the byte order of the network.
+_PORT = Struct("!H")
+
 
 class Peer(tuple[str, int]):
     """
@@ -122,8 +125,8 @@ def message(level: int, type: int, data: bytes) -> bytes:
 
 def _decodeIPv4(envelope: bytes) -> Peer:
     # struct sockaddr_in: family, port, address.
-    host, port = socket.inet_ntoa(envelope[4:8]), envelope[2:4]
-    peer = Peer((host, int.from_bytes(port, "big")))
+    (port,) = _PORT.unpack_from(envelope, 2)
+    peer = Peer((socket.inet_ntoa(envelope[4:8]), port))
     local, peer.isToGroup = _localIPv4(dict(messages(envelope[NAME:])))
     # An interface is left out, or a reply would leave by the one that the
     # datagram came in by, whatever the routes say.
@@ -153,12 +156,13 @@ def _decodeIPv6(envelope: bytes) -> Peer:
     # struct sockaddr_in6: family, port, flow, address, scope.
     host = socket.inet_ntop(socket.AF_INET6, envelope[8:24])
     scope = int.from_bytes(envelope[24:28], sys.byteorder)
-    peer = Peer((withScope(host, scope), int.from_bytes(envelope[2:4], "big")))
+    (port,) = _PORT.unpack_from(envelope, 2)
+    peer = Peer((withScope(host, scope), port))
     control = dict(messages(envelope[NAME:]))
     # struct in6_pktinfo: destination, interface; see ipv6(7).
-    info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), bytes(20))
+    info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), bytes(16))
     local, interface = info[:16], bytes(4)
-    if envelope[8:24].startswith(_MAPPED):
+    if envelope.startswith(_MAPPED, 8):
         localIPv4, peer.isToGroup = _localIPv4(control)
         local = _MAPPED + localIPv4
     else:

@@ -5,11 +5,11 @@ Twisted's UDP port, for sockets that are already bound or connected.
 from __future__ import annotations
 
 import os
-from array import array
 from errno import EDESTADDRREQ, EMSGSIZE
 from fcntl import ioctl
 from socket import AF_INET6, AF_UNIX, SO_ERROR, SO_RCVBUF, SOL_SOCKET
 from socket import socket as Socket
+from struct import unpack
 from termios import FIONREAD
 from typing import Any
 
@@ -54,12 +54,11 @@ class DatagramPort(Port):
     refusal: OSError | None = None
 
     socket: Socket
-    _preexistingSocket: Any
     _connectedAddr: Any
 
-    # The length field of a UDP header has 16 bits (RFC 768).  What a UNIX
-    # socket carries is bounded by the sender's buffer instead.
-    _maxLength = 65535
+    # The length field of a UDP header has 16 bits, and counts its 8 bytes, too (RFC
+    # 768).  What a UNIX socket carries is bounded by the sender's buffer instead.
+    _maxLength = 65527
 
     def __init__(self, sock: Socket, protocol: DatagramProtocol, reactor: Any):
         """
@@ -74,15 +73,12 @@ class DatagramPort(Port):
         @param reactor: an L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} provider.
         """
-        super().__init__(0, protocol, reactor=reactor)  # type: ignore[no-untyped-call]
+        super().__init__(None, protocol, reactor=reactor)  # type: ignore[no-untyped-call]
         self.addressFamily = sock.family
         self._receivedBytes = self._sentBytes = self._kernelDrops = 0
-        self._preexistingSocket = sock
+        self.socket = sock
 
     def _bindSocket(self) -> None:
-        assert self._preexistingSocket is not None
-        self.socket = self._preexistingSocket
-        self._preexistingSocket = None
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
         self.connected = True
         self.socket.setblocking(False)
@@ -90,7 +86,7 @@ class DatagramPort(Port):
         self._dropsBefore = dropped(self.socket)
         host = self.socket.getsockname()
         isUNIX = self.addressFamily == AF_UNIX
-        self.port = self._realPortNumber = host if isUNIX else host[1]
+        self._realPortNumber = host if isUNIX else host[1]
         try:
             peer = self.socket.getpeername()
         except OSError:
@@ -152,21 +148,21 @@ class DatagramPort(Port):
         @return: how many datagrams, an error counted as one; 0 when nothing had
             arrived.
         """
-        for taken in range(maxDatagrams):
+        taken = 0
+        while taken < maxDatagrams and self.connected:
             try:
                 datagram, addr = self._receive()
-            except (BlockingIOError, InterruptedError):
-                return taken
+            except BlockingIOError:
+                break
             except OSError as e:
                 self._peerFailed(e)
-                return taken + 1
-            try:
-                self.protocol.datagramReceived(datagram, addr)
-            except BaseException:
-                self._log.failure("datagramReceived raised")
-            if not self.connected:
-                break
-        return taken + 1
+            else:
+                try:
+                    self.protocol.datagramReceived(datagram, addr)
+                except BaseException:
+                    self._log.failure("datagramReceived raised")
+            taken += 1
+        return taken
 
     def _receive(self) -> tuple[bytes, Any]:
         length = self._maxLength
@@ -233,9 +229,7 @@ class DatagramPort(Port):
         self.protocol.doStop()
         self.socket.close()
         if hasattr(self, "d"):
-            stopped = self.d
-            del self.d
-            stopped.callback(None)
+            self.d.callback(None)
 
     def writeConnectionLost(self, reason: Failure) -> None:
         """
@@ -247,6 +241,6 @@ def _nextLength(sock: Socket) -> int:
     """
     Return the length of the next datagram, or more; see C{FIONREAD} in udp(7).
     """
-    length = array("i", [0])
-    ioctl(sock, FIONREAD, length)
-    return length[0]
+    length: int
+    (length,) = unpack("i", ioctl(sock, FIONREAD, bytes(4)))
+    return length

@@ -41,7 +41,7 @@ def neverAsks(addr: Any) -> str | None:
         return None
     if addr[1] < 1024 or addr[1] in REFLECTORS:
         return "source port"
-    ip = ipOf(addr)
+    ip = ipOf(addr[0])
     if ip and (ip.is_multicast or ip.is_unspecified or ip in _BROADCAST):
         return "source address"
     return None
@@ -74,7 +74,7 @@ class Allow:
         """
         if not isinstance(addr, tuple):
             return None
-        ip = ipOf(addr)
+        ip = ipOf(addr[0])
         if ip is not None and any(
             ip.version == version and int(ip) >> rest in prefixes
             for (version, rest), prefixes in self._prefixes.items()
@@ -88,19 +88,15 @@ def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
     Return a network as IPv4 where it is one (RFC 4291, 2.5.5.2).
     """
     mapped = network.version == 6 and network.network_address.ipv4_mapped
-    if not mapped or network.prefixlen < 96:
-        return network
-    return IPv4Network((mapped, network.prefixlen - 96))
+    # An address that starts with the prefix of 96 bits has a network at least as long.
+    return IPv4Network((mapped, network.prefixlen - 96)) if mapped else network
 
 
-def ipOf(addr: Any) -> IPv4Address | IPv6Address | None:
+def ipOf(host: str) -> IPv4Address | IPv6Address | None:
     """
-    Return the IP address of a peer, as IPv4 where it is one; L{None} for the
-    peer of a UNIX socket.
+    Return the IP address of a host, as IPv4 where it is one; L{None} for a name.
     """
-    if not isinstance(addr, tuple):
-        return None
     try:
-        return unmapped(ip_address(addr[0]))
+        return unmapped(ip_address(host))
     except ValueError:
         return None

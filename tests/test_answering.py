@@ -92,12 +92,20 @@ class AnsweringProtocolTests(SynchronousTestCase):
         """
         for error, number in (
             (OSError(EPERM, "a firewall"), EPERM),
+            (OSError("no number"), 0),
             (MessageLengthError("too long"), EMSGSIZE),
         ):
             protocol = Reversing()
             protocol.makeConnection(FailingTransport(error))
             protocol.datagramReceived(b"abc", PEER)
             self.assertEqual(protocol.failures, [(number, 1)])
+
+    def test_noAnswersGiven(self) -> None:
+        """
+        A subclass has to say what the answers are.
+        """
+        protocol = AnsweringProtocol()
+        self.assertRaises(NotImplementedError, protocol.answer, [b"abc"], [PEER])
 
     def test_unnamed(self) -> None:
         """
@@ -163,6 +171,37 @@ class BatchedAnsweringTests(SynchronousTestCase):
             ((b"quiet", b"quiet"), []),
         ):
             self.assertEqual(self.exchange(Reversing(), *datagrams), replies)
+
+    def test_someAnswersOfMany(self) -> None:
+        """
+        Then the others still go to where they belong.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        reactor = MemoryReactorClock()
+        port = BatchedPort(sock, Reversing(), reactor)
+        port.startListening()
+        address = sock.getsockname()
+        with connectUDP(*address) as quiet, connectUDP(*address) as client:
+            quiet.send(b"quiet")
+            client.send(b"ab")
+            port.doRead()
+            self.assertEqual(client.recv(99), b"ba")
+            self.assertRaises(BlockingIOError, quiet.recv, 99)
+        port.stopListening()
+        reactor.advance(0)
+
+    def test_tooManyAnswers(self) -> None:
+        """
+        Two answers to one datagram are none, which is logged.
+        """
+
+        class Talkative(Reversing):
+            def answer(self, datagrams: Any, addrs: Any) -> Any:
+                return [b"one", b"two"]
+
+        self.assertEqual(self.exchange(Talkative(), b"ab"), [])
+        [failure] = self.flushLoggedErrors(ValueError)
+        self.assertIn("one answer for each datagram", str(failure))
 
     def test_raises(self) -> None:
         """

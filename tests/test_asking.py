@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import MessageLengthError
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from shout.asking import (
     AskError,
@@ -51,6 +53,8 @@ class Asked:
 
     def __init__(self, **options: Any) -> None:
         self.clock = Clock()
+        # An uptime is not near 0.
+        self.clock.advance(1000)
         self.unexpected: list[tuple[bytes, bytes | None]] = []
         arguments: dict[str, Any] = {
             "peer": "192.0.2.1:9999",
@@ -73,7 +77,7 @@ class Asked:
             self.asking.datagramReceived(reply, ("192.0.2.1", 9999))
 
 
-class AskingTests(SynchronousTestCase):
+class AskingTests(TestCase):
     """
     Tests for L{Asking}.
     """
@@ -158,6 +162,17 @@ class AskingTests(SynchronousTestCase):
         )
         self.assertEqual(self.asked.transport.written, [b"hello"] * 3)
 
+    def test_noAnswerToFixedPoint(self) -> None:
+        """
+        The error tells whether what was asked equals the reply to it.
+        """
+        for datagram, isFixedPoint in ((b"hello", False), (b"HELLO", True)):
+            answer = self.asked.ask(datagram)
+            self.asked.clock.pump([1, 1, 1])
+            error = self.failureResultOf(answer, NoAnswer).value
+            self.assertEqual(error.isFixedPoint, isFixedPoint)
+        self.assertFalse(NoAnswer("none").isFixedPoint)
+
     def test_noRetries(self) -> None:
         """
         Without retries there is one try.
@@ -231,6 +246,22 @@ class AskingTests(SynchronousTestCase):
         )
         self.asked.clock.advance(0.5)
         self.failureResultOf(two, NoAnswer)
+        self.assertEqual(WrongAnswer("wrong", b"").count, 1)
+
+    def test_wrongAnswerToTheOldest(self) -> None:
+        """
+        So it is when the same was asked again since.
+        """
+        one = self.asked.ask(b"one")
+        self.asked.clock.advance(0.5)
+        two = self.asked.ask(b"two")
+        self.asked.clock.advance(0.1)
+        again = self.asked.ask(b"one")
+        self.asked.hear(b"\xff1")
+        self.asked.clock.pump([0.5] * 6)
+        self.failureResultOf(one, WrongAnswer)
+        self.failureResultOf(two, NoAnswer)
+        self.failureResultOf(again, NoAnswer)
 
     def test_wrongAnswerOnce(self) -> None:
         """
@@ -307,7 +338,18 @@ class AskingTests(SynchronousTestCase):
         answer = self.asked.ask(b"one")
         self.asked.asking.connectionRefused()
         error = self.failureResultOf(answer, Refused).value
-        self.assertIn(os.strerror(number), str(error))
+        message = f"refused: {os.strerror(number)}, says the network"
+        self.assertIn(message, str(error))
+
+    def test_refusedAndCancelled(self) -> None:
+        """
+        What fails first may cancel the rest.
+        """
+        one, two = self.asked.ask(b"one"), self.asked.ask(b"two")
+        one.addErrback(lambda _: two.cancel())
+        self.asked.asking.connectionRefused()
+        self.successResultOf(one)
+        self.failureResultOf(two, CancelledError)
 
     def test_refusedWhileSending(self) -> None:
         """
@@ -385,8 +427,17 @@ class AskingTests(SynchronousTestCase):
         """
         answer = self.asked.ask(b"one")
         self.asked.asking.doStop()
-        self.failureResultOf(answer, AskError)
+        error = self.failureResultOf(answer, AskError).value
+        self.assertEqual(str(error), "no longer asking 192.0.2.1:9999")
         self.assertEqual(self.asked.clock.getDelayedCalls(), [])
+
+    def test_quiet(self) -> None:
+        """
+        It starts and stops without a line in the log.
+        """
+        events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        Asked().asking.doStop()
+        self.assertEqual(list(events), [])
 
 
 class MatchingTests(SynchronousTestCase):

@@ -39,8 +39,11 @@ from tests.test_port import (
     RefusalTestsBuilder,
 )
 
-# From linux/udp.h, linux/in.h and asm-generic/socket.h; Python does not have them.
+# From linux/udp.h, linux/in.h, linux/in6.h and asm-generic/socket.h; Python does not
+# have them.
 UDP_SEGMENT = 103
+IPV6_MTU_DISCOVER = 23
+IPV6_PMTUDISC_DO = 2
 IP_RECVTTL = 12
 SO_TIMESTAMP = 29
 
@@ -153,6 +156,16 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             _, replies = self.exchange(port, datagrams)
             self.assertEqual(replies, datagrams)
 
+    def test_manySegments(self) -> None:
+        """
+        No more are grouped than fit into one packet.
+        """
+        port = self.echo()
+        calls = Calls(self)
+        datagrams = [bytes([i]) * 1400 for i in range(60)]
+        self.assertEqual(self.exchange(port, datagrams)[1], datagrams)
+        self.assertEqual(calls.counts, [2])
+
     def test_withoutSegments(self) -> None:
         """
         A kernel that does not know segments is not given any.
@@ -184,9 +197,11 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             self.assertEqual(calls.counts, [1, 10])
             self.assertEqual(port.sendErrors, {})
             shorter = [datagram[:4] for datagram in datagrams]
+            shortest = [datagram[4:] for datagram in datagrams]
             for asking, asked, expected in (
                 (client, datagrams, 10),
                 (client, shorter, messages),
+                (client, shortest, messages),
                 (self.client(port), datagrams, 1),
             ):
                 calls.counts.clear()
@@ -309,6 +324,36 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.write(b"x", ("127.0.0.1", 0))
         self.assertEqual(port.sendErrors, {errno.EINVAL: 1})
 
+    def test_tooLongAtOnce(self) -> None:
+        """
+        So is what the path cannot carry, which is no refusal of the peer.
+        """
+        [server] = bindUDP(0, ["::1"])
+        self.addCleanup(server.close)
+        address = server.getsockname()[:2]
+        [unconnected] = bindUDP(0, ["::1"])
+        for sock, addr in (unconnected, address), (connectUDP(*address), None):
+            port = self.listen(sock, protocol := RecordingProtocol())
+            # Without fragments the longest is too long for the loopback.
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
+            port.write(bytes(65527), addr)
+            self.assertEqual(port.sendErrors, {errno.EMSGSIZE: 1})
+            self.assertEqual(protocol.refusals, 0)
+
+    def test_errorWithoutNumber(self) -> None:
+        """
+        An error that has no number is counted as 0.
+        """
+
+        class Broken:
+            def sendto(self, datagram: bytes, addr: Any) -> int:
+                raise OSError("for some reason")
+
+        port = self.echo()
+        self.patch(port, "socket", Broken())
+        port.write(b"x", ("127.0.0.1", 9999))
+        self.assertEqual(port.sendErrors, {0: 1})
+
     @skipUnless(ISROOT, "forging a source port needs root")
     def test_portZero(self) -> None:
         """
@@ -371,6 +416,24 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         got = self.exchangeFrom(client, port, [b"a", b"b"])
         self.assertEqual(got, [d + r for d in (b"a", b"b") for r in replies])
 
+    def test_manyRepliesLeave(self) -> None:
+        """
+        Of many replies that a protocol writes, those that fill the slots leave
+        while it still writes.
+        """
+        port = self.echo()
+        client = self.client(port)
+        early: list[bytes] = []
+
+        def react(datagram: bytes, addr: Any) -> None:
+            for _ in range(SLOTS):
+                port.write(datagram, addr)
+            early.extend(self.pending(client))
+
+        self.protocol.react = react
+        self.assertEqual(self.exchangeFrom(client, port, [b"a", b"b"]), [])
+        self.assertEqual(early, [b"a"] * SLOTS + [b"b"] * SLOTS)
+
     def test_later(self) -> None:
         """
         A peer can be answered after its batch is through, and amidst another,
@@ -387,6 +450,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.doRead()
         name = self.protocol.received[0][1]
         port.write(b"at once", name)
+        self.assertEqual(list(self.pending(early)), [b"at once"])
 
         def react(datagram: bytes, addr: Any) -> None:
             port.write(datagram, addr)
@@ -397,7 +461,25 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             late.send(b"late")
         port.doRead()
         self.assertEqual(list(self.pending(late)), [b"late"] * 2)
-        self.assertEqual(list(self.pending(early)), [b"at once", b"late", b"late"])
+        self.assertEqual(list(self.pending(early)), [b"late"] * 2)
+
+    def test_laterInOtherWords(self) -> None:
+        """
+        What is written to such a peer amidst another's batch arrives in order,
+        whatever it is called.
+        """
+        port = self.echo()
+        early, late = self.client(port), self.client(port)
+        self.exchangeFrom(early, port, [b"early"])
+        name = self.protocol.received[0][1]
+
+        def react(datagram: bytes, addr: Any) -> None:
+            port.write(b"one", name)
+            port.write(b"two", tuple(name))
+
+        self.protocol.react = react
+        self.exchangeFrom(late, port, [b"late"] * 2)
+        self.assertEqual(list(self.pending(early)), [b"one", b"two"] * 2)
 
     def test_addressAsked(self) -> None:
         """
@@ -535,11 +617,24 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
                         for start in range(0, len(burst), length)
                     ]
                     client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
-                    client.send(b"")
-                    expected.append(b"")
+                    for single in (b"", bytes(1000)):
+                        client.send(single)
+                        expected.append(single)
                 port.doRead()
                 self.assertEqual([d for d, _ in protocol.received], expected)
                 self.assertEqual(list(self.pending(client)), expected)
+
+    def test_burstAfterOne(self) -> None:
+        """
+        So is a burst that comes after a datagram that came alone, from the address
+        that it was sent to.
+        """
+        port = self.echo("0.0.0.0")
+        with connectUDP("127.0.0.2", port.socket.getsockname()[1]) as client:
+            self.assertEqual(self.exchangeFrom(client, port, [b"alone"]), [b"alone"])
+            client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1)
+            replies = self.exchangeFrom(client, port, [b"abc"])
+            self.assertEqual(replies, [b"a", b"b", b"c"])
 
     def test_burstsAnswered(self) -> None:
         """
@@ -557,6 +652,8 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
                 client.send(b"".join(bursts[start : start + 60]))
             port.doRead()
             self.assertEqual(protocol.counters.received, port.maxDatagrams)
+            [call] = self.reactor.getDelayedCalls()
+            self.assertEqual(call.getTime(), self.reactor.seconds())
             self.reactor.pump([0] * 4)
             replies = list(self.pending(client))
         self.assertEqual(replies, [each.upper() for each in bursts])
@@ -681,6 +778,18 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             self.assertEqual(len(peers), 20)
             self.assertEqual(len(set(map(id, peers))), 1)
 
+    def test_wholeBatches(self) -> None:
+        """
+        The batch that reaches the bound of a visit is delivered whole.
+        """
+        port = self.echo()
+        port.maxDatagrams = SLOTS + 1
+        client = self.client(port)
+        for _ in range(3 * SLOTS):
+            client.send(b"")
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), 2 * SLOTS)
+
     def test_boundedBytes(self) -> None:
         """
         A visit ends after a bounded number of bytes, too.
@@ -693,6 +802,20 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
             client.send(bytes(1000))
         port.doRead()
         self.assertEqual(len(self.protocol.received), SLOTS)
+
+    def test_boundedMebibyte(self) -> None:
+        """
+        That is a mebibyte, where the receive buffer holds more.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < 4 << 20:
+            self.skipTest("the system allows no larger receive buffer")
+        client = self.client(port)
+        for _ in range(4 * SLOTS):
+            client.send(bytes(8192))
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), 2 * SLOTS)
 
     def test_totalBytes(self) -> None:
         """

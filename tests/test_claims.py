@@ -37,15 +37,16 @@ class ClaimsTests(SynchronousTestCase):
         It claims none that left after it had come.
         """
         self.claims.hold(2, 2)
-        self.claims.hold(3, 3)
+        self.claims.hold(5, 3)
         self.assertEqual([self.claims.claim(n, 9) for n in (3, 4)], [True, False])
         self.assertEqual(self.claims.count, 1)
 
     def test_tooLate(self) -> None:
         """
-        Nor does it claim one to which it came too late.
+        Nor does it claim one to which it came too late, whatever came later.
         """
         self.claims.hold(90, 2)
+        self.claims.hold(95, 2)
         claimed = [self.claims.claim(1, 89), self.claims.claim(2, 90)]
         self.assertEqual(claimed, [False, True])
 

@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IResolutionReceiver
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 import shout
@@ -27,7 +28,7 @@ from shout import (
 )
 from shout.asking import Asking
 from shout.client import Client, TooLong, UnknownHost, Unreachable, connect
-from shout.sockets import bindUDP
+from shout.sockets import bindUDP, connectUDP
 from shout.unix import bindUNIX
 from tests.families import needsIPv6
 from tests.folder import shortFolder
@@ -226,7 +227,8 @@ class AskTests(PeerCase):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as leftover:
             leftover.bind(path)
         asking = ask(b"hello", unix=path)
-        await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        self.assertEqual(str(error), f"{path} refused: nothing is listening there")
 
     async def test_notASocketPath(self) -> None:
         """
@@ -238,17 +240,24 @@ class AskTests(PeerCase):
 
     async def test_ranges(self) -> None:
         """
-        Numbers that make no sense are refused before anything is sent.
+        Numbers that make no sense are refused before anything is sent, others are
+        not.
         """
-        for options in (
-            {"port": 0},
-            {"port": 65536},
-            {"timeout": 0},
-            {"timeout": float("nan")},
-            {"retries": -1},
+        port = "the port must be from 1 to 65535, not "
+        others = "the timeout must be above 0, and the retries not below 0"
+        for options, message in (
+            ({"port": 0}, f"{port}0"),
+            ({"port": 65536}, f"{port}65536"),
+            ({"timeout": 0}, others),
+            ({"timeout": float("nan")}, others),
+            ({"retries": -1}, others),
         ):
-            asking = ask(b"hello", **options)
-            await self.assertFailure(Deferred.fromCoroutine(asking), ValueError)
+            asking = Deferred.fromCoroutine(ask(b"hello", **options))
+            error = await self.assertFailure(asking, ValueError)
+            self.assertEqual(str(error), message)
+        for number in (1, 65535):
+            client = await connect(port=number)
+            await client.close()
 
     async def test_cancel(self) -> None:
         """
@@ -275,6 +284,37 @@ class AskTests(PeerCase):
         asking = ask(b"hello", "both", port, reactor=TwoAddresses(self.reactor))
         error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
         self.assertIn(f"both:{port} refused", str(error))
+
+    def test_defaults(self) -> None:
+        """
+        By default port 9999 of this host is asked, and any other three times with
+        a second for each, also by a client.
+        """
+        [silent] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(silent.close)
+        port = silent.getsockname()[1]
+        reactor = MemoryReactorClock()
+
+        async def askByClient(datagram: bytes, **options: Any) -> bytes:
+            client = await connect(**options)
+            try:
+                return await client.ask(datagram)
+            finally:
+                await client.close()
+
+        for asking in ask, askByClient:
+            for options in {"port": port}, {}:
+                answer = Deferred.fromCoroutine(
+                    asking(b"hello", reactor=reactor, **options)
+                )
+                reactor.pump([0, *[0.5] * 5])
+                if options:
+                    self.assertNoResult(answer)
+                reactor.pump([0.5, 0])
+                error = self.failureResultOf(answer, NoAnswer, Refused).value
+                self.assertIn(f"127.0.0.1:{options.get('port', 9999)} ", str(error))
+                if options:
+                    self.assertIn("3 tries in 3.0 seconds", str(error))
 
     def test_exported(self) -> None:
         """
@@ -309,7 +349,7 @@ class ClientTests(PeerCase):
         for number in range(1000):
             datagram = b"%d" % number
             self.assertEqual(await client.ask(datagram), datagram)
-        self.assertEqual(len(client._ports), 1)
+        self.assertEqual((len(client._ports), len(client._closing)), (1, 0))
 
     async def test_fixedPointsTogether(self) -> None:
         """
@@ -322,6 +362,74 @@ class ClientTests(PeerCase):
         replies = [Deferred.fromCoroutine(client.ask(each)) for each in asked]
         self.assertEqual(await gatherResults(replies), asked)
         self.assertEqual(len(client._ports), 1)
+
+    async def test_fixedPointsPerPort(self) -> None:
+        """
+        What equals its reply goes out from another port after some of it; ordinary
+        datagrams do not count for that.
+        """
+        peer, port = self.misbehave(lambda datagram: [])
+        sources: list[Any] = []
+
+        def answer(datagram: bytes, addr: Any) -> None:
+            sources.append(addr)
+            assert peer.transport is not None
+            peer.transport.write(datagram.upper(), addr)
+
+        peer.datagramReceived = answer  # type: ignore[method-assign]
+        client = await self.connect(port)
+        client.fixedPointsPerPort = 4
+        for datagram in b"1 a 2 b 3 4 5 6 7 8 c".split():
+            await client.ask(datagram)
+        counts = [sources.count(source) for source in dict.fromkeys(sources)]
+        self.assertEqual(counts, [5, 4, 2])
+
+    async def test_closedWithFormerPorts(self) -> None:
+        """
+        What is in flight at former ports when a client is closed fails, too.
+        """
+        _, port = self.misbehave(lambda datagram: [])
+        client = await connect(port=port)
+        client.fixedPointsPerPort = 1
+        answers = [Deferred.fromCoroutine(client.ask(b"1")) for _ in range(3)]
+        await client.close()
+        for answer in answers:
+            await self.assertFailure(answer, AskError)
+
+    async def test_closing(self) -> None:
+        """
+        To close a client takes until its sockets are closed, those of former
+        ports, too.
+        """
+        reactor = MemoryReactorClock()
+        client = await connect(port=self.freePort(), reactor=reactor)
+        client.fixedPointsPerPort = 1
+        answer = Deferred.fromCoroutine(client.ask(b"1"))
+        closed = Deferred.fromCoroutine(client.close())
+        self.assertNoResult(closed)
+        reactor.advance(0)
+        self.successResultOf(closed)
+        self.failureResultOf(answer, AskError)
+
+    async def test_nextAddressOnce(self) -> None:
+        """
+        All that is in flight goes on to the same next address.
+        """
+        port = self.serveUDP()
+        openers = [
+            partial(connectUDP, "127.0.0.1", number)
+            for number in (self.freePort(), port, self.freePort())
+        ]
+        transform: Any = bytes.upper
+        makeProtocol = partial(
+            Asking, "peer", 1, 2, transform, lambda *reply: None, self.reactor
+        )
+        client = Client("peer", openers, makeProtocol, self.reactor)
+        self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
+        replies = await gatherResults(
+            [Deferred.fromCoroutine(client.ask(b"a%d" % n)) for n in range(3)]
+        )
+        self.assertEqual(replies, [b"A0", b"A1", b"A2"])
 
     async def test_oneSocket(self) -> None:
         """
@@ -462,3 +570,9 @@ class OpeningTests(SynchronousTestCase):
             Unreachable, self.open, errno.EACCES, errno.ENETUNREACH
         )
         self.assertEqual(str(error), "cannot reach peer:1: Network is unreachable")
+
+    def test_noAddress(self) -> None:
+        """
+        Without any address there is no way either.
+        """
+        self.assertRaises(Unreachable, self.open)

@@ -82,6 +82,22 @@ class BucketsTests(SynchronousTestCase):
         buckets = Buckets(1, 2, Clock().seconds, capacity=2)
         self.assertEqual([buckets.take(key) for key in "abaca"], [1, 1, 2, 1, 0])
 
+    def test_crowded(self) -> None:
+        """
+        It is crowded as long as the key that would be forgotten next, to remember
+        a new one, has been full for less than ten seconds.
+        """
+        clock = Clock()
+        buckets = Buckets(1, 1, clock.seconds, capacity=2)
+        buckets.take("a")
+        self.assertFalse(buckets.isCrowded)
+        clock.advance(1)
+        buckets.take("b")
+        clock.advance(9.875)
+        self.assertTrue(buckets.isCrowded)
+        clock.advance(0.125)
+        self.assertFalse(buckets.isCrowded)
+
     def test_longUp(self) -> None:
         """
         What the clock has reached does not matter.
@@ -98,7 +114,16 @@ class BucketsTests(SynchronousTestCase):
         There are no buckets into which nothing comes, or nothing fits.
         """
         for rate, burst in ((0, 1), (-1, 1), (1, 0)):
-            self.assertRaises(ValueError, Buckets, rate, burst)
+            error = self.assertRaises(ValueError, Buckets, rate, burst)
+            message = f"no bucket has {rate} per second and {burst} at once"
+            self.assertEqual(str(error), message)
+
+    def test_clock(self) -> None:
+        """
+        By default the clock is the system's.
+        """
+        buckets = Buckets(0.001, 1)
+        self.assertEqual([buckets.take("key") for _ in range(2)], [1, 0])
 
 
 class LoopsTests(SynchronousTestCase):
@@ -145,6 +170,9 @@ class LoopsTests(SynchronousTestCase):
         What has a lower-case letter in it is never restrained.
         """
         self.assertTrue(all(self.answers(b"HELLo") for _ in range(10_000)))
+        loops = Loops(self.clock.seconds)
+        verdicts = {loops(b"HELLo", b"HELLO", PEER) for _ in range(1000)}
+        self.assertEqual(verdicts, {None})
 
     def test_restrained(self) -> None:
         """
@@ -339,6 +367,17 @@ class LimitTests(SynchronousTestCase):
             clock.advance(1)
             self.assertEqual(answered(1000), 10)
 
+    def test_lowLimit(self) -> None:
+        """
+        One source gets one reply at once, however low the rate.
+        """
+        clock = Clock()
+        limit = Limit(0.1, clock.seconds)
+        for _ in range(3):
+            verdicts = [limit(b"a", b"A", PEER) for _ in range(2)]
+            self.assertEqual(verdicts, [None, "over the limit"])
+            clock.advance(10)
+
     def test_network(self) -> None:
         """
         A /64 of IPv6 is one source, and so is a UNIX socket.
@@ -389,7 +428,10 @@ class GuardTests(SynchronousTestCase):
         Rules can be left out, replaced and added; the first to object counts.
         """
         guard = Guard(
-            sources=[lambda addr: "source" if addr == "bad" else None],
+            sources=[
+                lambda addr: None,
+                lambda addr: "source" if addr == "bad" else None,
+            ],
             loops=lambda datagram, reply, addr: "fixed point",
             rules=[lambda datagram, reply, addr: "long" if len(datagram) > 3 else None],
         )

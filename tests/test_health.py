@@ -20,7 +20,7 @@ from shout import Guard, Shout, ShoutService, bindUDP, bindUNIX
 from shout.guard import Limit
 from shout.processes.sharing import canShare, share
 from shout.processes.steering import keepSourcesTogether
-from shout.sockets import connectUDP
+from shout.sockets import FAMILY_OFF, connectUDP
 from shout.sources import Allow
 from shout.web import health
 from shout.web.health import Health, Report
@@ -140,7 +140,22 @@ class HealthTests(SynchronousTestCase):
         self.serve([good])
         [line] = self.check(self.health([silent, good]))
         self.assertIn(f"UDP 127.0.0.1:{silent.getsockname()[1]}", line)
-        self.assertIn("4 tries in 1.0 seconds", line)
+        self.assertTrue(line.endswith("4 tries in 1.0 seconds"), line)
+
+    def test_also(self) -> None:
+        """
+        What else is wrong comes with that.
+        """
+
+        async def also() -> list[str]:
+            return ["one", "two"]
+
+        sockets = self.loopback()
+        self.serve(sockets)
+        health = Health(sockets, also=also)
+        health.start(self.reactor)
+        self.addCleanup(lambda: self.settle(health.stop()))
+        self.assertEqual(self.check(health), ["one", "two"])
 
     def test_refused(self) -> None:
         """
@@ -275,6 +290,17 @@ class HealthTests(SynchronousTestCase):
         guard.exempt.update(refused)
         self.assertEqual(self.check(health), [])
 
+    def test_twoSources(self) -> None:
+        """
+        So it is when one of two got no answer.
+        """
+        sockets = self.loopback()
+        health = self.health(sockets, 2)
+        refused = min(health.sources)
+        self.serve(sockets, Guard([lambda addr: "no" if addr == refused else None]))
+        [line] = self.check(health)
+        self.assertIn("(from 1 of 2 sources)", line)
+
     @skipUnless(canShare, "only Linux deals datagrams out")
     def test_sourcesKeptTogether(self) -> None:
         """
@@ -312,6 +338,19 @@ class HealthTests(SynchronousTestCase):
         self.assertIn("is not being asked", line)
         self.assertEqual(self.reactor.getReaders(), [])
 
+    def test_stopped(self) -> None:
+        """
+        When it is stopped it closes its sockets, and a check under way ends.
+        """
+        health = Health(self.loopback())
+        health.start(self.reactor)
+        found = health.check()
+        self.settle(stopped := health.stop())
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getReaders(), [])
+        [line] = self.successResultOf(found).troubles
+        self.assertIn("no longer asking", line)
+
     def test_neverStarted(self) -> None:
         """
         When it is stopped before it was started it leaves no socket open.
@@ -319,6 +358,8 @@ class HealthTests(SynchronousTestCase):
         health = Health(self.loopback())
         [address] = health.sources
         self.successResultOf(health.stop())
+        # A socket that is left to be collected gives a warning.
+        self.assertEqual(self.flushWarnings(), [])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(address)
 
@@ -329,7 +370,30 @@ class HealthTests(SynchronousTestCase):
         """
         sockets = self.loopback("255.255.255.255")
         [line] = self.check(self.health(sockets))
-        self.assertRegex(line, r"^UDP 255\.255\.255\.255:\d+ cannot be asked: ")
+        self.assertRegex(line, r"^UDP 255\.255\.255\.255:\d+ cannot be asked: \w")
+
+    def test_cannotBeAskedAnyMore(self) -> None:
+        """
+        So there is for one at all addresses that there is no way to now, unless its
+        family is off: then it is not counted.
+        """
+        numbers = [EPERM, min(FAMILY_OFF)]
+
+        def fail(host: str, port: int) -> None:
+            raise OSError(numbers[0], os.strerror(numbers[0]))
+
+        self.patch(health, "parse", fail)
+        sockets = self.loopback("0.0.0.0")
+        name = f"UDP 0.0.0.0:{sockets[0].getsockname()[1]}"
+        found = self.health(sockets)
+        reason = os.strerror(EPERM)
+        self.assertEqual(
+            self.report(found), ([f"{name} cannot be asked: {reason}"], [])
+        )
+        del numbers[0]
+        reason = os.strerror(numbers[0])
+        line = f"{name} is not counted: IPv4 is off on this host ({reason})"
+        self.assertEqual(self.report(found).notCounted, [line])
 
     def test_mayNotBind(self) -> None:
         """

@@ -29,6 +29,14 @@ class MessagesTests(SynchronousTestCase):
         found = [(*kind, data) for kind, data in messages(control)]
         self.assertEqual(found, expected)
 
+    def test_cutShort(self) -> None:
+        """
+        A message of which the end is missing is none.
+        """
+        whole = message(1, 2, bytes(8))
+        self.assertEqual(list(messages(whole[:-1])), [])
+        self.assertEqual(list(messages(whole + whole[:-1])), [((1, 2), bytes(8))])
+
     @given(binary(max_size=200))
     def test_anything(self, control: bytes) -> None:
         """
@@ -64,14 +72,41 @@ class PeersTests(SynchronousTestCase):
         address, which means nothing without its own.
         """
         peers = Peers(socket.AF_INET6)
-        for asked, expected in (("2001:db8::1", 0), ("fe80::1", 7), ("febf::1", 7)):
+        for asked, expected in (
+            ("2001:db8::1", 0),
+            ("fe80::1", 7),
+            ("febf::1", 7),
+            ("fec0::1", 0),
+            ("2080::1", 0),
+        ):
             local = socket.inet_pton(socket.AF_INET6, asked)
             info = local + (7).to_bytes(4, sys.byteorder)
             name = b"\x0a\0\x30\x39" + bytes(28)
             control = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
             [(_, _, data)] = peers[name + control].control
             self.assertEqual(data[:16], local)
-            self.assertEqual(int.from_bytes(data[16:], sys.byteorder), expected)
+            self.assertEqual(data[16:], expected.to_bytes(4, sys.byteorder))
+
+    def test_scope(self) -> None:
+        """
+        A link-local peer is known, and sent to, with its scope.
+        """
+        host = socket.inet_pton(socket.AF_INET6, "fe80::1")
+        scope = 0x7F020304
+        # What follows the address belongs to nobody.
+        end = scope.to_bytes(4, sys.byteorder) + b"\xff" * 4
+        peer = Peers(socket.AF_INET6)[b"\x0a\0\x0f\xa0" + bytes(4) + host + end]
+        self.assertEqual(peer, (f"fe80::1%{scope}", 4000))
+        self.assertEqual(peer.name, ("fe80::1", 4000, 0, scope))
+
+    def test_nothingAsked(self) -> None:
+        """
+        Where the kernel does not say which address was asked, a reply leaves from
+        any, and by any interface.
+        """
+        for family, size in ((socket.AF_INET, 12), (socket.AF_INET6, 20)):
+            [(_, _, data)] = Peers(family)[bytes(32)].control
+            self.assertEqual(data, bytes(size))
 
     def test_groups(self) -> None:
         """
@@ -79,21 +114,48 @@ class PeersTests(SynchronousTestCase):
         say which local address goes with it; a reply cannot leave from there.  What
         else was asked is what a reply leaves from.
         """
-        peers = Peers(socket.AF_INET)
+        v4, v6 = Peers(socket.AF_INET), Peers(socket.AF_INET6)
+        mapped = bytes(10) + b"\xff\xff"
         name = b"\2\0\x30\x39" + bytes(28)
+        mappedName = b"\x0a\0\x30\x39" + bytes(4) + mapped + bytes(12)
         for local, asked, expected, source in (
             ("192.0.2.1", "192.0.2.1", False, "192.0.2.1"),
             ("192.0.2.1", "192.0.2.255", True, "192.0.2.1"),
             ("0.0.0.0", "192.0.2.1", False, "192.0.2.1"),
+            ("0.0.0.0", "223.255.255.255", False, "223.255.255.255"),
             ("0.0.0.0", "224.0.0.1", True, "0.0.0.0"),
             ("0.0.0.0", "255.255.255.255", True, "0.0.0.0"),
         ):
             addresses = socket.inet_aton(local) + socket.inet_aton(asked)
-            info = bytes(4) + addresses
-            peer = peers[name + message(socket.IPPROTO_IP, IP_PKTINFO, info)]
-            self.assertEqual(peer.isToGroup, expected)
-            [(_, _, data)] = peer.control
-            self.assertEqual(data[4:8], socket.inet_aton(source))
+            info = message(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + addresses)
+            sourceBytes = socket.inet_aton(source)
+            for peer, control in (
+                (v4[name + info], bytes(4) + sourceBytes + bytes(4)),
+                (v6[mappedName + info], mapped + sourceBytes + bytes(4)),
+            ):
+                self.assertEqual(peer.isToGroup, expected)
+                [(_, _, data)] = peer.control
+                self.assertEqual(data, control)
+
+    def test_groupIPv6(self) -> None:
+        """
+        So it is with IPv6.
+        """
+        group = socket.inet_pton(socket.AF_INET6, "ff02::1")
+        control = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, group + bytes(4))
+        peer = Peers(socket.AF_INET6)[b"\x0a\0\x30\x39" + bytes(28) + control]
+        self.assertTrue(peer.isToGroup)
+        [(_, _, data)] = peer.control
+        self.assertEqual(data, bytes(20))
+
+    def test_remembered(self) -> None:
+        """
+        The same envelope gives the same peer, whatever comes in between.
+        """
+        peers = Peers(socket.AF_INET)
+        first = peers[self.envelope(1)]
+        self.assertIsNot(peers[self.envelope(2)], first)
+        self.assertIs(peers[self.envelope(1)], first)
 
     def test_bounded(self) -> None:
         """

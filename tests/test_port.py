@@ -49,6 +49,10 @@ else:
     CaseMixin = object
 
 
+# From linux/in.h; Python does not have it before version 3.14.
+IP_RECVERR = 11
+
+
 class RecordingProtocol(DatagramProtocol):
     """
     Records what it is told, and reacts as a test wants it to.
@@ -161,7 +165,8 @@ class PortBehaviour(CaseMixin):
             port = self.listen(sock, protocol := RecordingProtocol())
             protocol.react = port.write
             client = self.client(port)
-            for size in (0, 1, 8192, 8193, 65507):
+            longest = 65507 if sock.family == socket.AF_INET else 65527
+            for size in (0, 1, 8192, 8193, longest):
                 datagram = os.urandom(size)
                 client.send(datagram)
                 port.doRead()
@@ -175,7 +180,9 @@ class PortBehaviour(CaseMixin):
         for sock in self.boundSockets():
             port = self.listen(sock, RecordingProtocol())
             peer = self.peerName(self.client(port))
-            self.assertRaises(MessageLengthError, port.write, bytes(10_000_000), peer)
+            tooLong = bytes(10_000_000)
+            error = self.assertRaises(MessageLengthError, port.write, tooLong, peer)
+            self.assertIn("message too long", str(error))
 
     def test_protocolRaises(self) -> None:
         """
@@ -242,6 +249,9 @@ class PortBehaviour(CaseMixin):
         business.
         """
         server, sock = bindUDP(0, ["127.0.0.1"]) + bindUDP(0, ["127.0.0.1"])
+        if sys.platform == "linux":
+            # Else the kernel keeps it to itself.
+            sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         port = self.listen(sock)
         peer = server.getsockname()
         server.close()
@@ -493,6 +503,41 @@ class AdoptingPortBehaviour(PortBehaviour):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIn(port, self.reactor.getReaders())
 
+    def test_countsBytes(self) -> None:
+        """
+        The bytes that have arrived, and those that were sent, are counted.
+        """
+        for sock in self.boundSockets():
+            port = self.listen(sock, protocol := RecordingProtocol())
+            self.assertEqual(port.totalBytes(), (0, 0))
+            protocol.react = lambda datagram, addr, port=port: port.write(b"no", addr)
+            client = self.client(port)
+            for sent in 1, 2:
+                client.send(b"hello")
+                port.doRead()
+                self.assertEqual(port.totalBytes(), (5 * sent, 2 * sent))
+
+    def test_countsBytesConnected(self) -> None:
+        """
+        So they are on a connected port.
+        """
+        [server] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(server.close)
+        port = self.listen(connectUDP(*server.getsockname()))
+        for sent in 1, 2:
+            port.write(b"hello")
+            self.assertEqual(port.totalBytes(), (0, 5 * sent))
+
+    def test_text(self) -> None:
+        """
+        It reads as the protocol and the port, or the path.
+        """
+        for sock in self.boundSockets():
+            name = sock.getsockname()
+            port = self.listen(sock, RecordingProtocol())
+            where = name if sock.family == socket.AF_UNIX else name[1]
+            self.assertEqual(repr(port), f"<{RecordingProtocol} on {where}>")
+
     def test_boundedVisit(self) -> None:
         """
         One visit by the reactor takes a bounded number of datagrams, the empty
@@ -525,7 +570,8 @@ class AdoptingPortBehaviour(PortBehaviour):
 
     def test_drainEnds(self) -> None:
         """
-        Draining ends although ever more datagrams arrive.
+        Draining ends although ever more datagrams arrive: after one for every
+        512 bytes of the receive buffer.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         port = self.listen(sock)
@@ -533,7 +579,27 @@ class AdoptingPortBehaviour(PortBehaviour):
         self.protocol.react = lambda datagram, addr: client.send(datagram)
         client.send(b"")
         port.drain()
-        self.assertGreater(len(self.protocol.received), 1)
+        size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.assertEqual(len(self.protocol.received), size // 512)
+
+    def test_drainOfErrorsEnds(self) -> None:
+        """
+        So it does although ever more errors come, which count as datagrams do.
+        """
+
+        class Persistent(RecordingProtocol):
+            def connectionRefused(self) -> None:
+                super().connectionRefused()
+                port.write(b"x")
+
+        [server] = bindUDP(0, ["127.0.0.1"])
+        client = connectUDP(*server.getsockname())
+        port = self.listen(client, protocol := Persistent())
+        server.close()
+        port.write(b"x")
+        port.drain()
+        size = client.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.assertEqual(protocol.refusals, size // 512)
 
     def test_drainGoesOn(self) -> None:
         """
@@ -558,23 +624,28 @@ class AdoptingPortBehaviour(PortBehaviour):
 
     def test_closedWhileReading(self) -> None:
         """
-        Nothing more is read once the port is closed.
+        Nothing more is read once the port is closed, and no error comes of that.
         """
-        [sock] = bindUDP(0, ["127.0.0.1"])
-        port = self.listen(sock)
-        client = self.client(port)
-        self.protocol.react = lambda datagram, addr: self.stop(port)
-        for _ in range(2):
-            client.send(b"x")
-        port.doRead()
-        self.assertEqual(len(self.protocol.received), 1)
+        for isDraining in False, True:
+            [server] = bindUDP(0, ["127.0.0.1"])
+            self.addCleanup(server.close)
+            client = connectUDP(*server.getsockname())
+            port = self.listen(client, protocol := RecordingProtocol())
+            protocol.react = lambda datagram, addr, port=port: self.stop(port)
+            for _ in range(2):
+                server.sendto(b"x", client.getsockname())
+            (port.drain if isDraining else port.doRead)()
+            self.assertEqual(len(protocol.received), 1)
+            self.assertEqual(protocol.refusals, 0)
 
     def test_connected(self) -> None:
         """
-        A connected port sends to its peer and hears from it.
+        A connected port sends to its peer, whose address may be given, and hears
+        from it.
         """
         for server in self.boundSockets():
             self.addCleanup(server.close)
+            name = self.peerName(server)
             if server.family == socket.AF_UNIX:
                 client = connectUNIX(server.getsockname())
             else:
@@ -584,13 +655,15 @@ class AdoptingPortBehaviour(PortBehaviour):
             question, addr = server.recvfrom(100)
             server.sendto(b"answer", addr)
             port.doRead()
+            port.write(b"another", name)
             self.assertEqual(question, b"question")
+            self.assertEqual(server.recv(100), b"another")
             self.assertEqual([d for d, _ in protocol.received], [b"answer"])
 
     def test_refused(self) -> None:
         """
         When a connected peer refuses, the protocol is told so once, whether the
-        reactor takes it for input or for the end.
+        reactor takes it for input or for the end, and can see why.
         """
         for visit in (
             lambda port: port.doRead(),
@@ -605,6 +678,7 @@ class AdoptingPortBehaviour(PortBehaviour):
             visit(port)
             port.doRead()
             self.assertEqual(protocol.refusals, 1)
+            self.assertIsInstance(port.refusal, ConnectionRefusedError)
             self.assertIn(port, self.reactor.getReaders())
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis.strategies import binary, text
 from twisted.internet.error import MessageLengthError
-from twisted.internet.testing import FakeDatagramTransport
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.testing import EventLoggingObserver, FakeDatagramTransport
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from shout import Guard, Shout, UnicodeShout
 from shout.guard import Loops
@@ -31,7 +32,7 @@ def replies(protocol: Shout, *datagrams: bytes, addr: Any = PEER) -> list[Any]:
     return list(transport.written)
 
 
-class ShoutTests(SynchronousTestCase):
+class ShoutTests(TestCase):
     """
     Tests for L{Shout}.
     """
@@ -83,11 +84,12 @@ class ShoutTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """
-        What is received and what is answered is counted.
+        What is received and what is answered is counted, for an unknown family
+        as long as no service has set it.
         """
         protocol = Shout()
         replies(protocol, b"a", b"b")
-        self.assertEqual(protocol.counters.received, 2)
+        self.assertEqual(protocol.counters.families, {"unknown": 2})
         self.assertEqual(protocol.counters.answered, 2)
 
     def test_unnamedPeer(self) -> None:
@@ -154,6 +156,41 @@ class ShoutTests(SynchronousTestCase):
         self.assertEqual(protocol.counters.received, 155)
         self.assertEqual(protocol.counters.answered, 103)
 
+    def test_knownPeer(self) -> None:
+        """
+        The guard is not asked about ordinary datagrams of peers that it knows,
+        also not where a batch has others with them.
+        """
+        guard = Guard([lambda addr: "refused"])
+        guard.known.add(PEER)
+        protocol = Shout(guard)
+        other = ("192.0.2.2", 4000)
+        self.assertEqual(protocol.answer([b"a"], [PEER]), [b"A"])
+        self.assertEqual(protocol.answer([b"a"] * 2, [PEER, other]), [b"A", None])
+
+    def test_group(self) -> None:
+        """
+        What was sent to a group is counted, and dropped.
+        """
+        protocol = Shout()
+        transport = FakeDatagramTransport()
+        protocol.makeConnection(transport)
+        protocol.groupDatagramReceived(b"a", PEER)
+        self.assertEqual(transport.written, [])
+        self.assertEqual(protocol.counters.received, 1)
+        self.assertEqual(protocol.counters.answered, 0)
+        self.assertEqual(protocol.counters.dropped, {"broadcast": 1})
+
+    def test_quiet(self) -> None:
+        """
+        It starts and stops without a line in the log.
+        """
+        events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        protocol = Shout()
+        protocol.makeConnection(FakeDatagramTransport())
+        protocol.doStop()
+        self.assertEqual(list(events), [])
+
     def test_sentLater(self) -> None:
         """
         What a port that sends later could not send is counted as not answered.
@@ -163,6 +200,14 @@ class ShoutTests(SynchronousTestCase):
         protocol.sendFailed(ENOBUFS, 2)
         self.assertEqual(protocol.counters.answered, 1)
         self.assertEqual(protocol.counters.dropped, {"ENOBUFS": 2})
+
+    def test_errorWithoutName(self) -> None:
+        """
+        An error whose number has no name is counted by its number.
+        """
+        protocol = Shout()
+        protocol.sendFailed(99_999, 1)
+        self.assertEqual(protocol.counters.dropped, {"error 99999": 1})
 
     def test_errorInTransform(self) -> None:
         """

@@ -10,7 +10,16 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.measurement.events import DUPLICATE, LATE, LOST, OLD, REFUSED, REPLY, WRONG
+from shout.measurement.events import (
+    DUPLICATE,
+    LATE,
+    LOST,
+    OLD,
+    REFUSED,
+    REPLY,
+    WRONG,
+    Event,
+)
 from shout.measurement.probes import CORRUPTED, ECHOED, GARBAGE, OTHER_RUN, Probes
 from shout.measurement.tally import Tally
 
@@ -68,7 +77,7 @@ class TallyTests(TallyCase):
         (reply,) = self.send(10)
         self.check(sent=1, inFlight=1)
         event = self.tally.received(reply, 25)
-        self.assertEqual(event[:4], (REPLY, 1, 56, 15))
+        self.assertEqual(event, Event(REPLY, 1, 56, 15))
         self.check(sent=1, answered=1)
         self.assertEqual(self.tally.trips.total, 15)
 
@@ -77,12 +86,12 @@ class TallyTests(TallyCase):
         How long a reply has lain waiting is not part of its round trip, unless
         that cannot be: then the clock was set meanwhile.
         """
-        replies = self.send(0, 0, 0)
+        replies = self.send(0, 0, 0, 0)
         times = [
             self.tally.received(reply, 90, delay).roundTrip
-            for reply, delay in zip(replies, (30, 91, -1))
+            for reply, delay in zip(replies, (30, 90, 91, -1))
         ]
-        self.assertEqual(times, [60, 90, 90])
+        self.assertEqual(times, [60, 0, 90, 90])
 
     def test_lateByDelay(self) -> None:
         """
@@ -174,7 +183,7 @@ class TallyTests(TallyCase):
         """
         self.send(0)
         event = self.tally.received(self.probes.make(1), 5)
-        self.assertEqual((event.kind, event.detail), (WRONG, "echoed unchanged"))
+        self.assertEqual(event, Event(WRONG, 1, 56, detail="echoed unchanged"))
         self.check(sent=1, inFlight=1)
         self.assertEqual(self.tally.expire(101), [])
         self.check(sent=1, mistaken=1)
@@ -245,6 +254,22 @@ class TallyTests(TallyCase):
             self.assertEqual(len(self.tally.expire(200)), 1)
             self.check(sent=11, answered=10, lost=1)
 
+    def test_unclaimedAtOnce(self) -> None:
+        """
+        A wrong reply can be that to a probe that left at the same time, and to none
+        that left later, whatever the clock of the arrival says.
+        """
+        self.send(5)
+        self.tally.received(b"go away", 5)
+        self.tally.expire(200)
+        self.check(sent=1, mistaken=1)
+        (reply,) = self.send(300)
+        self.tally.received(b"go away", 301, -1)
+        self.tally.received(reply, 302)
+        self.send(302)
+        self.tally.expire(500)
+        self.check(sent=3, mistaken=1, answered=1, lost=1)
+
     def test_unclaimedNear(self) -> None:
         """
         Once it is known how long round trips take, a wrong reply is put down to
@@ -293,6 +318,25 @@ class TallyTests(TallyCase):
         self.tally.received(self.probes.make(1), 150)
         self.tally.received(reply, 160)
         self.check(sent=1, late=1)
+
+    def test_wrongThenLate(self) -> None:
+        """
+        So is one whose wrong reply came in time.
+        """
+        (reply,) = self.send(0)
+        self.tally.received(self.probes.make(1), 5)
+        self.tally.expire(101)
+        self.tally.received(reply, 160)
+        self.check(sent=1, late=1)
+
+    def test_refusedThenRight(self) -> None:
+        """
+        A probe that is refused and then gets the right reply is answered.
+        """
+        (reply,) = self.send(0)
+        self.tally.refuse(self.probes.make(1), "no route to host", 5)
+        self.tally.received(reply, 10)
+        self.check(sent=1, answered=1)
 
     def test_refusedTooLate(self) -> None:
         """
@@ -367,7 +411,8 @@ class TallyTests(TallyCase):
         """
         self.send(0)
         for number in (0, 2):
-            self.tally.received(self.probes.make(number).upper(), 5)
+            event = self.tally.received(self.probes.make(number).upper(), 5)
+            self.assertEqual(event.detail, f"answers probe {number}, not sent")
         self.assertEqual(self.tally.wrong, {GARBAGE: 2})
 
     def test_corrupted(self) -> None:
@@ -417,7 +462,7 @@ class TallyTests(TallyCase):
     def test_refusedTwice(self) -> None:
         """
         A second refusal of the same probe does not make two of it, and one of
-        what was answered makes none.
+        what was answered makes none, so that the same reply is a duplicate.
         """
         first, _ = self.send(0, 0)
         self.tally.received(first, 5)
@@ -425,6 +470,7 @@ class TallyTests(TallyCase):
             self.tally.refuse(self.probes.make(number), "port unreachable", 5)
         self.check(sent=2, answered=1, refused=1)
         self.assertEqual(self.tally.refusals, {"port unreachable": 3})
+        self.assertEqual(self.tally.received(first, 6).kind, DUPLICATE)
 
     def test_refusedMistaken(self) -> None:
         """
@@ -481,6 +527,7 @@ class TallyTests(TallyCase):
         self.tally.received(b"go away", 5)
         self.assertEqual(self.tally.withdraw(), 2)
         self.check(sent=3, answered=1, mistaken=2)
+        self.assertIsNone(self.tally.oldestDue())
 
 
 class SmallTallyTests(TallyTests):
@@ -549,6 +596,17 @@ class SmallTallyTests(TallyTests):
         self.assertEqual(self.tally.room, 0)
         self.tally.received(replies[0], 5)
         self.assertEqual(self.tally.room, 15)
+
+    def test_withdrawAll(self) -> None:
+        """
+        Each probe of a full window that waits is left out once.
+        """
+        replies = self.send(*[0] * 16)
+        self.tally.received(replies[0], 5)
+        self.assertEqual(self.tally.room, 1)
+        self.send(10)
+        self.assertEqual(self.tally.withdraw(), 16)
+        self.check(sent=1, answered=1)
 
 
 class LongTests(TallyCase):

@@ -5,6 +5,7 @@ Tests for L{shout.measurement.trips}.
 from __future__ import annotations
 
 from itertools import pairwise
+from sys import getsizeof
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,24 @@ class TripsTests(SynchronousTestCase):
     """
     Tests for L{Trips}.
     """
+
+    def test_none(self) -> None:
+        """
+        Where there are none, everything is 0.
+        """
+        trips = Trips()
+        self.assertEqual((trips.count, trips.total, trips.squares), (0, 0, 0))
+        self.assertEqual((trips.least, trips.most, trips.last), (0, 0, 0))
+        self.assertEqual(list(trips.buckets()), [])
+
+    def test_memory(self) -> None:
+        """
+        They take 58 KB, also when the longest that there can be is among them.
+        """
+        trips = Trips()
+        trips.add(2**63 - 1)
+        size = sum(map(getsizeof, vars(trips).values()))
+        self.assertEqual(size // 1000, 58)
 
     @given(st.lists(NANOSECONDS, min_size=1))
     def test_exact(self, times: list[int]) -> None:

@@ -28,7 +28,6 @@ class Claims:
         self.count = 0
         # When each that is held came.
         self._held: deque[int] = deque()
-        self._lastClaimed = 0
 
     def hold(self, arrived: int, inFlight: int) -> None:
         """

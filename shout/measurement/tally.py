@@ -101,10 +101,9 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.trips = Trips()
         # When a probe was sent, or, once it is answered, how long that took.
-        self._times = array("q", bytes(8 * self.window))
+        self._times = array("q", [0]) * self.window
         self._fates = bytearray(self.window)
-        self._oldest = 0
-        self._highest = -1
+        self._oldest = self._highest = 0
         # How many probes had which fate; some of the silent ones are claimed,
         # for wrong replies before refusals.
         self._silent = self._wrong = self._refused = 0
@@ -229,7 +228,7 @@ class Tally:
                 self.variations += 1
 
     def _remembers(self, number: int) -> bool:
-        return max(0, self.sent - self.window) < number <= self.sent
+        return self.sent - self.window < number <= self.sent
 
     def _leave(self, fate: int) -> None:
         """
@@ -245,7 +244,7 @@ class Tally:
                 claims.giveBack(self.inFlight)
         elif fate == _WRONG:
             self._wrong -= 1
-        elif fate == _REFUSED:
+        else:
             self._refused -= 1
 
     def _mistake(self, kind: str, number: int | None, arrived: int) -> None:

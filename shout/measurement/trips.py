@@ -56,7 +56,7 @@ class Trips:
     def __init__(self) -> None:
         self.count = self.total = self.squares = 0
         self.least = self.most = self.last = 0
-        self._counts = array("Q", bytes(8 * _BUCKETS))
+        self._counts = array("Q", [0]) * _BUCKETS
 
     def add(self, nanoseconds: int) -> None:
         """
