@@ -268,7 +268,9 @@ class BatchedPort(DatagramPort):
         Send what has been written while a batch is being delivered.
         """
         if self._delivery is not None and self.connected:
-            self._send(*self._delivery.take())
+            datagrams, peers = self._delivery.take()
+            if datagrams:
+                self._send(datagrams, peers)
 
     def _writeNow(self, datagram: bytes, peer: Peer | None, addr: Any = None) -> None:
         try:
@@ -285,8 +287,7 @@ class BatchedPort(DatagramPort):
     def _send(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> None:
         if len(datagrams) == 1:
             # What is alone does not gain from being prepared like a batch.
-            for datagram, peer in zip(datagrams, peers):
-                self._writeNow(datagram, peer)
+            self._writeNow(datagrams[0], peers[0])
             return
         errors = self._outbox.send(datagrams, peers)
         if errors:

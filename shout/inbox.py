@@ -88,7 +88,6 @@ class Inbox:
         """
         self._fd = sock.fileno()
         self.peers = Peers(sock.family)
-        self._nameLength = 16 if sock.family == socket.AF_INET else 28
         tellLocalAddress(sock)
         # Kernels before 5.0 do not know it.
         with suppress(OSError):
@@ -96,7 +95,6 @@ class Inbox:
         # Without it nothing leaves from an address that just a route makes local.
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-        self._used = 0
         self.bytes = 0
         self._rest: Iterator[tuple[bytes, Peer]] = iter(())
         self.isEmpty = True
@@ -120,7 +118,7 @@ class Inbox:
             envelope = envelopes + slot * _ENVELOPE
             header.hdr = msghdr(
                 name=envelope,
-                namelen=self._nameLength,
+                namelen=NAME,
                 iov=ctypes.addressof(room),
                 iovlen=1,
                 control=envelope + NAME,
@@ -147,14 +145,11 @@ class Inbox:
         """
         if not self.isEmpty and (batch := self._takeRest()):
             return batch
-        used = self._used * HEADER
-        self._written[:used] = self._template[:used]
-        self._used = 0
-        self._used = count = recvmmsg(self._fd, self._headers, SLOTS)
+        # The kernel has written the lengths of what it received here.
+        self._written[:] = self._template
+        count = recvmmsg(self._fd, self._headers, SLOTS)
         if count == 1 and (usual := self._controlLengths[0]) in self._usual:
-            # For one slot it is quicker to touch the fields one by one, and to put
-            # back only what is read again: the room for control messages.
-            self._controlLengths[0], self._used = _ENVELOPE - NAME, 0
+            # For one slot it is quicker to touch the fields one by one.
             peer = self.peers[self._envelopes[: NAME + usual]]
             datagram = self._arena[: self._lengths[0]]
             self.bytes += len(datagram)
