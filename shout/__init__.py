@@ -2,7 +2,7 @@
 A UDP service that answers every datagram with its text in capitals.
 """
 
-# True for type checkers.  To import typing takes longer than all else here.
+# True for type checkers.  Importing typing would take longer than this whole module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shout.answering import AnsweringProtocol

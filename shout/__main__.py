@@ -2,7 +2,9 @@
 C{python -m shout}, and what the C{shout} command runs.
 """
 
-import signal
+# The part of signal that is written in C: to import signal itself takes a millisecond,
+# in which Ctrl-C would print a traceback.
+import _signal as signal  # type: ignore[import-not-found]
 import sys
 
 # Ctrl-C ends the process as it ends most others, so that a shell's loop around it

@@ -98,7 +98,7 @@ def complain(message: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run the command.
+    Run the command.  SIGINT must end the process, as shout/__main__.py sees to.
 
     @param arguments: the words after its name; by default those that the
         program was started with.

@@ -90,7 +90,7 @@ async def ask(
 
     @raise Refused: when nothing is listening there.
 
-    @raise WrongAnswer: when replies came, but to no try the right one.
+    @raise WrongAnswer: when replies came, but none was right.
 
     @raise AskError: when it cannot be asked: L{UnknownHost}, L{Unreachable} or
         L{TooLong}.

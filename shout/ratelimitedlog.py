@@ -57,7 +57,7 @@ class RateLimitedLog:
             others = self._unsaid - 1
             text, *details = self._last
             self._unsaid, self._last = 0, ()
-            more = f"; {others} more since this was said" if others else ""
+            more = f"; {others} more since the last such line" if others else ""
             self._write(text + more, *details)
 
     def _goOn(self) -> None:

@@ -251,7 +251,8 @@ def _warnUnreachable(sockets: Sequence[socket]) -> None:
             if e.errno in FAMILY_OFF:
                 print(
                     f"shout: warning: {describe(sock)} gets no datagrams as long as "
-                    f"{family} is off on this host; switch it on, or leave it out",
+                    f"{family} is off on this host; switch {family} on, or omit this "
+                    "--interface",
                     file=sys.stderr,
                 )
 

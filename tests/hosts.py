@@ -160,10 +160,10 @@ class ParallelPaths(Namespaces):
     the interface C{pN}, counted from 0: break, slow or narrow it there.
 
     The routers send no ICMP errors.  They choose by a hash of the addresses and the
-    ports, but with that of a datagram which has one: on a connected socket Linux
-    draws one when it connects, and a veth pair keeps it.  So all datagrams of a
-    connected socket take one path, also in fragments, and those of another one with
-    the same source port may take another.
+    ports, unless a datagram carries the hash of its socket: Linux draws one for each
+    socket that connects, and a veth pair keeps it.  So all datagrams of a connected
+    socket take one path, also in fragments, and those of another socket with the same
+    source port may take another.
     """
 
     def __init__(self, case: SynchronousTestCase, *mtus: int) -> None:

@@ -31,8 +31,12 @@ SCRIPT = """if True:
     sys.meta_path.insert(0, Interrupter)
     if moment == "exit":
         atexit.register(interrupt)
+    sys.modules.pop(moment, None)
     sys.argv = [command, *arguments]
-    runpy.run_path(command, run_name="__main__")
+    if command == "shout":
+        runpy.run_module(command, run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(command, run_name="__main__")
 """
 
 
@@ -42,15 +46,19 @@ class InterruptTests(SynchronousTestCase):
     """
 
     def interrupt(
-        self, moment: str, handler: str = "default_int_handler"
+        self,
+        moment: str,
+        handler: str = "default_int_handler",
+        command: str = os.path.join(os.path.dirname(sys.executable), "shout"),
     ) -> tuple[int, str]:
         """
         Run C{shout --help}, interrupt it at a moment, and return its status and what
         it printed to standard error.
 
         @param handler: the name of the handler for SIGINT that it starts with.
+
+        @param command: the path of the command, or the name of the module.
         """
-        command = os.path.join(os.path.dirname(sys.executable), "shout")
         ended = subprocess.run(
             [sys.executable, "-c", SCRIPT, moment, handler, command, "--help"],
             stdout=subprocess.DEVNULL,
@@ -65,6 +73,7 @@ class InterruptTests(SynchronousTestCase):
         SIGINT during the imports ends the process by that signal, and silently.
         """
         for module in (
+            "signal",
             "shout.cli",
             "argparse",
             "twisted.internet.defer",
@@ -72,6 +81,14 @@ class InterruptTests(SynchronousTestCase):
             "shout.terminal.arguments",
         ):
             self.assertEqual(self.interrupt(module), (-signal.SIGINT, ""), module)
+
+    def test_module(self) -> None:
+        """
+        C{python -m shout} ends like that, too.
+        """
+        for module in ("signal", "shout.cli"):
+            ended = self.interrupt(module, command="shout")
+            self.assertEqual(ended, (-signal.SIGINT, ""), module)
 
     def test_duringExit(self) -> None:
         """

@@ -37,7 +37,7 @@ class RateLimitedLogTests(SynchronousTestCase):
             self.clock.advance(1)
         self.assertEqual(self.lines, ["one"])
         self.clock.advance(RateLimitedLog.quietPeriod)
-        self.assertEqual(self.lines[1:], ["four; 2 more since this was said"])
+        self.assertEqual(self.lines[1:], ["four; 2 more since the last such line"])
         self.log.add("five")
         self.clock.advance(RateLimitedLog.quietPeriod)
         self.assertEqual(self.lines[2:], ["five"])
@@ -64,7 +64,7 @@ class RateLimitedLogTests(SynchronousTestCase):
             log.add("event", number)
         log.flush()
         self.assertEqual(
-            lines, [("event", "1"), ("event; 1 more since this was said", "3")]
+            lines, [("event", "1"), ("event; 1 more since the last such line", "3")]
         )
 
     def test_flush(self) -> None:
@@ -77,5 +77,5 @@ class RateLimitedLogTests(SynchronousTestCase):
             self.log.add(text)
         self.log.flush()
         self.log.flush()
-        self.assertEqual(self.lines, ["one", "three; 1 more since this was said"])
+        self.assertEqual(self.lines, ["one", "three; 1 more since the last such line"])
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -228,7 +228,7 @@ class ReaderTests(TwistdCase):
 
     def setUp(self) -> None:
         super().setUp()
-        # What belongs to this Python says nothing to the one of the reader.
+        # The PYTHON... variables of this run must not reach the reader's Python.
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -325,6 +325,8 @@ class ReaderTests(TwistdCase):
                 except OSError:
                     # Not listening yet; a refusal comes at once.
                     time.sleep(0.1)
+        else:
+            self.fail(f"no answer: {command}")
         yield
         self.second.paste(CTRL_C)
         self.second.finish()

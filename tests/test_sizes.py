@@ -34,16 +34,20 @@ class SearchTests(PeerCase):
     Tests for L{search}.
     """
 
-    def search(self, least: int, most: int, largest: int) -> tuple[int | None, int]:
+    def search(
+        self, least: int, most: int, largest: int, pause: int = 0
+    ) -> tuple[int | None, int]:
         """
         Return what is found where C{largest} is, and after how many attempts.
+
+        @param pause: the number of the attempt that fails in any case; 0 for none.
         """
         tried = []
 
         async def attempt(size: int) -> bool:
             self.assertTrue(least <= size <= most)
             tried.append(size)
-            return size <= largest
+            return size <= largest and len(tried) != pause
 
         searching = Deferred.fromCoroutine(search(attempt, least, most))
         return self.successResultOf(searching), len(tried)
@@ -55,13 +59,22 @@ class SearchTests(PeerCase):
         """
         found, attempts = self.search(32, 65507, largest)
         self.assertEqual(found, largest)
-        self.assertLessEqual(attempts, 18)
+        self.assertLessEqual(attempts, 19)
+
+    @given(st.integers(32, 65507), st.integers(1, 18))
+    def test_pause(self, largest: int, pause: int) -> None:
+        """
+        It is found, too, where one attempt fails that would otherwise succeed.
+        """
+        found, attempts = self.search(32, 65507, largest, pause)
+        self.assertEqual(found, largest)
+        self.assertLessEqual(attempts, 36)
 
     def test_none(self) -> None:
         """
-        When the smallest does not work, no other is tried.
+        When the smallest does not work, it is tried once more, and no other is.
         """
-        self.assertEqual(self.search(32, 65507, 31), (None, 1))
+        self.assertEqual(self.search(32, 65507, 31), (None, 2))
 
     def test_most(self) -> None:
         """
@@ -152,7 +165,7 @@ class FindSizesTests(PeerCase):
         _, port = self.misbehave(lambda datagram: [])
         found = await self.find("127.0.0.1", port, 0.05)
         self.assertEqual(found.whole, None)
-        self.assertEqual(self.tried, [(SMALLEST, True, False)])
+        self.assertEqual(self.tried, [(SMALLEST, True, False)] * 2)
 
 
 class Scripted:
@@ -263,7 +276,7 @@ class PathMTUTests(PeerCase):
         self.addCleanup(sock.close)
         attempts = Attempts(target, self.reactor)
         return Deferred.fromCoroutine(
-            findSizes(attempts, sock, 0.3, lambda *what: None)
+            findSizes(attempts, sock, 0.5, lambda *what: None)
         )
 
     async def test_ipv4(self) -> None:

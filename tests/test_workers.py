@@ -130,7 +130,7 @@ class WorkersServiceTests(TestCase):
         )
         self.reactor.advance(25)
         self.assertRegex(
-            self.messages()[-1], r"in \d\.\d s; 3 more since this was said$"
+            self.messages()[-1], r"in \d\.\d s; 3 more since the last such line$"
         )
         self.reactor.advance(60)
         self.spawner.workers[-1].ends("signal 11")
@@ -152,7 +152,7 @@ class WorkersServiceTests(TestCase):
         self.assertEqual(len(self.messages()), 2)
         self.reactor.advance(26)
         self.assertEqual(
-            self.messages()[2:], [what + "in 6.4 s; 5 more since this was said"]
+            self.messages()[2:], [what + "in 6.4 s; 5 more since the last such line"]
         )
 
     def test_endsAreLoggedBeforeItStops(self) -> None:
@@ -174,7 +174,7 @@ class WorkersServiceTests(TestCase):
         self.assertEqual(messages[0], what + "what has arrived for it is lost")
         self.assertRegex(
             messages[1],
-            r"^worker 1 .* ended: signal 6; .*; 2 more since this was said$",
+            r"^worker 1 .* ended: signal 6; .*; 2 more since the last such line$",
         )
         self.assertRegex(messages[2], f"^{what}tried again in .* s")
         self.assertIn("stopped listening", messages[3])

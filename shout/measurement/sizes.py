@@ -77,6 +77,9 @@ async def search(
     """
     Find the largest size that works, where all that are smaller work too.
 
+    A pause of a host on the way can make any size fail, and would be taken for a
+    limit.  So the limit that is found is tried once more, and so is the smallest size.
+
     @param attempt: tries a size.
 
     @param least: the smallest size.
@@ -85,17 +88,23 @@ async def search(
 
     @return: L{None} when even the smallest does not.
     """
-    if not await attempt(least):
+    if not (await attempt(least) or await attempt(least)):
         return None
     if await attempt(most):
         return most
-    while most - least > 1:
-        middle = (least + most) // 2
-        if await attempt(middle):
-            least = middle
-        else:
-            most = middle
-    return least
+    while True:
+        failed = most
+        while failed - least > 1:
+            middle = (least + failed) // 2
+            if await attempt(middle):
+                least = middle
+            else:
+                failed = middle
+        if not await attempt(failed):
+            return least
+        if failed == most:
+            return most
+        least = failed
 
 
 # Where there are parallel paths, routers choose one for each flow by its addresses

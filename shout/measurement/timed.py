@@ -222,6 +222,6 @@ def omitFlowLabel(sock: socket.socket) -> None:
     Otherwise Linux draws a label for each socket.
     """
     if sys.platform == "linux" and sock.family == socket.AF_INET6:
-        # It takes Linux 3.17, and some sandboxes do without it.
+        # It needs Linux 3.17, and some sandboxes lack it.
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_AUTOFLOWLABEL, 0)

@@ -28,6 +28,9 @@ _BAD_REQUEST = b"400 Bad Request"
 _NOT_ALLOWED = b"405 Method Not Allowed\r\nAllow: GET, HEAD"
 _TOO_LARGE = b"431 Request Header Fields Too Large"
 
+# RFC 9112, 5; a line that continues the one before it is refused (5.2).
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*")
+
 # So much of a line from the network is logged, in bytes.
 _EXCERPT = 40
 
@@ -76,7 +79,7 @@ class OneRequestChannel(HTTPChannel):
         """
         Whether a request is complete and has not been answered yet.
         """
-        # For so long there is no time limit.
+        # The time limit is off until the answer is complete.
         return self.timeOut is None and bool(self.requests)
 
     @property
@@ -125,10 +128,11 @@ class OneRequestChannel(HTTPChannel):
         if line and not self.requests:
             self._checkRequestLine(line)
         elif line:
-            # Twisted does not count lines that continue a header.
             self._headerLines += 1
             if self._headerLines > self.maxHeaders:
                 self._refuse(_TOO_LARGE, "header too large")
+            elif not _HEADER.fullmatch(line):
+                self._refuse(_BAD_REQUEST, "not HTTP", line)
         if not self._isOver:
             super().lineReceived(line)  # type: ignore[no-untyped-call]
 
@@ -212,7 +216,9 @@ class OneRequestChannel(HTTPChannel):
         Called when the client has shut down its write side.
         """
         self._isReadClosed = True
-        if self.isAnswered or not self._ignoresInput:
+        if not self._ignoresInput and self._received:
+            self._refuse(_BAD_REQUEST, "not HTTP")
+        elif self.isAnswered or not self._ignoresInput:
             self.cutOff()
 
     def resetTimeout(self) -> None:
@@ -225,8 +231,9 @@ class OneRequestChannel(HTTPChannel):
         Called when the time for a request or for its answer is up.
         """
         if not self._isOver and self._received:
-            self._report("request timed out")
-        elif self._isOver and not self.isAnswered:
+            self._refuse(b"408 Request Timeout", "request timed out")
+            return
+        if self._isOver and not self.isAnswered:
             self._report("answer not read")
         self.cutOff()
 
@@ -247,10 +254,10 @@ class HardenedSite(Site):
 
     @ivar maxConnections: Number of connections at most.  A further one takes the place
         of the oldest that is answered, or else of the oldest on which no request is
-        being answered; if there is none, the further one is refused.  The number is
-        lowered when descriptors run short.
+        being answered; if there is none, the further one is refused.
 
-    @cvar spareDescriptors: Number of file descriptors that are left for other uses.
+    @cvar spareDescriptors: Number of file descriptors to leave for other uses.  While
+        there are fewer, a further connection takes the place of another, too.
 
     @ivar connections: All connections, the oldest first.
     @type connections: L{dict} of L{OneRequestChannel} to L{None}
@@ -279,7 +286,6 @@ class HardenedSite(Site):
         self._troubles: dict[str, RateLimitedLog] = defaultdict(
             lambda: RateLimitedLog(self._warn, reactor)
         )
-        self._descriptors = RateLimitedLog(self._warn, reactor)
         self._failures = RateLimitedLog(self._logFailure, reactor)
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -295,24 +301,20 @@ class HardenedSite(Site):
         Called by a channel when its connection is there.
         """
         self.connections[channel] = None
-        # The system gives out the lowest number that is free; the limit is -1 if there
-        # is none.
+        # A descriptor has the lowest free number; SC_OPEN_MAX is -1 if unlimited.
         transport: Any = channel.transport
         limit = os.sysconf("SC_OPEN_MAX")
         if 0 < limit <= transport.fileno() + self.spareDescriptors:
-            self.maxConnections = max(1, len(self.connections) - 1)
-            self._descriptors.add(
-                f"at most {self.maxConnections} HTTP connections at a time from now "
-                f"on: this process may open {limit} files (ulimit -n)"
-            )
-        if len(self.connections) > self.maxConnections:
+            if len(self.connections) > 1:
+                self._endOne(transport.getPeer(), "few files left")
+        elif len(self.connections) > self.maxConnections:
             self._endOne(transport.getPeer())
 
-    def _endOne(self, peer: Any) -> bool:
+    def _endOne(self, peer: Any, trouble: str = "too many connections") -> bool:
         idle = (each for each in self.connections if not each.isAnswering)
         ended = min(idle, key=lambda each: not each.isAnswered, default=None)
         if ended is None or not ended.isAnswered:
-            self.report("too many connections", peer)
+            self.report(trouble, peer)
         if ended is None:
             return False
         del self.connections[ended]
@@ -335,7 +337,7 @@ class HardenedSite(Site):
 
     def failed(self, failure: Failure) -> None:
         """
-        Log that a request could not be answered because of a mistake of ours.
+        Log an exception that was raised while a request was answered.
         """
         self._failures.add("error while answering an HTTP request", failure)
 
@@ -360,7 +362,7 @@ class HardenedSite(Site):
         """
         Log the trouble that was only counted.
         """
-        for each in (*self._troubles.values(), self._descriptors, self._failures):
+        for each in (*self._troubles.values(), self._failures):
             each.flush()
 
     def log(self, request: object) -> None:
