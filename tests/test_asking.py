@@ -8,7 +8,7 @@ import errno
 import os
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import MessageLengthError
@@ -445,6 +445,8 @@ class MatchingTests(SynchronousTestCase):
     Property tests for how L{Asking} matches replies with requests.
     """
 
+    # The machine may be busy with something else.
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def test_anyOrder(self, data: st.DataObject) -> None:
         """

@@ -22,6 +22,7 @@ from unittest import SkipTest, skipUnless
 from shout import bindUDP
 from shout.sockets import connectUDP
 from shout.unix import connectUNIX
+from tests.families import LOOPBACK, eachFamily
 from tests.terminal import CTRL_C, Terminal
 from tests.test_twistd import PATIENCE, TwistdCase, ask
 
@@ -72,7 +73,7 @@ class ClientTests(TwistdCase):
         """
         netcat gets its answer.
         """
-        for host in ("127.0.0.1", "::1"):
+        for host in LOOPBACK:
             self.assertEqual(self.say("nc", "-u", "-W1", host, self.port), "HELLO\n")
 
     @needs("ncat")
@@ -80,7 +81,7 @@ class ClientTests(TwistdCase):
         """
         Nmap's ncat gets its answer.
         """
-        for host in ("127.0.0.1", "::1"):
+        for host in LOOPBACK:
             # It ends with its input, whether or not an answer has come.
             script = f"(echo hello; sleep 1) | ncat -u {host} {self.port}"
             self.assertEqual(self.say("sh", "-c", script), "HELLO\n")
@@ -91,8 +92,7 @@ class ClientTests(TwistdCase):
         socat gets its answer, also over a UNIX socket.
         """
         for address in (
-            f"UDP4:127.0.0.1:{self.port}",
-            f"UDP6:[::1]:{self.port}",
+            *eachFamily(f"UDP4:127.0.0.1:{self.port}", f"UDP6:[::1]:{self.port}"),
             f"UNIX-SENDTO:{self.folder}/s,bind={self.folder}/me",
         ):
             self.assertEqual(self.say("socat", "-t1", "-", address), "HELLO\n")
@@ -102,7 +102,7 @@ class ClientTests(TwistdCase):
         """
         bash gets its answer.
         """
-        for host in ("127.0.0.1", "::1"):
+        for host in LOOPBACK:
             script = (
                 f"exec 3<>/dev/udp/{host}/{self.port}; echo hello >&3; head -n1 <&3"
             )
@@ -113,7 +113,7 @@ class ClientTests(TwistdCase):
         """
         A client for Node.js gets its answer.
         """
-        for kind, host in (("udp4", "127.0.0.1"), ("udp6", "::1")):
+        for kind, host in eachFamily(("udp4", "127.0.0.1"), ("udp6", "::1")):
             script = f"""
                 const client = require("dgram").createSocket("{kind}");
                 client.on("message", reply => {{
@@ -131,8 +131,7 @@ class ClientTests(TwistdCase):
         everyByte = bytes(range(256))
         path = os.path.join(self.folder, "s")
         for client in (
-            connectUDP("127.0.0.1", int(self.port)),
-            connectUDP("::1", int(self.port)),
+            *(connectUDP(host, int(self.port)) for host in LOOPBACK),
             connectUNIX(path),
         ):
             self.assertEqual(ask(client, everyByte), everyByte.upper())
@@ -141,7 +140,7 @@ class ClientTests(TwistdCase):
         """
         Datagrams of every size come back whole.
         """
-        for host in ("127.0.0.1", "::1"):
+        for host in LOOPBACK:
             for size in (0, 1, 8192, 8193, 65507):
                 datagram = b"x" * size
                 reply = ask(connectUDP(host, int(self.port)), datagram)
