@@ -257,7 +257,7 @@ class HardenedSite(Site):
         being answered; if there is none, the further one is refused.
 
     @cvar spareDescriptors: Number of file descriptors to leave for other uses.  While
-        there are fewer, a further connection takes the place of another, too.
+        there are fewer, a further connection takes the place of two others.
 
     @ivar connections: All connections, the oldest first.
     @type connections: L{dict} of L{OneRequestChannel} to L{None}
@@ -305,8 +305,10 @@ class HardenedSite(Site):
         transport: Any = channel.transport
         limit = os.sysconf("SC_OPEN_MAX")
         if 0 < limit <= transport.fileno() + self.spareDescriptors:
-            if len(self.connections) > 1:
-                self._endOne(transport.getPeer(), "few files left")
+            # Two, because it takes some turns of the reactor until they are closed.
+            for _ in range(min(2, len(self.connections) - 1)):
+                trouble = f"few of {limit} files left (ulimit -n)"
+                self._endOne(transport.getPeer(), trouble)
         elif len(self.connections) > self.maxConnections:
             self._endOne(transport.getPeer())
 
