@@ -433,19 +433,34 @@ class HardenedSiteTests(TestCase):
     def test_descriptors(self) -> None:
         """
         While few file descriptors are left one more connection takes the place of
-        two others, which is logged; the only one stays.
+        another, which is logged; the only one stays.
         """
         limit = os.sysconf("SC_OPEN_MAX")
-        only = Wire(self.site, descriptor=limit - 1)
-        self.assertEqual(only.ask("GET / HTTP/1.1")[0], 200)
-        only.loseConnection()
-        wires = [Wire(self.site, descriptor=limit - 40 + n) for n in range(20)]
-        self.assertEqual([wire for wire in wires if wire.isClosed], wires[:8])
+        wires: list[Wire] = []
+
+        def connect(count: int) -> None:
+            for _ in range(count):
+                taken = {wire.fileno() for wire in wires if not wire.isClosed}
+                lowest = min(set(range(limit - 40, limit)) - taken)
+                wires.append(Wire(self.site, descriptor=lowest))
+
+        connect(20)
+        self.assertEqual([wire for wire in wires if wire.isClosed], wires[:4])
         line = f"HTTP from 192.0.2.1: few of {limit} files left (ulimit -n)"
         self.assertEqual(self.logged(), [line])
-        self.assertEqual(wires[-1].ask("GET / HTTP/1.1")[0], 200)
-        Wire(self.site)
-        self.assertEqual(len(self.site.connections), 13)
+        for wire in wires[4:8]:
+            wire.loseConnection()
+        connect(6)
+        self.assertEqual([wire for wire in wires if wire.isClosed], wires[:10])
+
+    def test_noDescriptors(self) -> None:
+        """
+        Where all file descriptors are in use there is still one connection.
+        """
+        limit = os.sysconf("SC_OPEN_MAX")
+        wires = [Wire(self.site, descriptor=limit - 1) for _ in range(3)]
+        self.assertEqual([wire for wire in wires if wire.isClosed], wires[:2])
+        self.assertEqual(wires[2].ask("GET / HTTP/1.1")[0], 200)
 
     def test_protocols(self) -> None:
         """

@@ -97,7 +97,7 @@ class OneRequestChannel(HTTPChannel):
         """
         Called when the connection is closed.
         """
-        self.factory.connections.pop(self, None)
+        self.factory.remove(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
@@ -257,7 +257,7 @@ class HardenedSite(Site):
         being answered; if there is none, the further one is refused.
 
     @cvar spareDescriptors: Number of file descriptors to leave for other uses.  While
-        there are fewer, a further connection takes the place of two others.
+        there are fewer, a further connection takes the place of another, too.
 
     @ivar connections: All connections, the oldest first.
     @type connections: L{dict} of L{OneRequestChannel} to L{None}
@@ -283,6 +283,8 @@ class HardenedSite(Site):
         """
         super().__init__(resource, timeout=timeout, reactor=reactor)  # type: ignore[no-untyped-call]
         self.connections: dict[OneRequestChannel, None] = {}
+        # Connections that are not closed yet, and descriptors that are none.
+        self._open = self._others = 0
         self._troubles: dict[str, RateLimitedLog] = defaultdict(
             lambda: RateLimitedLog(self._warn, reactor)
         )
@@ -301,16 +303,26 @@ class HardenedSite(Site):
         Called by a channel when its connection is there.
         """
         self.connections[channel] = None
-        # A descriptor has the lowest free number; SC_OPEN_MAX is -1 if unlimited.
+        self._open += 1
+        # A descriptor has the lowest free number, so all below it are in use, and those
+        # that are not connections of this site belong to others.
         transport: Any = channel.transport
+        self._others = max(self._others, transport.fileno() + 1 - self._open)
+        # -1 if unlimited.
         limit = os.sysconf("SC_OPEN_MAX")
-        if 0 < limit <= transport.fileno() + self.spareDescriptors:
-            # Two, because it takes some turns of the reactor until they are closed.
-            for _ in range(min(2, len(self.connections) - 1)):
-                trouble = f"few of {limit} files left (ulimit -n)"
-                self._endOne(transport.getPeer(), trouble)
+        isShort = 0 < limit < self._others + self._open + self.spareDescriptors
+        if isShort and len(self.connections) > 1:
+            trouble = f"few of {limit} files left (ulimit -n)"
+            self._endOne(transport.getPeer(), trouble)
         elif len(self.connections) > self.maxConnections:
             self._endOne(transport.getPeer())
+
+    def remove(self, channel: OneRequestChannel) -> None:
+        """
+        Called by a channel when its connection is closed.
+        """
+        self.connections.pop(channel, None)
+        self._open -= 1
 
     def _endOne(self, peer: Any, trouble: str = "too many connections") -> bool:
         idle = (each for each in self.connections if not each.isAnswering)
