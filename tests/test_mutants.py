@@ -43,7 +43,7 @@ class MutateTests(SynchronousTestCase):
             ("a(True, 'b', b'')", ["a(False, 'b', b'')", "a(True, '', b'')"]),
             ("b if a else c", ["b if False else c", "b if True else c"]),
             ("while a: b", ["while False:"]),
-            ("lambda: 0.5", ["lambda: 1.0", "lambda: 0.25"]),
+            ("a[0.5]", ["a[1.0]", "a[0.25]"]),
             ("def a(b=c): return b", ["def a(b=None):", "return None"]),
         ):
             self.assertEqual(self.mutants(source)[: len(expected)], expected)
