@@ -30,7 +30,13 @@ from shout.inbox import SLOTS
 from shout.port import DatagramPort
 from shout.sockets import connectUDP, raiseReceiveBuffer
 from tests.batches import needsBatches
-from tests.families import LOOPBACK, eachFamily, hasIPv6, needsIPv6Sockets
+from tests.families import (
+    LOOPBACK,
+    eachFamily,
+    hasIPv6,
+    needsIPv6,
+    needsIPv6Sockets,
+)
 from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.test_port import (
@@ -324,6 +330,7 @@ class BatchedPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         port.write(b"x", ("127.0.0.1", 0))
         self.assertEqual(port.sendErrors, {errno.EINVAL: 1})
 
+    @needsIPv6
     def test_tooLongAtOnce(self) -> None:
         """
         So is what the path cannot carry, which is no refusal of the peer.
