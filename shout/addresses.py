@@ -101,6 +101,20 @@ def pathOf(sock: socket.socket) -> str:
     return os.fsdecode(sock.getsockname()).replace("\0", "@", 1)
 
 
+def isWildcard(sock: socket.socket) -> bool:
+    """
+    Whether a socket is bound to all IPv4 or all IPv6 addresses of this host.
+    """
+    return sock.family != socket.AF_UNIX and sock.getsockname()[0] in EVERYWHERE
+
+
+def familyName(sock: socket.socket) -> str:
+    """
+    Return the name of the address family of a UDP socket: C{IPv4} or C{IPv6}.
+    """
+    return "IPv6" if sock.family == socket.AF_INET6 else "IPv4"
+
+
 def reachedAt(sock: socket.socket) -> tuple[str, int]:
     """
     Return a host and a port at which this host reaches a UDP socket: where it is

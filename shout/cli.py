@@ -98,7 +98,8 @@ def complain(message: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run the command.  SIGINT must end the process, as shout/__main__.py sees to.
+    Run the command.  The caller sets SIGINT to end the process; see
+    shout/__main__.py.
 
     @param arguments: the words after its name; by default those that the
         program was started with.

@@ -145,7 +145,7 @@ class Inbox:
         """
         if not self.isEmpty and (batch := self._takeRest()):
             return batch
-        # The kernel has written the lengths of what it received here.
+        # recvmmsg(2) has replaced the sizes of the buffers by those of the last batch.
         self._written[:] = self._template
         count = recvmmsg(self._fd, self._headers, SLOTS)
         if count == 1 and (usual := self._controlLengths[0]) in self._usual:

@@ -88,7 +88,7 @@ def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
     Return a network as IPv4 where it is one (RFC 4291, 2.5.5.2).
     """
     mapped = network.version == 6 and network.network_address.ipv4_mapped
-    # An address that starts with the prefix of 96 bits has a network at least as long.
+    # A network whose address is IPv4-mapped has a prefix of at least 96 bits.
     return IPv4Network((mapped, network.prefixlen - 96)) if mapped else network
 
 

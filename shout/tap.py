@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_network
-from socket import AF_INET6, AF_UNIX, socket
+from socket import socket
 from typing import Any, NoReturn
 
 from twisted import copyright
@@ -20,7 +20,7 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
-from shout.addresses import EVERYWHERE, describe, example, reachedAt
+from shout.addresses import describe, example, familyName, isWildcard, reachedAt
 from shout.guard import Guard, Limit
 from shout.notify import Notifier
 from shout.opening import AUTO, DEFAULT_PORT, openSockets
@@ -242,13 +242,13 @@ def _warnUnreachable(sockets: Sequence[socket]) -> None:
     Print a warning for each wildcard address whose family is switched off.
     """
     for sock in sockets:
-        if sock.family == AF_UNIX or sock.getsockname()[0] not in EVERYWHERE:
+        if not isWildcard(sock):
             continue
         try:
             connectUDP(*reachedAt(sock)).close()
         except OSError as e:
-            family = "IPv6" if sock.family == AF_INET6 else "IPv4"
             if e.errno in FAMILY_OFF:
+                family = familyName(sock)
                 print(
                     f"shout: warning: {describe(sock)} gets no datagrams as long as "
                     f"{family} is off on this host; switch {family} on, or omit this "

@@ -201,9 +201,9 @@ class TimedPort(DatagramPort):
 
 def allowFragments(sock: socket.socket, isAllowed: bool) -> bool:
     """
-    Say whether what a socket sends may be cut into fragments on its way.
+    Allow or forbid the fragmentation of the datagrams that a socket sends.
 
-    @return: whether that could be said: it takes Linux, and an IP socket.
+    @return: C{True} if the system has that option: Linux, for an IP socket.
     """
     if sys.platform != "linux" or sock.family not in _MTU_DISCOVER:
         return False
@@ -217,9 +217,8 @@ def allowFragments(sock: socket.socket, isAllowed: bool) -> bool:
 
 def omitFlowLabel(sock: socket.socket) -> None:
     """
-    Have an IPv6 socket send without a flow label, so that routers that look at the
-    label do not tell its flow from others with the same addresses and ports.
-    Otherwise Linux draws a label for each socket.
+    Make an IPv6 socket send without a flow label.  Otherwise Linux draws a label for
+    each socket, and routers may choose a path by it.
     """
     if sys.platform == "linux" and sock.family == socket.AF_INET6:
         # It needs Linux 3.17, and some sandboxes lack it.

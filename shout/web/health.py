@@ -9,14 +9,22 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from socket import AF_INET6, AF_UNIX
+from socket import AF_UNIX
 from socket import socket as Socket
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.python.failure import Failure
 
-from shout.addresses import EVERYWHERE, describe, hostAndPort, parse, pathOf, reachedAt
+from shout.addresses import (
+    describe,
+    familyName,
+    hostAndPort,
+    isWildcard,
+    parse,
+    pathOf,
+    reachedAt,
+)
 from shout.asking import AskError, Asking
 from shout.port import DatagramPort
 from shout.sockets import FAMILY_OFF, connectUDP, newUDP
@@ -170,9 +178,10 @@ class Health:
             if error is None:
                 asked.append((target, self._ask(target, datagram)))
             elif error.errno in FAMILY_OFF:
+                family = familyName(target.sockets[0])
                 report.notCounted.append(
-                    f"{target.name} is not counted: {_familyOf(target)} is off on "
-                    f"this host ({error.strerror})"
+                    f"{target.name} is not counted: {family} is off on this host "
+                    f"({error.strerror})"
                 )
             else:
                 report.troubles.append(_cannotBeAsked(target, error))
@@ -230,7 +239,7 @@ class Health:
 
 def _connect(sock: Socket, count: int, undo: ExitStack) -> _Target:
     target = _Target(describe(sock))
-    if sock.family != AF_UNIX and sock.getsockname()[0] in EVERYWHERE:
+    if isWildcard(sock):
         target.wildcard = reachedAt(sock)
     try:
         for number in range(1 if sock.family == AF_UNIX else count):
@@ -255,11 +264,10 @@ def _connectOnce(sock: Socket, number: int) -> Socket:
     try:
         return connectUDP(host, port)
     except OSError as e:
-        wildcard = sock.getsockname()[0]
-        if wildcard not in EVERYWHERE or e.errno not in FAMILY_OFF:
+        if not isWildcard(sock) or e.errno not in FAMILY_OFF:
             raise
     later = newUDP(sock.family)
-    later.bind((wildcard, 0))
+    later.bind((sock.getsockname()[0], 0))
     return later
 
 
@@ -271,7 +279,7 @@ def _source(sock: Socket, target: _Target) -> Any:
     if sock.family == AF_UNIX:
         return address
     host, port = hostAndPort(address)
-    if host in EVERYWHERE and target.wildcard is not None:
+    if isWildcard(sock) and target.wildcard is not None:
         # The loopback address from which it will ask is the one that it asks.
         host = target.wildcard[0]
     return host, port
@@ -279,10 +287,6 @@ def _source(sock: Socket, target: _Target) -> Any:
 
 def _cannotBeAsked(target: _Target, error: OSError) -> str:
     return f"{target.name} cannot be asked: {error.strerror or error}"
-
-
-def _familyOf(target: _Target) -> str:
-    return "IPv6" if target.sockets[0].family == AF_INET6 else "IPv4"
 
 
 def _ask(port: DatagramPort, datagram: bytes) -> Deferred[Any]:
