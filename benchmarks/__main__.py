@@ -25,7 +25,7 @@ from benchmarks.report import (
     writeJSON,
 )
 from benchmarks.servers import SERVERS, Failed, Missing, also
-from shout import _mmsg
+from shout.udp import mmsg
 
 HELP = """\
 Measures shout, as twistd starts it, beside other servers that answer in capitals,
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     @return: the exit status: 1 when a reply was wrong or a server failed.
     """
     options = parse(arguments)
-    if not _mmsg.available:
+    if not mmsg.available:
         sys.exit("the load needs recvmmsg(2) and sendmmsg(2), as Linux has them")
     if options.plot and find_spec("matplotlib") is None:
         sys.exit("--plot needs matplotlib: pip install matplotlib")

@@ -6,7 +6,7 @@ be the load that is measured.  But it walks the same paths of the kernel as they
 so it saves where it can:
 
   - Nothing is done per datagram in Python: what has to come back is laid out once,
-    and compared with what does a batch at a time; see L{Inbox}.
+    and compared with what does a batch at a time; see L{ReceiveBatch}.
   - Requests leave as one message that the kernel cuts into datagrams
     (C{UDP_SEGMENT}; see udp(7)).  The server receives ordinary ones.
   - Many peers are one socket that sends from many addresses, in one system call.
@@ -26,9 +26,17 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from benchmarks.inbox import BATCH, CONTROL, Inbox
-from shout._mmsg import addressOf, cmsghdr, iovec, mmsghdr, msghdr, recvmmsg, sendmmsg
-from shout.sockets import raiseReceiveBuffer
+from benchmarks.inbox import BATCH, CONTROL, ReceiveBatch
+from shout.udp.mmsg import (
+    addressOf,
+    cmsghdr,
+    iovec,
+    mmsghdr,
+    msghdr,
+    recvmmsg,
+    sendmmsg,
+)
+from shout.udp.sockopt import raiseReceiveBuffer
 
 LIFE = 96
 """
@@ -83,14 +91,14 @@ class Flow:
         self._port = port
         self._sources = sources
         self._life = LIFE * (self._window if sources else 1)
-        self._inbox = Inbox(self._size, sources)
+        self._receiveBatch = ReceiveBatch(self._size, sources)
         self._sock: socket.socket | None = None
         self._layOut(texts)
 
     def _layOut(self, texts: Sequence[bytes]) -> None:
         rounds = [*texts, *texts][: self._window + self.most]
         port = self._port.to_bytes(2, "big")
-        count, size, stride = len(rounds), self._size, self._inbox.stride
+        count, size, stride = len(rounds), self._size, self._receiveBatch.stride
         # Padded, since an empty buffer has no address.
         self._joined = bytearray(b"".join(rounds) + b".")
         self._name = bytearray(struct.pack("=H2s4s8x", 2, port, b"\x7f\0\0\1"))
@@ -157,11 +165,11 @@ class Flow:
         @return: how many replies there were.
         """
         try:
-            count = recvmmsg(self._fd, self._inbox.headers, self.most)
+            count = recvmmsg(self._fd, self._receiveBatch.headers, self.most)
         except BlockingIOError:
             return 0
-        slots = self._wantedAddress + self._due * self._inbox.stride
-        if self._inbox.holds(slots, count):
+        slots = self._wantedAddress + self._due * self._receiveBatch.stride
+        if self._receiveBatch.holds(slots, count):
             self._due = (self._due + count) % self._window
         else:
             self._examine(count)
@@ -175,7 +183,7 @@ class Flow:
 
     def _examine(self, count: int) -> None:
         # Where one was lost, those after it are not what was due, but right.
-        for slot in self._inbox.take(count):
+        for slot in self._receiveBatch.take(count):
             place = self._places.get(slot)
             if place is None:
                 place = self._due

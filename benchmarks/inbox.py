@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import socket
 
-from shout._mmsg import HEADER, addressOf, iovec, mmsghdr, msghdr
+from shout.udp.mmsg import HEADER, addressOf, iovec, mmsghdr, msghdr
 
 BATCH = 64
 """
@@ -27,7 +27,7 @@ _memcmp = ctypes.CDLL(None).memcmp
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 
-class Inbox:
+class ReceiveBatch:
     """
     Slots for a batch of replies: a control message and a text each.
     """

@@ -5,21 +5,21 @@ A UDP service that answers every datagram with its text in capitals.
 # True for type checkers.  Importing typing would take longer than this whole module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shout.answering import AnsweringProtocol
-    from shout.batched import BatchedPort, listen
     from shout.client import AskError, NoAnswer, Refused, WrongAnswer, ask
     from shout.guard import Guard
-    from shout.measurement.ping import ping
+    from shout.measure import ping
     from shout.protocol import Shout, UnicodeShout
     from shout.service import ShoutService
-    from shout.sockets import BindError, bindUDP
-    from shout.unix import bindUNIX
+    from shout.sockets.bind import BindError, bindUDP
+    from shout.sockets.unix import bindUNIX
+    from shout.udp.batched import BatchedPort, listen
+    from shout.udp.responder import BatchResponder
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AnsweringProtocol",
     "AskError",
+    "BatchResponder",
     "BatchedPort",
     "BindError",
     "Guard",
@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AnsweringProtocol": "answering",
+    "BatchResponder": "udp.responder",
     "AskError": "client",
-    "BatchedPort": "batched",
-    "BindError": "sockets",
+    "BatchedPort": "udp.batched",
+    "BindError": "sockets.bind",
     "Guard": "guard",
     "NoAnswer": "client",
     "Refused": "client",
@@ -49,10 +49,10 @@ _MODULES = {
     "UnicodeShout": "protocol",
     "WrongAnswer": "client",
     "ask": "client",
-    "bindUDP": "sockets",
-    "bindUNIX": "unix",
-    "listen": "batched",
-    "ping": "measurement.ping",
+    "bindUDP": "sockets.bind",
+    "bindUNIX": "sockets.unix",
+    "listen": "udp.batched",
+    "ping": "measure",
 }
 
 

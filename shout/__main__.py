@@ -13,7 +13,7 @@ import sys
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from shout.cli import main
+from shout.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,21 +13,21 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
-from shout.addresses import authority
-from shout.asking import (
+from shout.request import (
     AskError,
-    Asking,
     NoAnswer,
     Refused,
+    RequestProtocol,
     TooLong,
     UnknownHost,
     Unreachable,
     WrongAnswer,
 )
-from shout.port import DatagramPort
-from shout.resolve import resolve
-from shout.sockets import connectUDP
-from shout.unix import connectUNIX
+from shout.sockets.address import authority
+from shout.sockets.bind import connectUDP
+from shout.sockets.resolve import ResolutionError, resolve
+from shout.sockets.unix import connectUNIX
+from shout.udp.port import DatagramPort
 
 __all__ = [
     "AskError",
@@ -149,14 +149,14 @@ async def connect(
         from twisted.internet import reactor
     openers: Iterable[Callable[[], socket.socket]]
     if unix is None:
-        addresses = await resolve(host, port, family, reactor)
+        addresses = await addressesOf(host, port, family, reactor)
         openers = [partial(connectUDP, address, port) for address in addresses]
         peer = authority(host, port)
     else:
         openers = [partial(connectUNIX, unix)]
         peer = unix
     makeProtocol = partial(
-        Asking, peer, timeout, retries, transform, onUnexpectedReply, reactor
+        RequestProtocol, peer, timeout, retries, transform, onUnexpectedReply, reactor
     )
     return Client(peer, openers, makeProtocol, reactor)
 
@@ -170,8 +170,8 @@ class Client:
     moves all that is in flight to the next address.
 
     A server restrains, per port of its peers, what equals the reply to it, such
-    as a line of digits; see L{Loops<shout.guard.Loops>}.  So after some of those
-    the client goes on from another port of its own.
+    as a line of digits; see L{LoopGuard<shout.guard.LoopGuard>}.  So after some of
+    those the client goes on from another port of its own.
 
     @cvar fixedPointsPerPort: how many datagrams that equal their replies to send
         from one port.
@@ -186,7 +186,7 @@ class Client:
         self,
         peer: str,
         openers: Iterable[Callable[[], socket.socket]],
-        makeProtocol: Callable[[], Asking],
+        makeProtocol: Callable[[], RequestProtocol],
         reactor: Any,
     ) -> None:
         """
@@ -205,7 +205,7 @@ class Client:
         self._openers = iter(openers)
         self._makeProtocol = makeProtocol
         self._reactor = reactor
-        self._ports: dict[Asking, DatagramPort] = {}
+        self._ports: dict[RequestProtocol, DatagramPort] = {}
         self._closing: set[Deferred[None]] = set()
         self._fixedPoints = 0
         self._isAnswered = False
@@ -232,7 +232,6 @@ class Client:
     def _open(self, opener: Callable[[], socket.socket]) -> None:
         sock = opener()
         self._opener = opener
-        discard(sock)
         self._asking = self._makeProtocol()
         self._ports[self._asking] = DatagramPort(sock, self._asking, self._reactor)
         self._ports[self._asking].startListening()  # type: ignore[no-untyped-call]
@@ -276,7 +275,7 @@ class Client:
         if former is not self._asking and former.isIdle:
             self._close(former)
 
-    def _close(self, asking: Asking) -> None:
+    def _close(self, asking: RequestProtocol) -> None:
         port = self._ports.pop(asking, None)
         if port is not None:
             closed = maybeDeferred(port.stopListening)
@@ -292,16 +291,16 @@ class Client:
         await gatherResults(list(self._closing))
 
 
-def discard(sock: socket.socket) -> None:
+async def addressesOf(host: str, port: int, family: int, reactor: Any) -> list[str]:
     """
-    Throw away what came before the socket was connected: anyone can have sent
-    it.
+    Look up the addresses of a host; see L{resolve}.
+
+    @raise UnknownHost: If there is none.
     """
-    while True:
-        try:
-            sock.recv(1)
-        except OSError:
-            return
+    try:
+        return await resolve(host, port, family, reactor)
+    except ResolutionError as e:
+        raise UnknownHost(str(e)) from e
 
 
 def explain(peer: str, error: OSError | None) -> AskError:

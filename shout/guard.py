@@ -17,7 +17,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any
 
-from shout.sources import SourceRule, ipOf, neverAsks
+from shout.sources import SourceRule, ipOf, refuseReflectors
 
 # How many sources to remember at a time, of each kind.
 _CAPACITY = 10_000
@@ -31,7 +31,7 @@ datagram unanswered, and may be asked about the others of its batch again.
 """
 
 
-class Buckets:
+class TokenBuckets:
     """
     A token bucket per key, for the keys used last.
 
@@ -76,7 +76,7 @@ class Buckets:
         return len(self._states)
 
     @property
-    def isCrowded(self) -> bool:
+    def isThrashing(self) -> bool:
         """
         Whether keys are forgotten that were used a short while ago.
         """
@@ -106,7 +106,7 @@ class Buckets:
         return taken
 
 
-class Loops:
+class LoopGuard:
     """
     Refuse what keeps two servers busy with each other.
 
@@ -120,7 +120,7 @@ class Loops:
     Where there are more peers in loops than can be remembered, each comes back
     as a new one.  Of those one of C{period} is dropped, too, by chance, as long as
     peers are forgotten a short while after they were last heard of; see
-    L{Buckets.shortWhile}.
+    L{TokenBuckets.shortWhile}.
 
     @cvar rate: fixed points per second and peer.
 
@@ -143,7 +143,7 @@ class Loops:
 
         @param chance: returns a random number, from 0 to less than 1.
         """
-        self._buckets = Buckets(self.rate, self.burst, seconds)
+        self._buckets = TokenBuckets(self.rate, self.burst, seconds)
         self._chance = chance
 
     def __call__(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
@@ -153,7 +153,7 @@ class Loops:
         if datagram != reply:
             return None
         taken = self._buckets.take(addr)
-        if taken == 1 and self._buckets.isCrowded:
+        if taken == 1 and self._buckets.isThrashing:
             taken = int(self._chance() * self.period)
         return None if taken % self.period else "loop"
 
@@ -173,7 +173,7 @@ class Limit:
 
         @param seconds: returns the present time, in seconds.
         """
-        self._buckets = Buckets(rate, max(1, int(2 * rate)), seconds)
+        self._buckets = TokenBuckets(rate, max(1, int(2 * rate)), seconds)
 
     def __call__(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
         """
@@ -207,7 +207,7 @@ class Guard:
 
     def __init__(
         self,
-        sources: Iterable[SourceRule] = (neverAsks,),
+        sources: Iterable[SourceRule] = (refuseReflectors,),
         loops: Rule | None = None,
         rules: Iterable[Rule] = (),
     ) -> None:
@@ -215,18 +215,18 @@ class Guard:
         @param sources: asked once about each source.
 
         @param loops: asked about fixed points: datagrams that equal the reply
-            to them; by default L{Loops}.
+            to them; by default L{LoopGuard}.
 
         @param rules: asked about each datagram.
         """
-        self.known: set[Any] = set()
+        self.accepted: set[Any] = set()
         self.exempt: set[Any] = set()
         self._sources = tuple(sources)
-        self._loops = Loops() if loops is None else loops
+        self._loops = LoopGuard() if loops is None else loops
         self._rules = tuple(rules)
         self._verdicts: dict[Any, str | None] = {}
 
-    def refuse(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
+    def check(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
         """
         Be a L{Rule}.
         """
@@ -235,7 +235,7 @@ class Guard:
         try:
             reason = self._verdicts[addr]
         except KeyError:
-            reason = self._judge(addr)
+            reason = self._classify(addr)
         if reason is None and datagram == reply:
             reason = self._loops(datagram, reply, addr)
         for rule in self._rules:
@@ -244,13 +244,13 @@ class Guard:
             reason = rule(datagram, reply, addr)
         return reason
 
-    def _judge(self, addr: Any) -> str | None:
+    def _classify(self, addr: Any) -> str | None:
         if len(self._verdicts) >= _CAPACITY:
             self._verdicts.clear()
-            self.known.clear()
+            self.accepted.clear()
         reasons = (rule(addr) for rule in self._sources)
         reason = next((reason for reason in reasons if reason is not None), None)
         self._verdicts[addr] = reason
         if reason is None and not self._rules:
-            self.known.add(addr)
+            self.accepted.add(addr)
         return reason

@@ -9,19 +9,19 @@ from errno import errorcode
 from operator import eq
 from typing import Any
 
-from shout.answering import AnsweringProtocol
 from shout.counters import Counters
 from shout.guard import Guard
+from shout.udp.responder import BatchResponder
 
 
-class Shout(AnsweringProtocol):
+class Shout(BatchResponder):
     """
     Answer every datagram with its text in capitals.
 
     To answer with something else, override L{transform}.
 
-    On a L{BatchedPort<shout.batched.BatchedPort>}, which L{listen
-    <shout.batched.listen>} makes where it can, what was sent to a broadcast or
+    On a L{BatchedPort<shout.udp.batched.BatchedPort>}, which L{listen
+    <shout.udp.batched.listen>} makes where it can, what was sent to a broadcast or
     multicast address gets no answer; other ports cannot tell.
 
     @ivar counters: what was received and what was dropped; a service sets it
@@ -75,7 +75,9 @@ class Shout(AnsweringProtocol):
             one.
         """
         replies = list(map(self.transform, datagrams))
-        if any(map(eq, replies, datagrams)) or not self._guard.known.issuperset(addrs):
+        if any(map(eq, replies, datagrams)) or not self._guard.accepted.issuperset(
+            addrs
+        ):
             return self._permitted(replies, datagrams, addrs)
         self.counters.count(self.family, len(datagrams), len(replies))
         return replies
@@ -87,7 +89,7 @@ class Shout(AnsweringProtocol):
         reasons = []
         for datagram, reply, addr in zip(datagrams, replies, addrs):
             reason = None
-            if reply == datagram or addr not in self._guard.known:
+            if reply == datagram or addr not in self._guard.accepted:
                 reason = self._reason(datagram, reply, addr)
             permitted.append(reply if reason is None else None)
             if reason is not None:
@@ -100,7 +102,7 @@ class Shout(AnsweringProtocol):
     def _reason(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
         if addr is None:
             return "unnamed peer"
-        return self._guard.refuse(datagram, reply, addr)
+        return self._guard.check(datagram, reply, addr)
 
     def groupDatagramReceived(self, datagram: bytes, addr: Any) -> None:
         """

@@ -12,15 +12,14 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from shout.addresses import describe, example
-from shout.batched import listen
-from shout.counters import Counters
-from shout.figures import FAMILIES, Figures
-from shout.port import DatagramPort
+from shout.counters import FAMILIES, Counters, Snapshot
 from shout.protocol import Shout
+from shout.sockets.address import describe, example
+from shout.udp.batched import listen
+from shout.udp.port import DatagramPort
 
 
-class AnsweringService(Service):
+class SocketService(Service):
     """
     What the services have in common that own sockets and have them answered.
 
@@ -68,7 +67,7 @@ class AnsweringService(Service):
             self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
 
 
-class ShoutService(AnsweringService):
+class ShoutService(SocketService):
     """
     Answer the datagrams that arrive at any number of sockets.
 
@@ -86,8 +85,8 @@ class ShoutService(AnsweringService):
     ):
         """
         @param sockets: bound datagram sockets that do not block, as
-            L{bindUDP<shout.sockets.bindUDP>} and
-            L{bindUNIX<shout.unix.bindUNIX>} make them; the service owns
+            L{bindUDP<shout.sockets.bind.bindUDP>} and
+            L{bindUNIX<shout.sockets.unix.bindUNIX>} make them; the service owns
             them from now on and closes them when it stops.
 
         @param protocol: called without arguments, once per socket: L{Shout}, or
@@ -102,7 +101,7 @@ class ShoutService(AnsweringService):
         self._sockets = list(sockets)
         self._protocol = protocol
         # When the ports were closed, they and the counters said this.
-        self._last: Figures | None = None
+        self._last: Snapshot | None = None
 
     def startService(self) -> None:
         """
@@ -126,11 +125,11 @@ class ShoutService(AnsweringService):
         for port in self.ports[:1]:
             self._log.info("try it with: {command}", command=example(port.socket))
 
-    def figures(self) -> Figures:
+    def snapshot(self) -> Snapshot:
         """
         Return what the service has done so far; also when it has stopped.
         """
-        return self._last or Figures.of(self.counters, self.ports)
+        return self._last or Snapshot.of(self.counters, self.ports)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -147,7 +146,7 @@ class ShoutService(AnsweringService):
         for port in self.ports:
             port.drain()
         addresses = [describe(port.socket) for port in self.ports]
-        self._last = self.figures()
+        self._last = self.snapshot()
         lost = self._last.kernelDrops
         ports, self.ports = self.ports, []
         closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])

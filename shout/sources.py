@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
-from shout.addresses import unmapped
+from shout.sockets.address import unmapped
 
 REFLECTORS = frozenset({1900, 3702, 5353, 11211})
 """
@@ -26,7 +26,7 @@ set.  A rule is asked once about a source, whose verdict is then remembered.
 """
 
 
-def neverAsks(addr: Any) -> str | None:
+def refuseReflectors(addr: Any) -> str | None:
     """
     Refuse sources that are forged, or that hardly a client has: the ports below
     1024 and those of L{REFLECTORS}, and addresses that are not one host's.  A

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unittest import skipUnless
 
-from shout._mmsg import available
+from shout.udp.mmsg import available
 
 needsBatches = skipUnless(
     available, "recvmmsg(2) is missing, or SHOUT_PURE_PYTHON is set"

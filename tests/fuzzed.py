@@ -18,17 +18,17 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from shout import Shout, UnicodeShout, guard
-from shout.asking import AskError, Asking
-from shout.figures import Figures
-from shout.guard import Buckets, Guard, Limit, Loops
-from shout.inbox import segmentLength
-from shout.measurement.probes import RIGHT, SMALLEST, Probes
-from shout.peer import NAME, Peers
-from shout.sources import Allow, neverAsks
-from shout.terminal.lines import LineSplitter
-from shout.web.health import Report
-from shout.web.site import HardenedSite
-from shout.web.status import StatusResource
+from shout.cli.stdio import LineSplitter
+from shout.counters import Snapshot
+from shout.guard import Guard, Limit, LoopGuard, TokenBuckets
+from shout.measure.probe import RIGHT, SMALLEST, Probes
+from shout.request import AskError, RequestProtocol
+from shout.sources import Allow, refuseReflectors
+from shout.status.health import Report
+from shout.status.resource import StatusResource
+from shout.status.site import HardenedSite
+from shout.udp.peer import NAME, Peers
+from shout.udp.receive import segmentLength
 from tests.wire import Wire
 
 # So small that few bytes fill what remembers peers.
@@ -118,13 +118,15 @@ def fuzzOne(data: bytes) -> None:
     _serve(Bytes(data))
 
 
-class _SmallLoops(Loops):
+class _SmallLoops(LoopGuard):
     burst = 3
     period = 2
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         super().__init__(seconds)
-        self.buckets = self._buckets = Buckets(self.rate, self.burst, seconds, CAPACITY)
+        self.buckets = self._buckets = TokenBuckets(
+            self.rate, self.burst, seconds, CAPACITY
+        )
 
 
 class _Transport:
@@ -150,7 +152,7 @@ def _answer(source: Bytes) -> None:
     isStrict = bool(kind & 2)
     half = IPv4Network("0.0.0.0/1"), IPv6Network("8000::/1")
     watch = Guard(
-        [neverAsks, Allow(half)] if isStrict else [neverAsks],
+        [refuseReflectors, Allow(half)] if isStrict else [refuseReflectors],
         loops,
         [Limit(1, clock.seconds)] if isStrict else [],
     )
@@ -179,7 +181,7 @@ def _answer(source: Bytes) -> None:
         assert counters.received == received
         assert counters.received == counters.answered + counters.dropped.total()
         assert min(counters.answered, *counters.dropped.values(), 0) == 0
-        for table in (watch.known, watch._verdicts, loops.buckets):
+        for table in (watch.accepted, watch._verdicts, loops.buckets):
             assert len(table) <= CAPACITY
 
 
@@ -192,7 +194,7 @@ def _checkReply(
         assert len(capitals) <= 3 * len(datagram)
     else:
         assert len(capitals) == len(datagram)
-    if addr is None or neverAsks(addr) is not None:
+    if addr is None or refuseReflectors(addr) is not None:
         assert reply is None
     elif capitals != datagram and not isStrict:
         assert reply is not None
@@ -216,7 +218,7 @@ def _decode(source: Bytes) -> None:
         assert peer.name[:2] == (host.partition("%")[0], port)
         [(_, _, control)] = peer.control
         assert len(control) == info
-        assert neverAsks(peer) in (None, "source port", "source address")
+        assert refuseReflectors(peer) in (None, "source port", "source address")
         assert len(peers) <= CAPACITY
 
 
@@ -235,7 +237,7 @@ def _judge(source: Bytes) -> None:
         for _ in range(source.number() % 4):
             damaged[source.number() % len(damaged)] = source.number()
         for reply in (right, bytes(damaged), right + source.piece(), source.piece()):
-            verdict = probes.judge(reply)
+            verdict = probes.classify(reply)
             assert (verdict.kind == RIGHT) == (
                 verdict.number is not None
                 and reply == probes.make(verdict.number).upper()
@@ -256,7 +258,7 @@ def _match(source: Bytes) -> None:
         unexpected.append((reply, expected))
 
     transform = (bytes.upper, UnicodeShout().transform)[source.number() % 2]
-    asking = Asking("peer", 1.0, 1, transform, keep, clock)
+    asking = RequestProtocol("peer", 1.0, 1, transform, keep, clock)
     asking.makeConnection(_Silent())  # type: ignore[arg-type]
     results: list[Sequence[Any]] = []
     answers: list[Deferred[bytes]] = []
@@ -327,8 +329,8 @@ class _Watched:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def figures(self) -> Figures:
-        return Figures()
+    def snapshot(self) -> Snapshot:
+        return Snapshot()
 
     def check(self) -> Deferred[Report]:
         return deferLater(self._clock, 1, Report, [], [])

@@ -24,7 +24,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import find_spec, spec_from_file_location
 from signal import SIGKILL
 from types import CodeType
 from typing import Any, ClassVar
@@ -35,23 +35,22 @@ from twisted.trial.runner import TestLoader, TestSuite, TrialRunner
 
 from tests.mutating import Mutant, mutate
 
-# The tests of a module, where that is not the one that has its name alone.
+# More tests of a module than those that mirror its path.
 TESTS = {
-    "answering": ["answering", "protocol"],
-    "asking": ["asking", "client"],
-    "batched": ["batched", "port", "answering"],
-    "claims": ["claims", "tally"],
-    "counters": ["counters", "protocol"],
-    "delivery": ["batched"],
-    "guard": ["guard", "fuzz"],
-    "inbox": ["batched", "peer"],
-    "outbox": ["batched"],
-    "peer": ["peer", "batched"],
-    "port": ["port", "batched", "answering"],
-    "protocol": ["protocol", "answering", "guard"],
-    "sources": ["sources", "guard"],
-    "tally": ["tally", "pinging"],
-    "trips": ["trips", "tally"],
+    "counters": ["protocol"],
+    "guard": ["fuzz"],
+    "measure.histogram": ["measure.tracker"],
+    "measure.tracker": ["measure.session"],
+    "measure.unmatched": ["measure.tracker"],
+    "protocol": ["udp.responder", "guard"],
+    "request": ["client"],
+    "sources": ["guard"],
+    "udp.batched": ["udp.port", "udp.responder"],
+    "udp.peer": ["udp.batched"],
+    "udp.port": ["udp.batched", "udp.responder"],
+    "udp.receive": ["udp.batched", "udp.peer"],
+    "udp.responder": ["protocol"],
+    "udp.send": ["udp.batched"],
 }
 
 # How many bytes of memory a process may have, if its mutant keeps on taking more.
@@ -128,7 +127,7 @@ class _Run:
         random.seed(0)
         tempfile.tempdir = self._directory.name
         sys.meta_path.insert(0, loader)
-        names = [f"tests.test_{name}" for name in _testsOf(loader.path)]
+        names = _testsOf(loader.path)
         tests = list(_flatten(TestLoader().loadByNames(names)))
         tests.sort(key=lambda test: order.get(test.id(), 0))
         os.chdir(self._directory.name)
@@ -166,8 +165,10 @@ class _Run:
 
 
 def _testsOf(path: str) -> list[str]:
-    name = os.path.basename(path).removesuffix(".py")
-    return TESTS.get(name, [name])
+    name = path.removesuffix(".py").partition("shout/")[2].replace("/", ".")
+    modules = (each.rpartition(".") for each in (name, *TESTS.get(name, [])))
+    names = [f"tests.{room}{dot}test_{leaf}" for room, dot, leaf in modules]
+    return [each for each in names if find_spec(each)]
 
 
 def _flatten(suite: Any) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.protocol import DatagramProtocol
 
 from shout import Shout, ShoutService, bindUDP
-from shout.port import DatagramPort
+from shout.udp.port import DatagramPort
 from tests.asynccase import AsyncCase
 
 

@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from shout.processes.channel import Channel
+from shout.workers.channel import Channel
 
 
 class FakeWorker:

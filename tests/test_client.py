@@ -27,10 +27,10 @@ from shout import (
     WrongAnswer,
     ask,
 )
-from shout.asking import Asking
 from shout.client import Client, TooLong, UnknownHost, Unreachable, connect
-from shout.sockets import bindUDP, connectUDP
-from shout.unix import bindUNIX
+from shout.request import RequestProtocol
+from shout.sockets.bind import bindUDP, connectUDP
+from shout.sockets.unix import bindUNIX
 from tests.families import needsIPv6
 from tests.folder import shortFolder
 from tests.peers import PeerCase
@@ -423,7 +423,7 @@ class ClientTests(PeerCase):
         ]
         transform: Any = bytes.upper
         makeProtocol = partial(
-            Asking, "peer", 1, 2, transform, lambda *reply: None, self.reactor
+            RequestProtocol, "peer", 1, 2, transform, lambda *reply: None, self.reactor
         )
         client = Client("peer", openers, makeProtocol, self.reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
@@ -533,7 +533,7 @@ class ClientTests(PeerCase):
         sock.connect(("127.0.0.1", port))
         unexpected: list[object] = []
         makeProtocol = partial(
-            Asking,
+            RequestProtocol,
             "peer",
             0.01,
             0,

@@ -28,22 +28,22 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Shout
-from shout.guard import Buckets, Guard, Limit, Loops, _network
-from shout.sources import neverAsks
+from shout.guard import Guard, Limit, LoopGuard, TokenBuckets, _network
+from shout.sources import refuseReflectors
 
 PEER = ("192.0.2.1", 40000)
 
 
 class BucketsTests(SynchronousTestCase):
     """
-    Tests for L{Buckets}.
+    Tests for L{TokenBuckets}.
     """
 
     def test_burst(self) -> None:
         """
         So many tokens can be taken at once, and are counted.
         """
-        buckets = Buckets(1, 3, Clock().seconds)
+        buckets = TokenBuckets(1, 3, Clock().seconds)
         self.assertEqual([buckets.take("key") for _ in range(5)], [1, 2, 3, 0, 0])
 
     def test_rate(self) -> None:
@@ -51,7 +51,7 @@ class BucketsTests(SynchronousTestCase):
         Then they come in at the rate, up to the burst.
         """
         clock = Clock()
-        buckets = Buckets(10, 2, clock.seconds)
+        buckets = TokenBuckets(10, 2, clock.seconds)
         taken = 0
         for _ in range(1000):
             taken += buckets.take("key") > 0
@@ -64,22 +64,22 @@ class BucketsTests(SynchronousTestCase):
         """
         Each key has a bucket of its own.
         """
-        buckets = Buckets(1, 1, Clock().seconds)
+        buckets = TokenBuckets(1, 1, Clock().seconds)
         self.assertEqual([buckets.take(key) for key in "aabb"], [1, 0, 1, 0])
 
     def test_bounded(self) -> None:
         """
         Only so many keys are remembered; the one used least recently goes.
         """
-        buckets = Buckets(1, 1, Clock().seconds, capacity=3)
+        buckets = TokenBuckets(1, 1, Clock().seconds, capacity=3)
         for key in "abcadabcd":
             buckets.take(key)
             self.assertLessEqual(len(buckets), 3)
         # b was forgotten when d came, c when b came back.
-        buckets = Buckets(1, 1, Clock().seconds, capacity=2)
+        buckets = TokenBuckets(1, 1, Clock().seconds, capacity=2)
         self.assertEqual([buckets.take(key) for key in "abacab"], [1, 1, 0, 1, 0, 1])
         # A token taken is a use, too.
-        buckets = Buckets(1, 2, Clock().seconds, capacity=2)
+        buckets = TokenBuckets(1, 2, Clock().seconds, capacity=2)
         self.assertEqual([buckets.take(key) for key in "abaca"], [1, 1, 2, 1, 0])
 
     def test_crowded(self) -> None:
@@ -88,15 +88,15 @@ class BucketsTests(SynchronousTestCase):
         a new one, has been full for less than ten seconds.
         """
         clock = Clock()
-        buckets = Buckets(1, 1, clock.seconds, capacity=2)
+        buckets = TokenBuckets(1, 1, clock.seconds, capacity=2)
         buckets.take("a")
-        self.assertFalse(buckets.isCrowded)
+        self.assertFalse(buckets.isThrashing)
         clock.advance(1)
         buckets.take("b")
         clock.advance(9.875)
-        self.assertTrue(buckets.isCrowded)
+        self.assertTrue(buckets.isThrashing)
         clock.advance(0.125)
-        self.assertFalse(buckets.isCrowded)
+        self.assertFalse(buckets.isThrashing)
 
     def test_longUp(self) -> None:
         """
@@ -105,7 +105,7 @@ class BucketsTests(SynchronousTestCase):
         clock = Clock()
         clock.advance(1e7)
         for rate in (3, 7, 1000):
-            buckets = Buckets(rate, 2 * rate, clock.seconds)
+            buckets = TokenBuckets(rate, 2 * rate, clock.seconds)
             taken = [buckets.take("key") for _ in range(2 * rate + 1)]
             self.assertEqual(taken, [*range(1, 2 * rate + 1), 0])
 
@@ -114,7 +114,7 @@ class BucketsTests(SynchronousTestCase):
         There are no buckets into which nothing comes, or nothing fits.
         """
         for rate, burst in ((0, 1), (-1, 1), (1, 0)):
-            error = self.assertRaises(ValueError, Buckets, rate, burst)
+            error = self.assertRaises(ValueError, TokenBuckets, rate, burst)
             message = f"no bucket has {rate} per second and {burst} at once"
             self.assertEqual(str(error), message)
 
@@ -122,18 +122,18 @@ class BucketsTests(SynchronousTestCase):
         """
         By default the clock is the system's.
         """
-        buckets = Buckets(0.001, 1)
+        buckets = TokenBuckets(0.001, 1)
         self.assertEqual([buckets.take("key") for _ in range(2)], [1, 0])
 
 
 class LoopsTests(SynchronousTestCase):
     """
-    Tests for L{Loops}, with a clock that stands still unless it is advanced.
+    Tests for L{LoopGuard}, with a clock that stands still unless it is advanced.
     """
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.protocol = Shout(Guard(loops=Loops(self.clock.seconds)))
+        self.protocol = Shout(Guard(loops=LoopGuard(self.clock.seconds)))
 
     def answers(self, datagram: bytes) -> bool:
         """
@@ -170,7 +170,7 @@ class LoopsTests(SynchronousTestCase):
         What has a lower-case letter in it is never restrained.
         """
         self.assertTrue(all(self.answers(b"HELLo") for _ in range(10_000)))
-        loops = Loops(self.clock.seconds)
+        loops = LoopGuard(self.clock.seconds)
         verdicts = {loops(b"HELLo", b"HELLO", PEER) for _ in range(1000)}
         self.assertEqual(verdicts, {None})
 
@@ -182,7 +182,9 @@ class LoopsTests(SynchronousTestCase):
         for datagram in (b"HELLO", b"", b"\xff"):
             self.setUp()
             answered = sum(self.answers(datagram) for _ in range(10_000))
-            self.assertEqual(answered, Loops.burst - Loops.burst // Loops.period)
+            self.assertEqual(
+                answered, LoopGuard.burst - LoopGuard.burst // LoopGuard.period
+            )
             (reply,) = self.protocol.answer([datagram], [("192.0.2.2", 40000)])
             self.assertEqual(reply, datagram)
 
@@ -192,7 +194,7 @@ class LoopsTests(SynchronousTestCase):
         """
         peers = list(range(12_000))
         rounds = 0
-        loops = Loops(self.clock.seconds, Random(1).random)
+        loops = LoopGuard(self.clock.seconds, Random(1).random)
         while peers and rounds < 4_000:
             peers = [peer for peer in peers if loops(b"X", b"X", peer) is None]
             self.clock.advance(1)
@@ -205,21 +207,21 @@ class LoopsTests(SynchronousTestCase):
         are remembered are answered as ever.
         """
         chances = [0.5]
-        loops = Loops(self.clock.seconds, lambda: chances[-1])
+        loops = LoopGuard(self.clock.seconds, lambda: chances[-1])
         for peer in range(10_000):
             self.assertIsNone(loops(b"X", b"X", peer))
-        chances.append(0.999 / Loops.period)
+        chances.append(0.999 / LoopGuard.period)
         self.assertEqual(loops(b"X", b"X", "new"), "loop")
         self.assertIsNone(loops(b"X", b"X", "new"))
         self.assertIsNone(loops(b"X", b"X", 9_999))
-        chances.append(1 / Loops.period)
+        chances.append(1 / LoopGuard.period)
         self.assertIsNone(loops(b"X", b"X", "newer"))
 
     def test_longAgo(self) -> None:
         """
         However many peers have sent capitals long ago, a new one is answered.
         """
-        loops = Loops(self.clock.seconds, lambda: 0.0)
+        loops = LoopGuard(self.clock.seconds, lambda: 0.0)
         for peer in range(9_000):
             self.assertIsNone(loops(b"X", b"X", peer))
         self.clock.advance(60)
@@ -295,7 +297,7 @@ def shout(clock: Clock) -> Shout:
     """
     Make a server that goes by a clock.
     """
-    return Shout(Guard(loops=Loops(clock.seconds)))
+    return Shout(Guard(loops=LoopGuard(clock.seconds)))
 
 
 def echo(clock: Clock) -> Echo:
@@ -418,9 +420,9 @@ class GuardTests(SynchronousTestCase):
         By default places that never ask are refused, and loops are.
         """
         guard = Guard()
-        self.assertIsNone(guard.refuse(b"a", b"A", PEER))
-        self.assertEqual(guard.refuse(b"a", b"A", ("192.0.2.1", 7)), "source port")
-        reasons = {guard.refuse(b"A", b"A", PEER) for _ in range(1000)}
+        self.assertIsNone(guard.check(b"a", b"A", PEER))
+        self.assertEqual(guard.check(b"a", b"A", ("192.0.2.1", 7)), "source port")
+        reasons = {guard.check(b"A", b"A", PEER) for _ in range(1000)}
         self.assertEqual(reasons, {None, "loop"})
 
     def test_rules(self) -> None:
@@ -435,25 +437,25 @@ class GuardTests(SynchronousTestCase):
             loops=lambda datagram, reply, addr: "fixed point",
             rules=[lambda datagram, reply, addr: "long" if len(datagram) > 3 else None],
         )
-        self.assertIsNone(guard.refuse(b"a", b"A", "good"))
-        self.assertEqual(guard.refuse(b"aaaa", b"AAAA", "bad"), "source")
-        self.assertEqual(guard.refuse(b"AAAA", b"AAAA", "good"), "fixed point")
-        self.assertEqual(guard.refuse(b"aaaa", b"AAAA", "good"), "long")
-        self.assertIsNone(Guard(sources=()).refuse(b"a", b"A", ("192.0.2.1", 0)))
+        self.assertIsNone(guard.check(b"a", b"A", "good"))
+        self.assertEqual(guard.check(b"aaaa", b"AAAA", "bad"), "source")
+        self.assertEqual(guard.check(b"AAAA", b"AAAA", "good"), "fixed point")
+        self.assertEqual(guard.check(b"aaaa", b"AAAA", "good"), "long")
+        self.assertIsNone(Guard(sources=()).check(b"a", b"A", ("192.0.2.1", 0)))
 
     def test_anyIterable(self) -> None:
         """
         Rules can come from anything that can be gone through once.
         """
         guard = Guard(
-            sources=iter([neverAsks]),
+            sources=iter([refuseReflectors]),
             rules=iter([lambda datagram, reply, addr: "no" if datagram else None]),
         )
         for port in (7, 9, 13):
             addr = ("192.0.2.1", port)
-            self.assertEqual(guard.refuse(b"", b"", addr), "source port")
+            self.assertEqual(guard.check(b"", b"", addr), "source port")
         for _ in range(3):
-            self.assertEqual(guard.refuse(b"a", b"A", PEER), "no")
+            self.assertEqual(guard.check(b"a", b"A", PEER), "no")
 
     def test_exempt(self) -> None:
         """
@@ -463,12 +465,12 @@ class GuardTests(SynchronousTestCase):
             sources=[lambda addr: "source"],
             rules=[lambda datagram, reply, addr: "rule"],
         )
-        self.assertEqual(guard.refuse(b"A", b"A", PEER), "source")
+        self.assertEqual(guard.check(b"A", b"A", PEER), "source")
         guard.exempt.add(PEER)
         for _ in range(1000):
-            self.assertIsNone(guard.refuse(b"A", b"A", PEER))
+            self.assertIsNone(guard.check(b"A", b"A", PEER))
         other = (PEER[0], PEER[1] + 1)
-        self.assertEqual(guard.refuse(b"A", b"A", other), "source")
+        self.assertEqual(guard.check(b"A", b"A", other), "source")
 
     def test_sourcesOnce(self) -> None:
         """
@@ -477,7 +479,7 @@ class GuardTests(SynchronousTestCase):
         asked: list[Any] = []
         guard = Guard(sources=[lambda addr: asked.append(addr)])
         for _ in range(3):
-            guard.refuse(b"a", b"A", PEER)
+            guard.check(b"a", b"A", PEER)
         self.assertEqual(asked, [PEER])
 
     def test_known(self) -> None:
@@ -486,12 +488,12 @@ class GuardTests(SynchronousTestCase):
         about every datagram; one that is refused never is.
         """
         guard = Guard()
-        guard.refuse(b"a", b"A", PEER)
-        guard.refuse(b"a", b"A", ("192.0.2.1", 7))
-        self.assertEqual(guard.known, {PEER})
+        guard.check(b"a", b"A", PEER)
+        guard.check(b"a", b"A", ("192.0.2.1", 7))
+        self.assertEqual(guard.accepted, {PEER})
         limited = Guard(rules=[Limit(1)])
-        limited.refuse(b"a", b"A", PEER)
-        self.assertEqual(limited.known, set())
+        limited.check(b"a", b"A", PEER)
+        self.assertEqual(limited.accepted, set())
 
     def test_bounded(self) -> None:
         """
@@ -499,8 +501,8 @@ class GuardTests(SynchronousTestCase):
         """
         guard = Guard()
         for number in range(25_000):
-            guard.refuse(b"A", b"A", (f"192.0.{number >> 8}.{number & 255}", 40000))
-            self.assertLessEqual(len(guard.known), 10_000)
+            guard.check(b"A", b"A", (f"192.0.{number >> 8}.{number & 255}", 40000))
+            self.assertLessEqual(len(guard.accepted), 10_000)
 
     def test_forgets(self) -> None:
         """
@@ -509,14 +511,14 @@ class GuardTests(SynchronousTestCase):
         """
         asked: list[Any] = []
 
-        def refuse(addr: Any) -> str:
+        def check(addr: Any) -> str:
             asked.append(addr)
             return "no"
 
-        guard = Guard(sources=[refuse])
+        guard = Guard(sources=[check])
         for _ in range(2):
             for number in range(10_001):
-                guard.refuse(b"a", b"A", number)
+                guard.check(b"a", b"A", number)
         self.assertEqual(len(asked), 20_002)
 
 

@@ -10,7 +10,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 import shout
-from shout.measurement.ping import ping
+from shout.measure import ping
 
 
 class PublicNameTests(SynchronousTestCase):

@@ -78,7 +78,7 @@ class InterruptTests(SynchronousTestCase):
             "argparse",
             "twisted.internet.defer",
             "shout.client",
-            "shout.terminal.arguments",
+            "shout.cli.options",
         ):
             self.assertEqual(self.interrupt(module), (-signal.SIGINT, ""), module)
 

@@ -101,7 +101,7 @@ class CommandTests(SynchronousTestCase):
         """
         It tells which mutants were not caught, and how many were of how many.
         """
-        module = "shout/processes/backoff.py"
+        module = "shout/workers/backoff.py"
         root = os.path.dirname(os.path.dirname(__file__))
         command = [sys.executable, "-m", "tests.mutants", "--sample", "4", module]
         output = run(command, cwd=root, capture_output=True, text=True, check=True)

@@ -15,8 +15,8 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from shout import Guard, Shout, UnicodeShout
-from shout.guard import Loops
-from tests.test_answering import FailingTransport
+from shout.guard import LoopGuard
+from tests.udp.test_responder import FailingTransport
 
 PEER = ("192.0.2.1", 4000)
 
@@ -149,7 +149,7 @@ class ShoutTests(TestCase):
         replies = protocol.answer(
             [b"a", b"b", *fixed, b"c", b"D"], [PEER, bad, *[PEER] * 150, PEER, bad]
         )
-        burst = Loops.burst
+        burst = LoopGuard.burst
         expected = [b"A", None, *[b"X"] * burst, *[None] * (150 - burst), b"C", None]
         self.assertEqual(replies, expected)
         self.assertEqual(protocol.counters.dropped, {"source port": 2, "loop": 50})
@@ -162,7 +162,7 @@ class ShoutTests(TestCase):
         also not where a batch has others with them.
         """
         guard = Guard([lambda addr: "refused"])
-        guard.known.add(PEER)
+        guard.accepted.add(PEER)
         protocol = Shout(guard)
         other = ("192.0.2.2", 4000)
         self.assertEqual(protocol.answer([b"a"], [PEER]), [b"A"])

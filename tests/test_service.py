@@ -18,10 +18,10 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from shout import Shout, ShoutService, UnicodeShout, bindUDP, bindUNIX
-from shout.addresses import authority
-from shout.figures import Figures
-from shout.sockets import connectUDP
-from shout.unix import connectUNIX
+from shout.counters import Snapshot
+from shout.sockets.address import authority
+from shout.sockets.bind import connectUDP
+from shout.sockets.unix import connectUNIX
 from tests.asynccase import AsyncCase
 from tests.families import EVERYWHERE, LOOPBACK, PAIR, eachFamily
 from tests.folder import shortFolder
@@ -234,7 +234,7 @@ class ShoutServiceTests(TestCase):
         self.assertEqual(
             messages(self.log)[-1], f"not even received, for want of buffer: {lost}"
         )
-        self.assertEqual(service.figures().kernelDrops, lost)
+        self.assertEqual(service.snapshot().kernelDrops, lost)
 
     def test_figures(self) -> None:
         """
@@ -245,20 +245,20 @@ class ShoutServiceTests(TestCase):
         sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
         sent = dict(zip((*eachFamily("ipv4", "ipv6"), "unix"), (3, 2, 1)))
         total = sum(sent.values())
-        self.assertEqual(ShoutService([]).figures(), Figures())
+        self.assertEqual(ShoutService([]).snapshot(), Snapshot())
         service = self.service(sockets)
         for sock, count in zip(sockets, sent.values()):
             client = self.client(sock)
             for _ in range(count):
                 client.send(b"12bytes long")
         self.visit()
-        running = service.figures()
+        running = service.snapshot()
         self.assertEqual(running.received, sent)
         self.assertEqual(running.receivedBytes, 12 * total)
         self.assertEqual(running.replyBytes, 12 * total)
         self.assertEqual(running.replies, total)
         self.stop(service)
-        self.assertEqual(service.figures(), running)
+        self.assertEqual(service.snapshot(), running)
 
     def test_vanishedPeer(self) -> None:
         """
@@ -270,8 +270,8 @@ class ShoutServiceTests(TestCase):
             client.send(b"x")
         self.visit()
         self.assertEqual(service.counters.dropped, {"ECONNREFUSED": 1})
-        self.assertEqual(service.figures().sendErrors, {"ECONNREFUSED": 1})
-        self.assertEqual(service.figures().replies, 0)
+        self.assertEqual(service.snapshot().sendErrors, {"ECONNREFUSED": 1})
+        self.assertEqual(service.snapshot().replies, 0)
         self.assertEqual(self.reactor.getReaders(), service.ports)
 
 

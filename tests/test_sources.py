@@ -11,12 +11,12 @@ from hypothesis import assume, given
 from hypothesis.strategies import integers, ip_addresses, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.sources import Allow, neverAsks
+from shout.sources import Allow, refuseReflectors
 
 
 class NeverAsksTests(SynchronousTestCase):
     """
-    Tests for L{neverAsks}.
+    Tests for L{refuseReflectors}.
     """
 
     def test_ports(self) -> None:
@@ -26,9 +26,9 @@ class NeverAsksTests(SynchronousTestCase):
         """
         for port in (0, 7, 19, 53, 123, 1023, 1900, 3702, 5353, 11211):
             for host in ("192.0.2.1", "2001:db8::1", "127.0.0.1"):
-                self.assertEqual(neverAsks((host, port)), "source port")
+                self.assertEqual(refuseReflectors((host, port)), "source port")
         for port in (1024, 1901, 9999, 32768, 65535):
-            self.assertIsNone(neverAsks(("192.0.2.1", port)))
+            self.assertIsNone(refuseReflectors(("192.0.2.1", port)))
 
     def test_addresses(self) -> None:
         """
@@ -45,14 +45,14 @@ class NeverAsksTests(SynchronousTestCase):
             "ff02::1%eth0",
             "::ffff:224.0.0.1",
         ):
-            self.assertEqual(neverAsks((host, 40000)), "source address")
+            self.assertEqual(refuseReflectors((host, 40000)), "source address")
 
     def test_relativePaths(self) -> None:
         """
         UNIX sockets are refused whose paths mean another socket here.
         """
         for path in ("client", "run/client", "./client", "../client"):
-            self.assertEqual(neverAsks(path), "relative path")
+            self.assertEqual(refuseReflectors(path), "relative path")
 
     def test_honest(self) -> None:
         """
@@ -69,7 +69,7 @@ class NeverAsksTests(SynchronousTestCase):
             "/run/client",
             b"\0client",
         ):
-            self.assertIsNone(neverAsks(addr))
+            self.assertIsNone(refuseReflectors(addr))
 
 
 class AllowTests(SynchronousTestCase):

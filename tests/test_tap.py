@@ -23,15 +23,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import shout
-from shout import Shout, ShoutService, UnicodeShout, opening, tap
-from shout.addresses import describe
-from shout.notify import Notifier
-from shout.processes.sharing import canShare
-from shout.processes.workers import WorkersService
-from shout.sockets import bindUDP
-from shout.tap import Options, makeService
-from shout.unix import bindUNIX
-from shout.web.health import Health
+from shout import Shout, ShoutService, UnicodeShout, listening, tap
+from shout.options import AUTO, DEFAULT_PORT, Options
+from shout.sockets.address import describe
+from shout.sockets.bind import bindUDP
+from shout.sockets.notify import Notifier
+from shout.sockets.unix import bindUNIX
+from shout.status.health import Health
+from shout.tap import makeService
+from shout.workers.reuseport import hasReusePortBalancing
+from shout.workers.supervisor import Supervisor
 from tests import hosts
 from tests.families import EVERYWHERE, LOOPBACK, PAIR
 from tests.folder import shortFolder
@@ -116,7 +117,7 @@ class OptionsTests(SynchronousTestCase):
         """
         self.assertIs(parse()["workers"], None)
         self.assertEqual(parse("--workers", "1")["workers"], 1)
-        self.assertEqual(parse("--workers", "auto")["workers"], opening.AUTO)
+        self.assertEqual(parse("--workers", "auto")["workers"], AUTO)
         for text in ("", "x", "0", "-1", "257", "1.5", "9" * 5000):
             error = self.assertRaises(UsageError, parse, "--workers", text)
             self.assertIn("1 to 256, or auto", str(error))
@@ -125,11 +126,11 @@ class OptionsTests(SynchronousTestCase):
         """
         Where the system does not deal datagrams out, one worker is the most.
         """
-        self.patch(tap, "canShare", False)
+        self.patch(shout.options, "hasReusePortBalancing", False)
         error = self.assertRaises(UsageError, parse, "--workers", "2")
         self.assertIn("only Linux", str(error))
         self.assertEqual(parse("--workers", "1")["workers"], 1)
-        self.assertEqual(parse("--workers", "auto")["workers"], opening.AUTO)
+        self.assertEqual(parse("--workers", "auto")["workers"], AUTO)
 
     def test_unexpectedArgument(self) -> None:
         """
@@ -221,10 +222,11 @@ class MakeServiceTests(SynchronousTestCase):
         """
         The port is 9999 unless another is given.
         """
-        self.assertEqual(opening.DEFAULT_PORT, 9999)
-        self.patch(opening, "DEFAULT_PORT", self.freePort())
+        self.assertEqual(DEFAULT_PORT, 9999)
+        port = self.freePort()
+        self.patch(listening, "DEFAULT_PORT", port)
         addresses = self.listening("-i", "127.0.0.1")
-        self.assertEqual(addresses, [f"UDP 127.0.0.1:{opening.DEFAULT_PORT}"])
+        self.assertEqual(addresses, [f"UDP 127.0.0.1:{port}"])
 
     def freePort(self) -> int:
         """
@@ -248,9 +250,10 @@ class MakeServiceTests(SynchronousTestCase):
         path = os.path.join(shortFolder(self), "s")
         addresses = self.listening("-u", path, "-p", "0")
         self.assertEqual(len(addresses), 1 + len(EVERYWHERE))
-        self.patch(opening, "DEFAULT_PORT", self.freePort())
+        port = self.freePort()
+        self.patch(listening, "DEFAULT_PORT", port)
         addresses = self.listening("-u", path, "-u", path, "-i", "127.0.0.1")
-        udp = f"UDP 127.0.0.1:{opening.DEFAULT_PORT}"
+        udp = f"UDP 127.0.0.1:{port}"
         self.assertEqual(addresses, [udp, f"UNIX {path}"])
 
     def test_unicode(self) -> None:
@@ -283,8 +286,8 @@ class MakeServiceTests(SynchronousTestCase):
         Return for how many workers a service is made.
         """
         service = makeService(parse(*args), MemoryReactorClock())
-        assert isinstance(service, WorkersService)
-        count = len(service.shares)
+        assert isinstance(service, Supervisor)
+        count = len(service.socketSets)
         self.successResultOf(service.stopService())
         return count
 
@@ -295,10 +298,10 @@ class MakeServiceTests(SynchronousTestCase):
         """
         local = "-p", "0", "-i", "127.0.0.1"
         self.assertEqual(self.workers(*local, "--workers", "1"), 1)
-        self.patch(opening, "canShare", False)
+        self.patch(listening, "hasReusePortBalancing", False)
         self.assertEqual(self.workers(*local, "--workers", "auto"), 1)
 
-    @skipUnless(canShare, "more than one worker takes Linux")
+    @skipUnless(hasReusePortBalancing, "more than one worker takes Linux")
     def test_severalWorkers(self) -> None:
         """
         With C{--workers} there are so many, and with C{auto} one for each core
@@ -421,7 +424,7 @@ class MakeServiceTests(SynchronousTestCase):
             expected = ["UDP [fe80::1%va]:9999", "UDP [fe80::1%vc]:9999"]
         self.assertEqual(health.asked, expected)
 
-    @skipUnless(canShare, "more than one worker takes Linux")
+    @skipUnless(hasReusePortBalancing, "more than one worker takes Linux")
     def test_statusAsksEveryWorker(self) -> None:
         """
         The UNIX sockets of all workers are asked, once each, and a UDP address

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.internet.testing import StringTransport
 
-from shout.web.site import HardenedSite
+from shout.status.site import HardenedSite
 
 PEER = IPv4Address("TCP", "192.0.2.1", 4000)
 

@@ -1,3 +1,0 @@
-"""
-What C{shout --ping} and L{shout.ping} are made of.
-"""

@@ -1,0 +1,83 @@
+"""
+Tests for L{shout.cli.charts}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.cli.charts import histogramLines, table
+from shout.measure import summarize
+from tests.measure.test_ping import tripsOf
+from tests.measure.test_rate import NOTHING
+
+
+class HistogramTests(SynchronousTestCase):
+    """
+    Tests for L{histogram}.
+    """
+
+    @given(st.lists(st.integers(0, 2**40)), st.integers(0, 9), st.integers(0, 9))
+    def test_all(self, times: list[int], lost: int, late: int) -> None:
+        """
+        Whatever came and did not come is in one of a few short rows.
+        """
+        lines = histogramLines(tripsOf(times), lost, late)
+        counts = [int(line.split("  ")[-2 if "#" in line else -1]) for line in lines]
+        self.assertEqual(sum(counts), len(times) + lost + late)
+        self.assertLessEqual(len(lines), 14)
+        for line in lines:
+            self.assertLess(len(line), 90)
+
+    @given(st.lists(st.integers(0, 2**40)), st.integers(36, 200))
+    def test_narrow(self, times: list[int], columns: int) -> None:
+        """
+        No row is wider than the terminal, and all that has a count has a bar.
+        """
+        for line in histogramLines(tripsOf(times), 3, 0, columns):
+            self.assertLessEqual(len(line), columns)
+            self.assertEqual("#" in line, not line.endswith("0"))
+
+    def test_rows(self) -> None:
+        """
+        The longest bar is that of the most; the losses stand at the end.
+        """
+        lines = histogramLines(tripsOf([10**6] * 8 + [2 * 10**6] * 4), 2, 0)
+        self.assertEqual(len(lines), 3)
+        self.assertEqual([line.count("#") for line in lines], [40, 20, 10])
+        self.assertEqual(lines[2].split()[:2], ["lost", "2"])
+
+
+class TableTests(SynchronousTestCase):
+    """
+    Tests for L{table}.
+    """
+
+    def test_table(self) -> None:
+        """
+        There is a row for each target, with its columns under their names.
+        """
+        answered = replace(NOTHING, roundTrips=summarize(tripsOf([10**6])))
+        head, first, second, unit = table([answered, replace(NOTHING, host="other")])
+        self.assertEqual(len(head.split()), 12)
+        self.assertIn("1.000", first)
+        self.assertEqual(second.split()[-4:], ["-"] * 4)
+        self.assertEqual(len({len(head), len(first), len(second)}), 1)
+        self.assertEqual(unit, "round trips in ms")
+
+    def test_narrow(self) -> None:
+        """
+        Where that is too wide each target has a column.
+        """
+        results = [NOTHING, replace(NOTHING, host="other")]
+        lines = table(results)
+        width = len(lines[0])
+        self.assertEqual(table(results, width), lines)
+        turned = table(results, width - 1)
+        self.assertEqual(turned[1].split(), ["sent", "100", "100"])
+        self.assertEqual(len(turned), 13)
+        self.assertLess(len(turned[0]), 60)

@@ -1,0 +1,227 @@
+"""
+Tests for L{shout.cli.document}.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.cli.document import (
+    beginObject,
+    document,
+    eventObject,
+    leftOutLine,
+    rateObject,
+    sizesObject,
+)
+from shout.measure import summarize
+from shout.measure.mtu import MTUResult
+from shout.measure.rate import MACHINE, RateResult, Step
+from shout.measure.result import LATE, LOST, REFUSED, REPLY, WRONG, Event
+from shout.measure.target import Target
+from tests.measure.test_ping import tripsOf
+from tests.measure.test_rate import NOTHING
+
+TARGET = Target("a.example", "192.0.2.1", 9999)
+
+
+class DocumentTests(SynchronousTestCase):
+    """
+    Tests for L{document}.
+    """
+
+    def test_fields(self) -> None:
+        """
+        Each count stands in its own field, and the times are whole nanoseconds.
+        """
+        result = replace(
+            NOTHING,
+            sent=51,
+            answered=2,
+            lost=3,
+            duplicates=4,
+            late=5,
+            outOfOrder=6,
+            wrong=7,
+            refused=8,
+            answeredWrong=9,
+            outOfWindow=10,
+            skipped=11,
+            kernelDrops=12,
+            inFlightAtEnd=13,
+            duration=10**9,
+            jitter=14,
+            roundTrips=summarize(tripsOf([10, 20, 30, 40])),
+        )
+        self.assertEqual(
+            document([result]),
+            {
+                "format": 1,
+                "host": "h",
+                "port": 9999,
+                "sent": 51,
+                "answered": 2,
+                "lost": 3,
+                "duplicates": 4,
+                "late": 5,
+                "out_of_order": 6,
+                "wrong": 7,
+                "refused": 8,
+                "answered_wrong": 9,
+                "out_of_window": 10,
+                "skipped": 11,
+                "kernel_drops": 12,
+                "in_flight_at_end": 13,
+                "rate": 63.0,
+                "rtt_ns": {
+                    "min": 10,
+                    "mean": 25,
+                    "p50": 20,
+                    "p90": 40,
+                    "p99": 40,
+                    "max": 40,
+                    "stddev": 11,
+                },
+                "jitter_ns": 14,
+                "clock": "kernel",
+                "error": None,
+            },
+        )
+
+    def test_nothing(self) -> None:
+        """
+        Where nothing came back the times are null.
+        """
+        nothing = document([replace(NOTHING, hasKernelTimes=False)])
+        self.assertEqual(nothing["clock"], "monotonic")
+        times = nothing["rtt_ns"]
+        self.assertEqual(len(times), 7)
+        self.assertEqual(set(times.values()), {None})
+
+    def test_failed(self) -> None:
+        """
+        A target that cannot be measured has an object with the same fields, and
+        why.
+        """
+        failed = document([], [(TARGET, "no way")])
+        self.assertEqual(list(failed), list(document([NOTHING])))
+        self.assertEqual(
+            (failed["host"], failed["sent"], failed["error"]),
+            ("a.example", 0, "no way"),
+        )
+        self.assertEqual(set(failed["rtt_ns"].values()), {None})
+        both = document([NOTHING], [(TARGET, "no way")])["targets"]
+        self.assertEqual([each["error"] for each in both], [None, "no way"])
+
+    def test_several(self) -> None:
+        """
+        With several targets their objects are a list, without a format of their
+        own.
+        """
+        result = document([NOTHING, replace(NOTHING, host="other", port=None)])
+        self.assertEqual(list(result), ["format", "targets"])
+        self.assertEqual([each["host"] for each in result["targets"]], ["h", "other"])
+        self.assertNotIn("format", result["targets"][0])
+
+
+class EventTests(SynchronousTestCase):
+    """
+    Tests for what is printed line by line.
+    """
+
+    def test_begin(self) -> None:
+        """
+        The first object says what is measured, and whose times there are.
+        """
+        expected = {
+            "event": "begin",
+            "host": "a.example",
+            "address": "192.0.2.1",
+            "port": 9999,
+            "size": 56,
+        }
+        for hasKernelTimes, clock in ((True, "kernel"), (False, "monotonic")):
+            self.assertEqual(
+                beginObject(TARGET, 56, hasKernelTimes), {**expected, "clock": clock}
+            )
+
+    def test_events(self) -> None:
+        """
+        An event has the fields that apply to it; an empty reply has a length
+        too.
+        """
+        expected: list[tuple[Event, dict[str, Any]]] = [
+            (Event(REPLY, 1, 56, 99), {"seq": 1, "bytes": 56, "rtt_ns": 99}),
+            (
+                Event(LATE, 2, 56, 99, True),
+                {"seq": 2, "bytes": 56, "rtt_ns": 99, "out_of_order": True},
+            ),
+            (
+                Event(WRONG, None, 0, detail="empty"),
+                {"seq": None, "bytes": 0, "detail": "empty"},
+            ),
+            (Event(REFUSED, 3, detail="no"), {"seq": 3, "detail": "no"}),
+            (Event(LOST, 4), {"seq": 4}),
+        ]
+        for event, fields in expected:
+            self.assertEqual(
+                eventObject(event, TARGET),
+                {"event": event.kind, "host": "a.example", "port": 9999, **fields},
+            )
+
+    def test_leftOut(self) -> None:
+        """
+        Events that nobody reads in time have an object in their place.
+        """
+        self.assertEqual(json.loads(leftOutLine(7)), {"event": "left out", "count": 7})
+
+
+class FoundTests(SynchronousTestCase):
+    """
+    Tests for what a search has found.
+    """
+
+    def test_rate(self) -> None:
+        """
+        The rate comes with why there is no higher one, and with what was tried.
+        """
+        steps = [Step(125, replace(NOTHING, answered=98, duration=10**9))]
+        self.assertEqual(
+            rateObject(TARGET, RateResult(steps, 125, MACHINE)),
+            {
+                "format": 1,
+                "host": "a.example",
+                "port": 9999,
+                "rate": 125,
+                "limit": "this machine",
+                "steps": [{"rate": 125, "sent": 100, "answered": 98, "managed": 99.0}],
+                "error": None,
+            },
+        )
+
+    def test_sizes(self) -> None:
+        """
+        The sizes come with the path MTU, null where it is not known.
+        """
+        for unfragmented, pathMTU, isAtLeast in (
+            (1372, 1400, False),
+            (None, None, False),
+            (65507, 65535, True),
+        ):
+            self.assertEqual(
+                sizesObject(TARGET, MTUResult(65507, unfragmented, 28, 65507)),
+                {
+                    "format": 1,
+                    "host": "a.example",
+                    "port": 9999,
+                    "whole": 65507,
+                    "unfragmented": unfragmented,
+                    "path_mtu": pathMTU,
+                    "path_mtu_at_least": isAtLeast,
+                    "error": None,
+                },
+            )

@@ -1,0 +1,221 @@
+"""
+Tests for L{shout.cli.text}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.cli.text import (
+    eventLine,
+    leftOutLine,
+    liveLine,
+    milliseconds,
+    opening,
+    pace,
+    percent,
+    summary,
+)
+from shout.measure import summarize
+from shout.measure.histogram import Histogram
+from shout.measure.probe import Probes
+from shout.measure.result import (
+    DUPLICATE,
+    LATE,
+    LOST,
+    OUT_OF_WINDOW,
+    REFUSED,
+    REPLY,
+    WRONG,
+    Event,
+)
+from shout.measure.target import Target
+from shout.measure.tracker import ProbeTracker
+from tests.measure.test_rate import NOTHING
+
+TARGET = Target("example.com", "192.0.2.1", 9999)
+
+
+class FigureTests(SynchronousTestCase):
+    """
+    Tests for L{milliseconds} and L{percent}.
+    """
+
+    def test_milliseconds(self) -> None:
+        """
+        A time has no more digits than make sense.
+        """
+        times = [0, 123, 123_456, 9_876_543, 98_765_432, 987_654_321, 9_876_543_210]
+        self.assertEqual(
+            [milliseconds(time) for time in times],
+            ["0.000", "0.000", "0.123", "9.877", "98.77", "987.7", "9877"],
+        )
+
+    def test_percent(self) -> None:
+        """
+        Something is never rounded to nothing or to everything.
+        """
+        for value, expected in (
+            (0, "0 %"),
+            (0.001, "less than 0.01 %"),
+            (0.25, "0.25 %"),
+            (10, "10 %"),
+            (33.333, "33.3 %"),
+            (99.99, "more than 99.9 %"),
+            (100, "100 %"),
+        ):
+            self.assertEqual(percent(value), expected)
+
+    def test_pace(self) -> None:
+        """
+        A rate has no more digits than make sense.
+        """
+        for rate, expected in ((79_374.2, "79,374"), (19.74, "19.7"), (0.5, "0.5")):
+            self.assertEqual(pace(rate), expected)
+
+
+class LineTests(SynchronousTestCase):
+    """
+    Tests for the lines while it runs.
+    """
+
+    def test_opening(self) -> None:
+        """
+        The first line says what is sent where, how fast, and whose times are
+        printed.
+        """
+        self.assertEqual(
+            opening(TARGET, 56, 1.0, 2.0, True),
+            "SHOUT example.com (192.0.2.1:9999): 56 bytes, every 1 s, "
+            "late after 2 s, times by the kernel",
+        )
+        self.assertIn("20,000 per s", opening(TARGET, 56, 0.00005, 1.0, True))
+        self.assertIn("monotonic", opening(TARGET, 56, 1.0, 1.0, False))
+
+    def test_target(self) -> None:
+        """
+        An IPv6 address stands in brackets, and a UNIX socket has no port.
+        """
+        self.assertIn(
+            "SHOUT [::1]:1:", opening(Target("::1", "::1", 1), 56, 1, 1, True)
+        )
+        self.assertIn(
+            "SHOUT /run/s:", opening(Target("/run/s", "/run/s", None), 56, 1, 1, True)
+        )
+
+    def test_events(self) -> None:
+        """
+        Every kind of event has its line.
+        """
+        reply = "56 bytes from 192.0.2.1: seq=7"
+        for event, expected in (
+            (Event(REPLY, 7, 56, 1_234_567), f"{reply} time=1.235 ms"),
+            (
+                Event(REPLY, 7, 56, 1_234_567, True),
+                f"{reply} time=1.235 ms (out of order)",
+            ),
+            (Event(DUPLICATE, 7, 56), f"{reply} (duplicate)"),
+            (Event(LATE, 7, 56, 1_500_000_000), f"{reply} time=1500 ms (late)"),
+            (Event(OUT_OF_WINDOW, 7, 56), f"{reply} (late or duplicate)"),
+            (Event(WRONG, 7, 56, detail="echoed"), f"{reply} wrong: echoed"),
+            (
+                Event(WRONG, None, 3, detail="garbage"),
+                "3 bytes from 192.0.2.1: wrong: garbage",
+            ),
+            (
+                Event(REFUSED, 7, detail="port unreachable"),
+                "refused on the way to 192.0.2.1: seq=7 port unreachable",
+            ),
+            (Event(LOST, 7), "no answer from 192.0.2.1: seq=7"),
+        ):
+            self.assertEqual(eventLine(event, TARGET), expected)
+
+    def test_leftOut(self) -> None:
+        """
+        It is said how many lines nobody has read in time.
+        """
+        self.assertEqual(leftOutLine(7), "(7 lines left out)")
+
+    def test_live(self) -> None:
+        """
+        The line that changes has the losses, and the last and the mean round
+        trip.
+        """
+        tracker = ProbeTracker(Probes(56), 100)
+        self.assertEqual(liveLine([tracker]), "0 sent, 0 % lost")
+        for time in (1_000_000, 3_000_000):
+            tracker.hasSent(0)
+            tracker.histogram.add(time)
+        self.assertEqual(
+            liveLine([tracker]), "2 sent, 0 % lost, last 3.000 ms, mean 2.000 ms"
+        )
+        self.assertEqual(liveLine([tracker, tracker]), "4 sent, 0 % lost")
+
+
+class SummaryTests(SynchronousTestCase):
+    """
+    Tests for what stands at the end.
+    """
+
+    def test_nothing(self) -> None:
+        """
+        Without round trips there are no times.
+        """
+        lines = summary(replace(NOTHING, sent=0, answered=0))
+        self.assertEqual(
+            lines,
+            [
+                "--- h (192.0.2.1:9999) ---",
+                "0 sent, 0 answered, 0 lost (0 %), 0 late, 0 refused, 0 wrong",
+                "0 duplicates, 0 out of order",
+            ],
+        )
+
+    def test_everything(self) -> None:
+        """
+        What is special is said in words.
+        """
+        histogram = Histogram()
+        histogram.add(1_000_000)
+        result = replace(
+            NOTHING,
+            sent=10,
+            answered=1,
+            lost=2,
+            wrong=4,
+            kinds={"echoed": 3, "garbage": 1},
+            refused=3,
+            icmpErrors={"port unreachable": 3},
+            outOfWindow=5,
+            histogram=histogram,
+            roundTrips=summarize(histogram),
+            jitter=2_000,
+            skipped=7,
+            kernelDrops=2,
+            inFlightAtEnd=1,
+        )
+        lines = summary(result)
+        self.assertEqual(
+            lines[1:5],
+            [
+                "10 sent, 1 answered, 2 lost (20 %), 0 late, "
+                "3 refused (port unreachable), 4 wrong (3 echoed, 1 garbage)",
+                "0 duplicates, 0 out of order, 5 late or duplicate",
+                "round trip min/mean/p50/p90/p99/max/stddev = "
+                "1.000/1.000/1.000/1.000/1.000/1.000/0.000 ms",
+                "jitter 0.002 ms, times by the kernel",
+            ],
+        )
+        self.assertEqual(
+            lines[5],
+            "sent 10,000,000,000 per s, 7 fewer than were due: this machine, or what "
+            "was on its way, did not allow more",
+        )
+        self.assertEqual(
+            lines[6],
+            "this machine had no room for 2 datagrams that came back, perhaps some "
+            "of the lost: measure at a lower rate",
+        )
+        self.assertEqual(lines[7], "1 still on the way, not counted")

@@ -1,0 +1,154 @@
+"""
+Tests for L{shout.measure.probe}.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.measure.probe import (
+    CORRUPTED,
+    ECHOED,
+    GARBAGE,
+    OTHER_RUN,
+    RIGHT,
+    SMALLEST,
+    Probes,
+)
+
+NONCE = b"abcdefghij"
+
+
+class ProbesTests(SynchronousTestCase):
+    """
+    Tests for L{Probes}.
+    """
+
+    @given(st.integers(SMALLEST, 2000), st.integers(0, 10**12 - 1))
+    def test_make(self, size: int, number: int) -> None:
+        """
+        A probe has the size wanted, is ASCII text in lower case, and its
+        capitals alone are the right answer to it.
+        """
+        probes = Probes(size)
+        probe = probes.make(number)
+        self.assertEqual(len(probe), size)
+        self.assertEqual(probe.lower(), probe)
+        self.assertNotEqual(probe.upper(), probe)
+        self.assertTrue(probe.isascii())
+        self.assertEqual(probes.classify(probe.upper()), (RIGHT, number, ""))
+        self.assertEqual(probes.classify(probe), (ECHOED, number, "echoed unchanged"))
+
+    def test_tooSmall(self) -> None:
+        """
+        A size without room for the nonce and the number is refused.
+        """
+        error = self.assertRaises(ValueError, Probes, SMALLEST - 1)
+        self.assertIn(str(SMALLEST), str(error))
+
+    def test_nonce(self) -> None:
+        """
+        Every run draws its own nonce.
+        """
+        self.assertNotEqual(Probes(56).nonce, Probes(56).nonce)
+
+    @given(st.integers(0, 55), st.integers(0, 7))
+    def test_corrupted(self, offset: int, bit: int) -> None:
+        """
+        Whichever bit is wrong, the answer is corrupted, and not that of another
+        run, or to another probe.
+        """
+        probes = Probes(56, NONCE)
+        reply = bytearray(probes.make(1234).upper())
+        reply[offset] ^= 1 << bit
+        kind, number, detail = probes.classify(bytes(reply))
+        self.assertEqual(kind, CORRUPTED)
+        self.assertIn(number, (1234, None))
+        self.assertIn("corrupted", detail)
+
+    def test_where(self) -> None:
+        """
+        A corrupted answer is told with the byte at which it is wrong, and with
+        its length when that is wrong.
+        """
+        probes = Probes(56, NONCE)
+        right = probes.make(7).upper()
+        self.assertEqual(
+            probes.classify(right[:40] + b"?" + right[41:]),
+            (CORRUPTED, 7, f"corrupted at byte 40: 0x3f instead of {right[40]:#04x}"),
+        )
+        self.assertEqual(
+            probes.classify(right[:50]),
+            (CORRUPTED, 7, "corrupted at byte 50, 50 bytes instead of 56"),
+        )
+        self.assertEqual(
+            probes.classify(right + b"!"),
+            (CORRUPTED, 7, "corrupted at byte 56, 57 bytes instead of 56"),
+        )
+        self.assertEqual(
+            probes.classify(right[:23]),
+            (CORRUPTED, 7, "corrupted at byte 23, 23 bytes instead of 56"),
+        )
+        self.assertEqual(
+            probes.classify(right[:20]),
+            (CORRUPTED, None, "corrupted in its number, 20 bytes long"),
+        )
+
+    def test_otherRun(self) -> None:
+        """
+        The answer to a probe of another run is told apart, and so is such a
+        probe that comes back as it was.
+        """
+        other = Probes(56, b"zzzzzzzzzz").make(3)
+        for reply in (other, other.upper()):
+            kind, number, detail = Probes(56, NONCE).classify(reply)
+            self.assertEqual((kind, number), (OTHER_RUN, None))
+            self.assertIn("zzzzzzzzzz", detail)
+
+    def test_isOfOtherRun(self) -> None:
+        """
+        A probe of another run is known by its first three words; what is shorter,
+        damaged in them, or of this run, is not.
+        """
+        probes = Probes(56, NONCE)
+        other = Probes(56, b"zzzzzzzzzz").make(3)
+        for text, expected in (
+            (other, True),
+            (other.upper(), True),
+            (other[:32], True),
+            (other[:31], False),
+            (other.replace(b"3", b"4", 1), False),
+            (probes.make(3), False),
+            (b"", False),
+        ):
+            self.assertEqual(probes.isOfOtherRun(text), expected, text)
+
+    @given(st.binary(max_size=100))
+    def test_garbage(self, reply: bytes) -> None:
+        """
+        Anything else is garbage.
+        """
+        self.assertEqual(Probes(56, NONCE).classify(reply).kind, GARBAGE)
+
+    def test_garbageShown(self) -> None:
+        """
+        Garbage is shown as one short line.
+        """
+        verdict = Probes(56, NONCE).classify(b"no\n\x1b[2J" * 100)
+        self.assertTrue(verdict.detail.isprintable())
+        self.assertLess(len(verdict.detail), 120)
+
+    def test_recognise(self) -> None:
+        """
+        A probe is recognised by its beginning; what is shorter, or of another
+        run, is not.
+        """
+        probes = Probes(56, NONCE)
+        probe = probes.make(42)
+        self.assertEqual(probes.recognise(probe), 42)
+        self.assertEqual(probes.recognise(probe[:23]), 42)
+        self.assertIsNone(probes.recognise(probe[:22]))
+        self.assertIsNone(probes.recognise(b""))
+        self.assertIsNone(probes.recognise(Probes(56, b"zzzzzzzzzz").make(42)))

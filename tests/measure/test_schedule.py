@@ -1,0 +1,131 @@
+"""
+Tests for L{shout.measure.schedule}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.measure.schedule import SECOND, Pacer, Schedule
+
+
+class ScheduleTests(SynchronousTestCase):
+    """
+    Tests for L{Schedule}, which begins at 0 here.
+    """
+
+    def send(self, pacer: Pacer, now: float, patience: float = 0) -> int:
+        """
+        Send what is due, and return how many probes that is.
+        """
+        count = pacer.due(round(now * SECOND), round(patience * SECOND))
+        pacer.took(count)
+        return count
+
+    def test_interval(self) -> None:
+        """
+        The first probe is due at once, and each of the others an interval after
+        the one before.
+        """
+        pacer = Pacer(Schedule(interval=0.5), 0)
+        times = [0, 0.4, 0.5, 0.9, 1.0, 1.4, 1.5]
+        self.assertEqual(
+            [self.send(pacer, now) for now in times], [1, 0, 1, 0, 1, 0, 1]
+        )
+        self.assertEqual(pacer.next, 2 * SECOND)
+
+    @given(st.lists(st.floats(0, 0.04), max_size=50))
+    def test_all(self, waits: list[float]) -> None:
+        """
+        Whoever comes often enough sends all, none of them too early.
+        """
+        pacer = Pacer(Schedule(interval=0.003), 0)
+        now, sent = 0.0, self.send(pacer, 0)
+        for wait in waits:
+            now += wait
+            sent += self.send(pacer, now)
+            self.assertEqual(sent, round(now * SECOND) // 3_000_000 + 1)
+        self.assertEqual(pacer.skipped, 0)
+
+    def test_tiny(self) -> None:
+        """
+        An interval is not shorter than a nanosecond.
+        """
+        pacer = Pacer(Schedule(interval=1e-12), 0)
+        self.assertEqual(self.send(pacer, 5e-9), 6)
+
+    def test_behind(self) -> None:
+        """
+        What is more than 50 ms overdue is left out, and what is not is sent.
+        """
+        pacer = Pacer(Schedule(interval=0.01), 0)
+        sent = self.send(pacer, 1)
+        self.assertEqual((sent, pacer.skipped), (5, 96))
+
+    def test_slow(self) -> None:
+        """
+        A single one is sent however late it is.
+        """
+        pacer = Pacer(Schedule(interval=1), 0)
+        self.assertEqual(self.send(pacer, 0.9), 1)
+        self.assertEqual(pacer.skipped, 0)
+
+    def test_count(self) -> None:
+        """
+        After as many as were wanted none is due, and none is said to be left
+        out.
+        """
+        pacer = Pacer(Schedule(count=3, interval=0.01), 0)
+        self.assertEqual(self.send(pacer, 0.05), 3)
+        self.assertTrue(pacer.isOver(0))
+        self.assertEqual(self.send(pacer, 5), 0)
+        self.assertEqual(pacer.skipped, 0)
+
+    def test_deadline(self) -> None:
+        """
+        The last one is due early enough to have its time, and none after that is
+        said to be left out.
+        """
+        pacer = Pacer(Schedule(interval=1, deadline=5), 0)
+        sent = [self.send(pacer, now, 1.5) for now in range(4)]
+        self.assertEqual(sent, [1, 1, 1, 1])
+        self.assertTrue(pacer.isOver(round(1.5 * SECOND)))
+        self.assertEqual(self.send(pacer, 4.9, 1.5), 0)
+        self.assertEqual(pacer.skipped, 0)
+        # When less time is enough after all, there are more.
+        self.assertFalse(pacer.isOver(SECOND // 2))
+        self.assertEqual(self.send(pacer, 4.9, 0.5), 1)
+
+    def test_shortDeadline(self) -> None:
+        """
+        The first one is sent, however short the time is.
+        """
+        pacer = Pacer(Schedule(interval=1, deadline=0.1), 0)
+        self.assertEqual(self.send(pacer, 0.05, 1), 1)
+
+    @given(
+        st.integers(1, 100),
+        st.floats(0.001, 1),
+        st.floats(0.01, 10),
+        st.lists(st.floats(0, 1), max_size=20),
+    )
+    def test_bounds(
+        self, count: int, interval: float, deadline: float, waits: list[float]
+    ) -> None:
+        """
+        Never more than the count leave, and those that were left out and those
+        that were sent were due before the end.
+        """
+        schedule: Any = Schedule(count, interval, deadline=deadline)
+        pacer = Pacer(schedule, 0)
+        now, sent = 0.0, 0
+        for wait in waits:
+            now += wait
+            sent += self.send(pacer, now)
+        self.assertLessEqual(sent, count)
+        most = min(now, deadline) * SECOND // round(interval * SECOND) + 2
+        self.assertLessEqual(sent + pacer.skipped, most)

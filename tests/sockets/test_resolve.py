@@ -1,0 +1,196 @@
+"""
+Tests for L{shout.sockets.resolve}.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from shout.request import UnknownHost
+from shout.sockets.resolve import _Receiver, resolve
+
+ADDRESSES = [
+    IPv6Address("UDP", "2001:db8::1", 9999),
+    IPv4Address("UDP", "192.0.2.1", 9999),
+    IPv6Address("UDP", "fe80::1", 9999, 0, 2),
+]
+
+
+@implementer(IHostnameResolver, IHostResolution)
+class ResolverReactor:
+    """
+    A reactor that knows one name, and is its own resolver.
+    """
+
+    name = "example.com"
+
+    def __init__(self) -> None:
+        self.nameResolver = self
+        self.addresses: Sequence[IAddress] = ADDRESSES
+        self.lookups = 0
+        self.receivers: list[IResolutionReceiver] = []
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        assert transportSemantics == "UDP"
+        verifyObject(IResolutionReceiver, resolutionReceiver)
+        resolutionReceiver.resolutionBegan(self)
+        self.lookups += 1
+        self.receivers.append(resolutionReceiver)
+        for address in self.addresses if hostName == self.name else []:
+            if addressTypes is None or type(address) in addressTypes:
+                resolutionReceiver.addressResolved(address)
+        return self
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+    def complete(self) -> None:
+        """
+        End what was begun.
+        """
+        while self.receivers:
+            self.receivers.pop().resolutionComplete()
+
+
+class ResolveTests(SynchronousTestCase):
+    """
+    Tests for L{resolve}.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = ResolverReactor()
+        verifyObject(IHostnameResolver, self.reactor)
+
+    def resolve(self, host: str, family: int = socket.AF_UNSPEC) -> Deferred[list[str]]:
+        """
+        Look up a host, to the end.
+        """
+        looking = Deferred.fromCoroutine(resolve(host, 9999, family, self.reactor))
+        self.reactor.complete()
+        return looking
+
+    def test_name(self) -> None:
+        """
+        A name gives all of its addresses in the resolver's order, and a scope
+        stays with its address.
+        """
+        self.assertEqual(
+            self.successResultOf(self.resolve("example.com")),
+            ["2001:db8::1", "192.0.2.1", "fe80::1%2"],
+        )
+
+    def test_family(self) -> None:
+        """
+        One family's addresses can be had alone.
+        """
+        self.assertEqual(
+            self.successResultOf(self.resolve("example.com", socket.AF_INET)),
+            ["192.0.2.1"],
+        )
+        self.assertEqual(
+            self.successResultOf(self.resolve("example.com", socket.AF_INET6)),
+            ["2001:db8::1", "fe80::1%2"],
+        )
+
+    def test_address(self) -> None:
+        """
+        An address is not looked up.
+        """
+        _, interface = socket.if_nameindex()[0]
+        for host in ("192.0.2.1", "2001:db8::1", f"fe80::1%{interface}"):
+            self.assertEqual(self.successResultOf(self.resolve(host)), [host])
+        self.assertEqual(self.reactor.lookups, 0)
+
+    def test_mapped(self) -> None:
+        """
+        An IPv4-mapped address is an IPv4 address, and no IPv6 address, also when
+        a name leads to it.
+        """
+        for host in ("::ffff:192.0.2.1", "::ffff:c000:201"):
+            for family in (socket.AF_UNSPEC, socket.AF_INET):
+                found = self.successResultOf(self.resolve(host, family))
+                self.assertEqual(found, ["192.0.2.1"])
+            error = self.failureResultOf(
+                self.resolve(host, socket.AF_INET6), UnknownHost
+            )
+            self.assertEqual(str(error.value), f"no IPv6 address is known for {host!r}")
+        mapped = IPv6Address("UDP", "::ffff:192.0.2.1", 9999)
+        self.reactor.addresses = [mapped, *ADDRESSES]
+        for family, found in (
+            (socket.AF_UNSPEC, ["192.0.2.1", "2001:db8::1", "fe80::1%2"]),
+            (socket.AF_INET, ["192.0.2.1"]),
+            (socket.AF_INET6, ["2001:db8::1", "fe80::1%2"]),
+        ):
+            looking = self.resolve("example.com", family)
+            self.assertEqual(self.successResultOf(looking), found)
+
+    def test_addressOfFamily(self) -> None:
+        """
+        An address of the family that is not wanted is unknown.
+        """
+        error = self.failureResultOf(self.resolve("::1", socket.AF_INET), UnknownHost)
+        self.assertEqual(str(error.value), "no IPv4 address is known for '::1'")
+        error = self.failureResultOf(
+            self.resolve("127.0.0.1", socket.AF_INET6), UnknownHost
+        )
+        self.assertEqual(str(error.value), "no IPv6 address is known for '127.0.0.1'")
+
+    def test_unknown(self) -> None:
+        """
+        A name without addresses is unknown.
+        """
+        error = self.failureResultOf(self.resolve("nowhere"), UnknownHost)
+        self.assertEqual(str(error.value), "no address is known for 'nowhere'")
+
+    def test_impossible(self) -> None:
+        """
+        What cannot be a name is unknown, and is not looked up.
+        """
+        for host in ("a..b", "a" * 64, "\udcff", "a\0b"):
+            self.failureResultOf(self.resolve(host), UnknownHost)
+        self.assertEqual(self.reactor.lookups, 0)
+
+    def test_cancel(self) -> None:
+        """
+        What is found after the look-up was cancelled is thrown away.
+        """
+        looking: Any = Deferred.fromCoroutine(
+            resolve("example.com", 9999, socket.AF_UNSPEC, self.reactor)
+        )
+        looking.cancel()
+        self.failureResultOf(looking)
+        self.reactor.complete()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class ReceiverTests(SynchronousTestCase):
+    """
+    Tests for what collects the addresses.
+    """
+
+    def test_interface(self) -> None:
+        """
+        It is what resolvers expect.
+        """
+        verifyObject(IResolutionReceiver, _Receiver())

@@ -1,0 +1,272 @@
+"""
+Tests for L{shout.status.endpoint}.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import stat
+import warnings
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.internet import endpoints
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.sockets.bind import BindError
+from shout.sockets.unix import bindUNIX
+from shout.status.endpoint import listenAt
+from tests.asynccase import AsyncCase
+from tests.families import eachFamily
+from tests.folder import shortFolder
+
+
+class Refusing(Factory):
+    """
+    Closes every connection.
+    """
+
+    def buildProtocol(self, addr: object) -> None:
+        return None
+
+
+class ListenAtTests(AsyncCase):
+    """
+    Tests for L{listenAt}, on real sockets.
+    """
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor = reactor
+        self.folder = shortFolder(self)
+        self.path = os.path.join(self.folder, "s")
+
+    def listen(self, description: str) -> Any:
+        """
+        Listen until the test ends.
+        """
+        port: IListeningPort = listenAt(description, Refusing(), self.reactor)
+        self.addCleanup(port.stopListening)
+        return port
+
+    def failure(self, description: str) -> str:
+        """
+        Fail to listen, and return the one line that says why.
+        """
+        message = str(self.assertRaises(BindError, self.listen, description))
+        self.assertNotIn("\n", message)
+        # Twisted does not close a socket that it could not bind.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+        return message
+
+    def test_TCP(self) -> None:
+        """
+        It listens for TCP, over IPv4 and IPv6.
+        """
+        for description, host in eachFamily(
+            ("tcp:0:interface=127.0.0.1", "127.0.0.1"),
+            (r"tcp6:0:interface=\:\:1", "::1"),
+        ):
+            port = self.listen(description)
+            socket.create_connection((host, port.getHost().port)).close()
+
+    def test_burst(self) -> None:
+        """
+        Of many connections at once few are accepted before others have their turn,
+        however often that happens.
+        """
+        for description in "tcp:0:interface=127.0.0.1", f"unix:{self.path}":
+            port = self.listen(description)
+            accepted: list[object] = []
+            port.factory.buildProtocol = accepted.append
+            address = port.socket.getsockname()
+            for _ in range(35):
+                client = socket.socket(port.socket.family)
+                self.addCleanup(client.close)
+                client.connect(address)
+            counts = []
+            for _ in range(4):
+                port.doRead()
+                counts.append(len(accepted))
+            self.assertEqual(counts, [10, 20, 30, 35])
+
+    def test_inUse(self) -> None:
+        """
+        A port in use is said to be, with what was asked for.
+        """
+        taken = self.listen("tcp:0:interface=127.0.0.1").getHost().port
+        description = f"tcp:{taken}:interface=127.0.0.1"
+        self.assertIn(f"{description!r} is already in use", self.failure(description))
+
+    def test_notOurs(self) -> None:
+        """
+        An address of another host is said to be (RFC 5737).
+        """
+        message = self.failure("tcp:0:interface=192.0.2.77")
+        self.assertIn("not of this host", message)
+
+    async def test_UNIX(self) -> None:
+        """
+        It listens at a path, with the permissions asked for and without a lock
+        file, and removes it when it stops.
+        """
+        port: Any = listenAt(f"unix:{self.path}:mode=600", Refusing(), self.reactor)
+        self.assertEqual(os.listdir(self.folder), ["s"])
+        self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
+        await port.stopListening()
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_UNIXInUse(self) -> None:
+        """
+        A path at which somebody listens, for connections or for datagrams, is
+        said to be in use and stays.
+        """
+        self.listen(f"unix:{self.path}")
+        self.assertIn("already in use", self.failure(f"unix:{self.path}"))
+        other = os.path.join(self.folder, "d")
+        with bindUNIX(other):
+            self.assertIn("already in use", self.failure(f"unix:{other}"))
+            self.assertTrue(os.path.exists(other))
+
+    def test_leftover(self) -> None:
+        """
+        The socket of a server that was killed is taken over.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+            killed.bind(self.path)
+        self.listen(f"unix:{self.path}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(self.path)
+
+    def test_fullBacklog(self) -> None:
+        """
+        A server that is too busy to take connections is not taken for one that
+        was killed.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as busy:
+            busy.bind(self.path)
+            busy.listen(0)
+            clients = []
+            for _ in range(3):
+                client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self.addCleanup(client.close)
+                client.setblocking(False)
+                clients.append(client.connect_ex(self.path))
+            self.assertNotEqual(clients[-1], 0)
+            self.assertIn("already in use", self.failure(f"unix:{self.path}"))
+
+    def test_badPath(self) -> None:
+        """
+        A path that is in no folder, or not a socket's, is said to be.
+        """
+        self.assertIn("create it first", self.failure(f"unix:{self.folder}/no/s"))
+        self.assertIn("not a socket", self.failure("unix:/dev/null"))
+        self.assertIn("too long", self.failure(f"unix:{self.folder}/{'x' * 200}"))
+
+    def test_abstract(self) -> None:
+        """
+        An abstract name is refused, and not taken for a path.
+        """
+        name = f"@shout-test-{os.getpid()}"
+        self.assertIn(f"{name} is an abstract name", self.failure(f"unix:{name}"))
+        self.assertFalse(os.path.exists(name))
+
+    def test_cause(self) -> None:
+        """
+        What is wrong with a port is said.
+        """
+        self.assertIn("(bind(): port must be 0-65535)", self.failure("tcp:99999"))
+        self.assertIn("'http')", self.failure("tcp:http"))
+
+
+class MistakeTests(SynchronousTestCase):
+    """
+    Tests for L{listenAt} and strings that are not endpoints, with a reactor that
+    does nothing.
+    """
+
+    def test_notAnEndpoint(self) -> None:
+        """
+        What is not an endpoint is quoted, beside examples of what is.
+        """
+        for description in (
+            "",
+            ":",
+            "9990",
+            "tcp",
+            "tcp:",
+            "tcp:x",
+            "tcp:1:2:3:4",
+            "tcp:80:colour=red",
+            "unix",
+            "unix:s:mode=rwx",
+            "carrier-pigeon:1149",
+            "127.0.0.1:9990",
+        ):
+            error = self.assertRaises(
+                BindError, listenAt, description, Factory(), MemoryReactorClock()
+            )
+            self.assertIn(repr(description), str(error))
+            self.assertIn("tcp:9990:interface=127.0.0.1", str(error))
+            self.assertIn(r"tcp6:9990:interface=\:\:1", str(error))
+            self.assertNotIn("argument", str(error))
+
+    @example("tcp:1:2:interface=")
+    @example("ssl:443")
+    @example("systemd:INET")
+    @given(st.text())
+    def test_anyText(self, description: str) -> None:
+        """
+        Whatever the user types, it is an endpoint or there is one line.
+        """
+        try:
+            listenAt(description, Factory(), MemoryReactorClock())
+        except BindError as e:
+            self.assertNotIn("\n", str(e))
+
+    def test_takesTime(self) -> None:
+        """
+        An endpoint that does not listen at once is given up: it would be too
+        late to say that it fails.
+        """
+
+        listening: Deferred[Any] = Deferred()
+        self.assertIn("takes time", self.failure(listening))
+        self.assertTrue(listening.called)
+
+    def test_doesNotListen(self) -> None:
+        """
+        An endpoint that makes something else than a listening port, as C{stdio:}
+        does, is refused.
+        """
+        self.assertIn("does not listen", self.failure(succeed(object())))
+
+    def failure(self, listening: Deferred[Any]) -> str:
+        """
+        Fail to listen at an endpoint of which this comes, and return why.
+        """
+
+        class Odd:
+            prefix = "odd"
+
+            def parseStreamServer(self, reactor: Any, *args: str) -> Any:
+                return self
+
+            def listen(self, factory: Factory) -> Deferred[Any]:
+                return listening
+
+        self.patch(endpoints, "getPlugins", lambda interface: [Odd()])
+        error = self.assertRaises(
+            BindError, listenAt, "odd:", Factory(), MemoryReactorClock()
+        )
+        return str(error)

@@ -1,0 +1,292 @@
+"""
+Tests for the configurations in C{docs/deploy}, by the tools that read them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+from unittest import skipIf, skipUnless
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.options import Options
+from shout.sources import REFLECTORS
+from tests import hosts
+from tests.families import needsIPv6Sockets
+from tests.folder import shortFolder
+from tests.system.test_readme import needs
+from tests.system.test_twistd import ISROOT, PATIENCE
+
+DEPLOY = Path(__file__).parent.parent.parent / "docs" / "deploy"
+
+STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
+whyNoNginx = (
+    "nginx takes root to read its own configuration"
+    if not ISROOT
+    else "nginx is not installed"
+    if shutil.which("nginx") is None
+    else "nginx has no stream module (Debian: libnginx-mod-stream)"
+    if not os.path.exists(STREAM)
+    else ""
+)
+"""
+Why nginx cannot run here as a load balancer, or nothing.
+"""
+
+
+class DeployCase(SynchronousTestCase):
+    """
+    Copies a configuration, changed or not, and runs the tool that reads it.
+    """
+
+    def setUp(self) -> None:
+        self.folder = shortFolder(self)
+
+    def copy(self, name: str, change: tuple[str, str] = ("", "")) -> str:
+        """
+        Copy a configuration with something in it replaced, and return the path.
+        """
+        text = (DEPLOY / name).read_text()
+        self.assertIn(change[0], text)
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as f:
+            f.write(text.replace(*change))
+        return path
+
+    def look(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """
+        Run a tool.
+        """
+        return subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+class SystemdTests(DeployCase):
+    """
+    Tests for C{shout.service} and C{shout.socket}.
+    """
+
+    twistd: ClassVar = ("/opt/shout/bin/twistd", shutil.which("true") or "")
+
+    def verify(self, *units: str) -> list[str]:
+        """
+        Return what C{systemd-analyze} finds in units.
+        """
+        printed = self.look("systemd-analyze", "verify", *units).stdout
+        # It looks at the units that these need, too.
+        return [line for line in printed.splitlines() if "shout" in line]
+
+    @needs("systemd-analyze")
+    def test_verify(self) -> None:
+        """
+        systemd understands every line of both.
+        """
+        service = self.copy("shout.service", self.twistd)
+        socket = self.copy("shout.socket")
+        self.assertEqual(self.verify(service, socket), [])
+
+    @needs("systemd-analyze")
+    def test_mistakes(self) -> None:
+        """
+        What systemd does not understand, and a program that is not there, would
+        be found.
+        """
+        socket = self.copy("shout.socket", ("=8M", "=plenty"))
+        self.assertRegex("".join(self.verify(socket)), "plenty")
+        service = self.copy("shout.service", ("/opt/shout/bin/twistd", "/none/twistd"))
+        self.assertRegex("".join(self.verify(service)), "/none/twistd")
+
+    @needs("systemd-analyze")
+    def test_security(self) -> None:
+        """
+        The sandbox leaves the service exposed at 1.1 of 10, and less than that
+        would be noticed.
+        """
+        command = ("systemd-analyze", "security", "--offline=true", "--threshold=11")
+        service = self.copy("shout.service", self.twistd)
+        tight = self.look(*command, service)
+        self.assertEqual(tight.returncode, 0, tight.stdout)
+        service = self.copy("shout.service", ("PrivateDevices=yes", ""))
+        self.assertNotEqual(self.look(*command, service).returncode, 0)
+
+
+class NginxTests(DeployCase):
+    """
+    Tests for C{nginx.conf} and C{nginx.nft}.
+    """
+
+    @skipIf(whyNoNginx, whyNoNginx)
+    @needsIPv6Sockets
+    def test_understood(self) -> None:
+        """
+        nginx understands it, and would not if a directive were misspelt.
+        """
+        log = os.path.join(self.folder, "log")
+        pid = os.path.join(self.folder, "pid")
+        command = ("nginx", "-t", "-q", "-e", log, "-g", f"pid {pid};", "-c")
+        place = ("/var/log/nginx/error.log", log)
+        found = self.look(*command, self.copy("nginx.conf", place))
+        self.assertEqual((found.returncode, found.stdout), (0, ""))
+        wrong = self.copy("nginx.conf", ("proxy_responses 1", "proxy_replies 1"))
+        found = self.look(*command, wrong)
+        self.assertIn('unknown directive "proxy_replies"', found.stdout)
+
+    @skipUnless(ISROOT, "nft takes root")
+    @needs("nft")
+    def test_firewall(self) -> None:
+        """
+        nft understands the rules, and they refuse the ports that shout refuses.
+        """
+        found = self.look("nft", "--check", "--file", str(DEPLOY / "nginx.nft"))
+        self.assertEqual((found.returncode, found.stdout), (0, ""))
+        wrong = self.copy("nginx.nft", ("burst", "bust"))
+        self.assertNotEqual(self.look("nft", "--check", "--file", wrong).returncode, 0)
+        ports = re.search(r"sport \{(.*)\} drop", (DEPLOY / "nginx.nft").read_text())
+        assert ports is not None
+        self.assertEqual(
+            ports[1].replace(" ", "").split(","),
+            ["0-1023", *map(str, sorted(REFLECTORS))],
+        )
+
+
+class KeepalivedTests(DeployCase):
+    """
+    Tests for C{keepalived.conf}.
+    """
+
+    @skipIf(hosts.whyNot, hosts.whyNot)
+    @needs("keepalived")
+    def test_understood(self) -> None:
+        """
+        keepalived understands it, and would not if a word were misspelt.
+        """
+        command = ("keepalived", "--config-test", "--use-file")
+        wrong = self.copy("keepalived.conf", ("lvs_method", "lvs_metod"))
+        host = hosts.Namespaces(self, "a")
+        host.ip("a", "link add eth0 type veth peer name eth1")
+        with host.on("a"):
+            found = self.look(*command, str(DEPLOY / "keepalived.conf"))
+            refused = self.look(*command, wrong)
+        self.assertEqual((found.returncode, found.stdout), (0, ""))
+        self.assertIn("Unknown keyword 'lvs_metod'", refused.stdout)
+
+    def test_payloads(self) -> None:
+        """
+        What it asks each shout, and must hear from it, is hello and HELLO.
+        """
+        text = (DEPLOY / "keepalived.conf").read_text()
+        for word, payload in (("payload", b"hello"), ("require_reply", b"HELLO")):
+            asked = re.findall(rf"{word} (\w+)", text)
+            self.assertEqual(list(map(bytes.fromhex, asked)), [payload] * 3)
+
+
+class ContainerTests(DeployCase):
+    """
+    Tests for C{Containerfile} and C{kubernetes.yaml}.
+    """
+
+    @needs("hadolint")
+    def test_containerfile(self) -> None:
+        """
+        hadolint has nothing to say about the Containerfile, and would if its
+        base were not pinned.
+        """
+        found = self.look("hadolint", str(DEPLOY / "Containerfile"))
+        self.assertEqual((found.returncode, found.stdout), (0, ""))
+        wrong = self.copy("Containerfile", ("python:3.13-slim-trixie", "python"))
+        self.assertIn("DL3006", self.look("hadolint", wrong).stdout)
+
+    @needs("kubernetes-validate")
+    def test_kubernetes(self) -> None:
+        """
+        All three objects are what the schemas of Kubernetes want, to the letter.
+        """
+        command = ("kubernetes-validate", "--strict")
+        found = self.look(*command, str(DEPLOY / "kubernetes.yaml"))
+        self.assertEqual(found.returncode, 0, found.stdout)
+        for kind in ("deployment", "service", "poddisruptionbudget"):
+            self.assertIn(f"passed for resource {kind}/shout", found.stdout)
+        for change in (("maxSkew", "maxSkue"), ("port: 9999", "port: many")):
+            wrong = self.look(*command, self.copy("kubernetes.yaml", change))
+            self.assertEqual(wrong.returncode, 1, wrong.stdout)
+
+
+class OptionsTests(DeployCase):
+    """
+    Tests for the command lines in the configurations.
+    """
+
+    def find(self, name: str, pattern: str) -> str:
+        """
+        Return what a pattern finds in a configuration.
+        """
+        found = re.search(pattern, (DEPLOY / name).read_text(), re.MULTILINE)
+        assert found is not None, pattern
+        return found[1]
+
+    def test_systemd(self) -> None:
+        """
+        shout takes the options that systemd starts it with.
+        """
+        command = shlex.split(self.find("shout.service", "^ExecStart=(.*)$"))
+        options = Options()
+        options.parseOptions(command[command.index("shout") + 1 :])
+        self.assertEqual(options["status"], "tcp:9990:interface=127.0.0.1")
+
+    def test_install(self) -> None:
+        """
+        The documents install from the project's folder, and not from an index,
+        where there is no such project.
+        """
+        documents = [*DEPLOY.glob("*.md"), *DEPLOY.parent.glob("*.md")]
+        documents.append(DEPLOY.parent.parent / "README.md")
+        commands = [
+            line
+            for document in documents
+            for line in document.read_text().splitlines()
+            if "pip install" in line
+        ]
+        self.assertGreater(len(commands), 1)
+        for line in commands:
+            self.assertRegex(line, r"pip install (--\w+ )*'?\.(\[\w+\]')?(\s|\)|$)")
+
+    def test_container(self) -> None:
+        """
+        shout takes the options that a container starts it with, and serves the
+        port, and the status port, that Kubernetes asks for.
+        """
+        entry = json.loads(self.find("Containerfile", "^ENTRYPOINT (.*)$"))
+        command = entry + json.loads(self.find("kubernetes.yaml", "^ +args: (.*)$"))
+        options = Options()
+        options.parseOptions(command[command.index("shout") + 1 :])
+        self.assertEqual((options["port"], options["status"]), (9999, "tcp6:9990"))
+        ports = r"containerPort: (\d+)\n.*UDP\n(?:.*\n)*? +containerPort: 9990"
+        self.assertEqual(self.find("kubernetes.yaml", ports), "9999")
+
+    def test_probes(self) -> None:
+        """
+        Kubernetes sends nothing to a shout that is not healthy, with the time that
+        a check may take, and does not kill it for that.
+        """
+        for kind, path in (
+            ("startup", "/healthz"),
+            ("readiness", "/healthz"),
+            ("liveness", "/"),
+        ):
+            probe = rf"{kind}Probe:\n +httpGet: \{{path: (.*), port: status\}}\n"
+            self.assertEqual(self.find("kubernetes.yaml", probe), path)
+            timeout = rf"{kind}Probe:\n(?:.*\n){{2}} +timeoutSeconds: (\d+)\n"
+            self.assertGreaterEqual(int(self.find("kubernetes.yaml", timeout)), 3)
