@@ -18,7 +18,7 @@ from socket import create_server, socket
 from typing import Any, TypeVar
 from unittest import skipUnless
 
-from twisted.scripts.twistd import ServerOptions
+from twisted.application.app import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUDP
@@ -36,7 +36,7 @@ The ID of the user without rights, which Debian and others call nobody.
 
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
-Test = TypeVar("Test", bound=Callable[..., None])
+Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def needs(program: str) -> Callable[[Test], Test]:
@@ -214,14 +214,14 @@ class TwistdCase(SynchronousTestCase):
         """
         A command line is refused with one line, and leaves nothing behind.
 
-        C{twistd} parses it here, in the test's own process.
+        The test's own process does what C{twistd} does.
 
         @param user: The ID of the user who makes the service.
         """
         before = self.files()
         options = ServerOptions()
         with self.assertRaises(SystemExit) as raised:
-            options.parseOptions(["--nodaemon", "shout", *args])
+            options.parseOptions(["shout", *args])
             plugin = options.loadedPlugins["shout"]
             own = os.geteuid()
             os.seteuid(own if user is None else user)
