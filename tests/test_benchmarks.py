@@ -27,7 +27,7 @@ class EchoTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """
-        It counts what it has received, and sends it back.
+        It counts the datagrams it receives, and sends them back.
         """
         echo, transport = Echo(), FakeDatagramTransport()
         echo.makeConnection(transport)
@@ -39,13 +39,13 @@ class EchoTests(SynchronousTestCase):
 
 class KillTests(SynchronousTestCase):
     """
-    Tests for what is made of workers that were killed.
+    Tests for the outcome of killed workers.
     """
 
     def test_isGood(self) -> None:
         """
-        All is as it should be when workers were killed, what was lost is what
-        they had in hand, and all that was answered was answered rightly.
+        An outcome is good if workers were killed, no more was lost than they had in
+        hand, and all replies were right.
         """
         self.assertTrue(kill.Outcome(answered=5, inHand=[0, 2], lost=[0, 2]).isGood)
         for bad in (
@@ -68,7 +68,8 @@ class LoadTests(SynchronousTestCase):
         """
         Run a load for a moment.
 
-        @param answer: returns the reply to the so-manieth datagram, or L{None}.
+        @param answer: Called with the number of a datagram, counted from 1, and the
+            datagram; returns the reply or L{None}.
         """
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(server.close)
@@ -156,7 +157,7 @@ class ReportTests(SynchronousTestCase):
 
     def test_summarize(self) -> None:
         """
-        Ratios are those of figures of the same round.
+        Ratios are taken between values of the same round.
         """
         figure = summarize(self.measurements)["memory", 0]["shout"]["rss"]
         self.assertEqual((figure.median, figure.least, figure.most), (30, 10, 60))

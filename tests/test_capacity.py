@@ -20,7 +20,7 @@ class CapacityTests(SynchronousTestCase):
 
     def test_costs(self) -> None:
         """
-        What a reply costs is read from the table of the document on speed.
+        The cost of a reply is read from the table of the document on speed.
         """
         self.assertEqual(costs(self.row), {32: (2.0, 4.0), 1400: (5.0, 8.0)})
 
@@ -35,8 +35,7 @@ class CapacityTests(SynchronousTestCase):
 
     def test_links(self) -> None:
         """
-        Of 32 bytes of payload Ethernet makes 98, 784 bits, and a link is busy for
-        as long as they take.
+        32 bytes of payload are 98 bytes on Ethernet, which is 784 bits of a link.
         """
         self.assertIn(
             "| 1 Gbit/s | 32 bytes | 1,275,510 | 2.6 to 5.1 |", links(self.row)
@@ -44,8 +43,8 @@ class CapacityTests(SynchronousTestCase):
 
     def test_document(self) -> None:
         """
-        The tables of the document on scaling are those that come of the figures
-        of the document on speed: C{python -m benchmarks.capacity} prints them.
+        The tables of the document on scaling follow from those of the document on
+        speed: C{python -m benchmarks.capacity} prints them.
         """
         speed = SPEED.read_text()
         scaling = (Path(SPEED).parent / "scaling.md").read_text()

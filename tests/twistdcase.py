@@ -26,7 +26,7 @@ from tests.directory import shortDirectory
 
 TIMEOUT = 30
 """
-Seconds to wait for what has to happen.
+Seconds to wait for an expected event.
 """
 
 NOBODY = 65534
@@ -214,7 +214,7 @@ class TwistdCase(SynchronousTestCase):
         """
         A command line is refused with one line, and leaves nothing behind.
 
-        The test's own process does what C{twistd} does.
+        No process is started: the command line is parsed and the service made here.
 
         @param user: The ID of the user who makes the service.
         """

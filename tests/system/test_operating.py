@@ -1,5 +1,5 @@
 """
-Tests for what C{docs/operating.md} says about C{twistd}'s own options.
+Tests for C{twistd}'s own options, as C{docs/operating.md} explains them.
 """
 
 from __future__ import annotations

@@ -317,8 +317,8 @@ class StatusDaemonTests(TwistdCase):
 
     def test_answers(self) -> None:
         """
-        Sockets bound before it goes into the background are served there, also with
-        reactors that keep what they watch in the kernel.
+        Sockets bound before it goes into the background are served there, also by
+        reactors that register them in the kernel.
         """
         for kind in ("epoll", "asyncio"):
             pid = self.daemon(
