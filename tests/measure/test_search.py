@@ -37,7 +37,7 @@ class SearchRunnerTests(PeerCase):
 
     async def test_isLast(self) -> None:
         """
-        A measurement ends with the event for which C{isLast} returns L{True}.
+        A measurement ends with the event for which C{isLast} returns C{True}.
         """
         runner = self.runner(self.serveUDP())
         result = await runner.measure(
