@@ -23,7 +23,7 @@ _DIGITS = 12
 _NUMBER = slice(_LETTERS + 1, _LETTERS + 1 + _DIGITS)
 _CHECKSUM = slice(_NUMBER.stop + 1, _NUMBER.stop + 9)
 
-MIN_SIZE = _CHECKSUM.stop
+MIN_SIZE: int = _CHECKSUM.stop
 """
 The size of the smallest probe, in bytes.
 """

@@ -132,8 +132,8 @@ class Event(NamedTuple):
     """
     A reply, an error or a loss.
 
-    @ivar kind: One of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OUT_OF_WINDOW}, L{WRONG},
-        L{REFUSED} and L{LOST}.
+    @ivar kind: One of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OUT_OF_WINDOW},
+        L{WRONG<shout.measure.result.WRONG>}, L{REFUSED} and L{LOST}.
 
     @ivar number: Number of the probe, from 1; C{None} if unknown.
 
