@@ -20,14 +20,15 @@ from zlib import crc32
 
 _LETTERS = 10
 _DIGITS = 12
-_NUMBER = slice(_LETTERS + 1, _LETTERS + 1 + _DIGITS)
-_CHECKSUM = slice(_NUMBER.stop + 1, _NUMBER.stop + 9)
+_CHECKSUM_DIGITS = 8
 
-MIN_SIZE: int = _CHECKSUM.stop
+MIN_SIZE = _LETTERS + 1 + _DIGITS + 1 + _CHECKSUM_DIGITS
 """
 The size of the smallest probe, in bytes.
 """
 
+_NUMBER = slice(_LETTERS + 1, _LETTERS + 1 + _DIGITS)
+_CHECKSUM = slice(_NUMBER.stop + 1, MIN_SIZE)
 _PADDING = b" the quick brown fox jumps over the lazy dog"
 
 RIGHT = "right"
