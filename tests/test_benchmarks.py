@@ -47,13 +47,13 @@ class KillTests(SynchronousTestCase):
         An outcome is good if workers were killed, no more was lost than they had in
         hand, and all replies were right.
         """
-        self.assertTrue(kill.Outcome(answered=5, inHand=[0, 2], lost=[0, 2]).isGood)
+        self.assertTrue(kill.Outcome(answered=5, processing=[0, 2], lost=[0, 2]).isGood)
         for bad in (
             kill.Outcome(),
             kill.Outcome(answered=5),
-            kill.Outcome(inHand=[0], lost=[0]),
-            kill.Outcome(answered=5, inHand=[0, 2], lost=[2, 0]),
-            kill.Outcome(answered=5, inHand=[0], lost=[0], wrong=[b"x"]),
+            kill.Outcome(processing=[0], lost=[0]),
+            kill.Outcome(answered=5, processing=[0, 2], lost=[2, 0]),
+            kill.Outcome(answered=5, processing=[0], lost=[0], wrong=[b"x"]),
         ):
             self.assertFalse(bad.isGood, bad)
 
