@@ -29,13 +29,13 @@ from contextlib import suppress
 from benchmarks.inbox import BATCH, CONTROL, ReceiveBatch
 from shout.udp.mmsg import (
     addressOf,
-    cmsghdr,
     iovec,
     mmsghdr,
     msghdr,
     recvmmsg,
     sendmmsg,
 )
+from shout.udp.peer import packMessage
 from shout.udp.sockopt import raiseReceiveBuffer
 
 LIFE = 96
@@ -232,9 +232,8 @@ def _source(place: int, asked: bool) -> bytes:
     """
     interface = socket.if_nametoindex("lo") if asked else 0
     address = bytes([127, 0, 1, place])
-    start = cmsghdr(socket.CMSG_LEN(12), socket.IPPROTO_IP, _IP_PKTINFO)
     info = struct.pack("=i4s4s", interface, address, address if asked else b"")
-    return (bytes(start) + info).ljust(CONTROL, b"\0")
+    return packMessage(socket.IPPROTO_IP, _IP_PKTINFO, info)
 
 
 def _describe(slot: bytes) -> str:

@@ -264,7 +264,7 @@ class PingSession(DatagramProtocol):
             self._timer.cancel()
         self._timer = None
 
-    def arrived(
+    def timedDatagramReceived(
         self, datagram: bytes, now: int, delay: int, isFragmented: bool
     ) -> None:
         """
@@ -283,7 +283,7 @@ class PingSession(DatagramProtocol):
             if self._isHolding:
                 self._settle()
 
-    def refused(self, datagram: bytes | None, reason: str) -> None:
+    def icmpErrorReceived(self, datagram: bytes | None, reason: str) -> None:
         """
         Count a refusal.
 

@@ -81,7 +81,7 @@ class FakePort:
     def drain(self) -> None:
         waiting, self.waiting = self.waiting, []
         for datagram, delay in waiting:
-            self.protocol.arrived(datagram, self.clock(), delay, False)
+            self.protocol.timedDatagramReceived(datagram, self.clock(), delay, False)
 
     def send(self, datagrams: list[bytes]) -> int:
         assert self.isListening
@@ -143,7 +143,7 @@ class Measured:
 
     def hear(self, *replies: bytes) -> None:
         for reply in replies:
-            self.session.arrived(reply, self.port.clock(), 0, False)
+            self.session.timedDatagramReceived(reply, self.port.clock(), 0, False)
 
     def result(self) -> Result:
         return resultOf(Target("h", "192.0.2.1", 9999), self.session)
@@ -433,7 +433,7 @@ class PingingTests(SynchronousTestCase):
         measured.onEvent = onEvent
         measured.start()
         measured.hear(measured.port.sent[0].upper())
-        measured.session.refused(None, "port unreachable")
+        measured.session.icmpErrorReceived(None, "port unreachable")
         measured.advance(2)
         self.assertEqual(measured.done, [measured.tracker])
         tracker = measured.tracker
@@ -494,7 +494,7 @@ class PingingTests(SynchronousTestCase):
         """
         measured = Measured(count=1)
         measured.start()
-        measured.session.refused(measured.port.sent[0], "port unreachable")
+        measured.session.icmpErrorReceived(measured.port.sent[0], "port unreachable")
         measured.advance(0.002)
         self.assertEqual(measured.done, [measured.tracker])
         self.assertEqual(measured.tracker.refused, 1)
@@ -512,8 +512,8 @@ class PingingTests(SynchronousTestCase):
         for reply, time in ((first, 0.1), (second, 0.3), (third, 0.4)):
             sent = measured.port.sent.index(reply) * 0.5 + 7
             now = round((sent + time) * SECOND)
-            measured.session.arrived(reply.upper(), now, 0, False)
-        measured.session.arrived(first, 0, 0, False)
+            measured.session.timedDatagramReceived(reply.upper(), now, 0, False)
+        measured.session.timedDatagramReceived(first, 0, 0, False)
         tracker.outOfWindow = 9
         measured.port.kernelDrops = 3
         measured.session._pacer.skipped = 4
@@ -550,7 +550,7 @@ class PingingTests(SynchronousTestCase):
         measured.start()
         measured.session.stop()
         measured.hear(measured.port.sent[0].upper())
-        measured.session.refused(None, "port unreachable")
+        measured.session.icmpErrorReceived(None, "port unreachable")
         self.assertEqual(measured.events, [])
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis.strategies import binary, integers, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.udp.peer import Peer, Peers, message, messages
+from shout.udp.peer import Peer, Peers, packMessage, unpackMessages
 from shout.udp.sockopt import IP_PKTINFO
 
 
@@ -25,24 +25,24 @@ class MessagesTests(SynchronousTestCase):
         """
         Control messages that were put together can be taken apart.
         """
-        control = b"".join(message(*each) for each in expected)
-        found = [(*kind, data) for kind, data in messages(control)]
+        control = b"".join(packMessage(*each) for each in expected)
+        found = [(*kind, data) for kind, data in unpackMessages(control)]
         self.assertEqual(found, expected)
 
     def test_cutShort(self) -> None:
         """
         A message of which the end is missing is none.
         """
-        whole = message(1, 2, bytes(8))
-        self.assertEqual(list(messages(whole[:-1])), [])
-        self.assertEqual(list(messages(whole + whole[:-1])), [((1, 2), bytes(8))])
+        whole = packMessage(1, 2, bytes(8))
+        self.assertEqual(list(unpackMessages(whole[:-1])), [])
+        self.assertEqual(list(unpackMessages(whole + whole[:-1])), [((1, 2), bytes(8))])
 
     @given(binary(max_size=200))
     def test_anything(self, control: bytes) -> None:
         """
         What is not control messages gives none, or some, and no error.
         """
-        size = sum(len(data) for _, data in messages(control))
+        size = sum(len(data) for _, data in unpackMessages(control))
         self.assertLessEqual(size, len(control))
 
 
@@ -82,8 +82,8 @@ class PeersTests(SynchronousTestCase):
             local = socket.inet_pton(socket.AF_INET6, asked)
             info = local + (7).to_bytes(4, sys.byteorder)
             name = b"\x0a\0\x30\x39" + bytes(28)
-            control = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
-            [(_, _, data)] = peers[name + control].control
+            control = packMessage(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
+            [(_, _, data)] = peers[name + control].ancillaryData
             self.assertEqual(data[:16], local)
             self.assertEqual(data[16:], expected.to_bytes(4, sys.byteorder))
 
@@ -97,7 +97,7 @@ class PeersTests(SynchronousTestCase):
         end = scope.to_bytes(4, sys.byteorder) + b"\xff" * 4
         peer = Peers(socket.AF_INET6)[b"\x0a\0\x0f\xa0" + bytes(4) + host + end]
         self.assertEqual(peer, (f"fe80::1%{scope}", 4000))
-        self.assertEqual(peer.name, ("fe80::1", 4000, 0, scope))
+        self.assertEqual(peer.sockaddr, ("fe80::1", 4000, 0, scope))
 
     def test_nothingAsked(self) -> None:
         """
@@ -105,7 +105,7 @@ class PeersTests(SynchronousTestCase):
         any, and by any interface.
         """
         for family, size in ((socket.AF_INET, 12), (socket.AF_INET6, 20)):
-            [(_, _, data)] = Peers(family)[bytes(32)].control
+            [(_, _, data)] = Peers(family)[bytes(32)].ancillaryData
             self.assertEqual(data, bytes(size))
 
     def test_groups(self) -> None:
@@ -127,14 +127,14 @@ class PeersTests(SynchronousTestCase):
             ("0.0.0.0", "255.255.255.255", True, "0.0.0.0"),
         ):
             addresses = socket.inet_aton(local) + socket.inet_aton(asked)
-            info = message(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + addresses)
+            info = packMessage(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + addresses)
             sourceBytes = socket.inet_aton(source)
             for peer, control in (
                 (v4[name + info], bytes(4) + sourceBytes + bytes(4)),
                 (v6[mappedName + info], mapped + sourceBytes + bytes(4)),
             ):
                 self.assertEqual(peer.isMulticastOrBroadcast, expected)
-                [(_, _, data)] = peer.control
+                [(_, _, data)] = peer.ancillaryData
                 self.assertEqual(data, control)
 
     def test_groupIPv6(self) -> None:
@@ -142,10 +142,10 @@ class PeersTests(SynchronousTestCase):
         So it is with IPv6.
         """
         group = socket.inet_pton(socket.AF_INET6, "ff02::1")
-        control = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, group + bytes(4))
+        control = packMessage(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, group + bytes(4))
         peer = Peers(socket.AF_INET6)[b"\x0a\0\x30\x39" + bytes(28) + control]
         self.assertTrue(peer.isMulticastOrBroadcast)
-        [(_, _, data)] = peer.control
+        [(_, _, data)] = peer.ancillaryData
         self.assertEqual(data, bytes(20))
 
     def test_remembered(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sockets.bind import bindUDP, connectUDP
-from shout.udp.timestamps import OUTGOING, SLOTS, TimedBatch, enableTimestamps
+from shout.udp.timestamps import SEND_SLOTS, SLOTS, TimedBatch, enableTimestamps
 from tests.batches import needsBatches
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
@@ -96,14 +96,14 @@ class TimedBatchTests(SynchronousTestCase):
         batch, peer = self.pair("127.0.0.1")
 
         @settings(max_examples=50, deadline=None)
-        @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=OUTGOING))
+        @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=SEND_SLOTS))
         def check(datagrams: list[bytes]) -> None:
             self.assertEqual(batch.send(datagrams), len(datagrams))
             self.assertEqual([peer.recv(65535) for _ in datagrams], datagrams)
 
         check()
-        long = [bytes([number]) * 20_000 for number in range(OUTGOING)]
-        self.assertEqual(batch.send(long), OUTGOING)
+        long = [bytes([number]) * 20_000 for number in range(SEND_SLOTS)]
+        self.assertEqual(batch.send(long), SEND_SLOTS)
         self.assertEqual([peer.recv(65535) for _ in long], long)
 
     def test_refused(self) -> None:
