@@ -22,7 +22,6 @@ from typing import NamedTuple
 from .mmsg import (
     HEADER,
     addressOf,
-    addressOfBytes,
     available,
     column,
     iovec,
@@ -53,7 +52,7 @@ _RECVFRAGSIZE = {
 
 # A datagram has at most 65,535 bytes.
 _SLOT_SIZE = 65536
-_CONTROL_SIZE = 128
+_CONTROL = 128
 _VECTOR = ctypes.sizeof(iovec)
 _LONG = ctypes.sizeof(ctypes.c_long)
 
@@ -109,7 +108,7 @@ class TimedBatch:
         # Private, so that forked processes do not share it.
         private = MAP_PRIVATE | MAP_ANONYMOUS
         self._payloads = mmap(-1, SLOTS * _SLOT_SIZE, flags=private)
-        self._controls = bytearray(SLOTS * _CONTROL_SIZE)
+        self._controls = bytearray(SLOTS * _CONTROL)
         # The headers refer to the vectors by address only.
         self._vectors = (iovec * SLOTS)()
         self._headers = (mmsghdr * SLOTS)()
@@ -119,18 +118,19 @@ class TimedBatch:
             header.hdr = msghdr(
                 iov=ctypes.addressof(vector),
                 iovlen=1,
-                control=controls + slot * _CONTROL_SIZE,
-                controllen=_CONTROL_SIZE,
+                control=controls + slot * _CONTROL,
+                controllen=_CONTROL,
             )
         self._lengths = column(self._headers, "I", mmsghdr.len.offset, HEADER)
         offset = mmsghdr.hdr.offset + msghdr.controllen.offset
         self._controlLengths = column(self._headers, "L", offset, HEADER)
-        self._bufferLengths = memoryview(array("L", [_CONTROL_SIZE] * SLOTS))
+        self._bufferLengths = memoryview(array("L", [_CONTROL] * SLOTS))
         self._usualLengths = memoryview(array("L", [_TIMESPEC_SPACE] * SLOTS))
-        self._seconds = column(self._controls, "l", _TIMESPEC, _CONTROL_SIZE)
-        nanoseconds = _TIMESPEC + _LONG
-        self._nanoseconds = column(self._controls, "l", nanoseconds, _CONTROL_SIZE)
+        self._seconds = column(self._controls, "l", _TIMESPEC, _CONTROL)
+        self._nanoseconds = column(self._controls, "l", _TIMESPEC + _LONG, _CONTROL)
 
+        self._sendBuffer = bytearray(SEND_SLOTS * _SLOT_SIZE)
+        self._sendAddress = addressOf(self._sendBuffer)
         self._sendVectors = (iovec * SEND_SLOTS)()
         self._sendHeaders = (mmsghdr * SEND_SLOTS)()
         for vector, header in zip(self._sendVectors, self._sendHeaders):
@@ -151,11 +151,10 @@ class TimedBatch:
         nanoseconds = self._nanoseconds[:count].tolist()
         times = [s * 1_000_000_000 + ns for s, ns in zip(seconds, nanoseconds)]
         fragmented: frozenset[int] = frozenset()
-        lengths = self._controlLengths[:count]
-        if lengths != self._usualLengths[:count]:
-            fragmented = frozenset(
-                i for i in range(count) if lengths[i] > _TIMESPEC_SPACE
-            )
+        controls = self._controlLengths[:count]
+        if controls != self._usualLengths[:count]:
+            longer = (i for i in range(count) if controls[i] > _TIMESPEC_SPACE)
+            fragmented = frozenset(longer)
         lengths = self._lengths[:count].tolist()
         datagrams = splitSlots(self._payloads, lengths, _SLOT_SIZE)
         return Arrivals(datagrams, times, fragmented)
@@ -172,9 +171,9 @@ class TimedBatch:
         """
         count = len(datagrams)
         lengths = array("L", map(len, datagrams))
-        # The kernel reads from this object, so it must live until the call returns.
         joined = b"".join(datagrams)
-        bases = accumulate(lengths, initial=addressOfBytes(joined))
+        self._sendBuffer[: len(joined)] = joined
+        bases = accumulate(lengths, initial=self._sendAddress)
         self._bases[:count] = memoryview(array("L", islice(bases, count)))
         self._sizes[:count] = memoryview(lengths)
         return sendmmsg(self._fd, self._sendHeaders, count)

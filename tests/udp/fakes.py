@@ -23,7 +23,7 @@ class RecordingProtocol(DatagramProtocol):
 
     @ivar received: The datagrams and their peers.
 
-    @ivar refusals: Number of calls of C{connectionRefused}.
+    @ivar icmpErrors: Number of calls of C{connectionRefused}.
 
     @ivar stopped: C{True} if the protocol was stopped.
 
@@ -34,7 +34,7 @@ class RecordingProtocol(DatagramProtocol):
 
     def __init__(self, react: Callable[[bytes, Any], object] | None = None) -> None:
         self.received: list[tuple[bytes, Any]] = []
-        self.refusals = 0
+        self.icmpErrors = 0
         self.stopped = False
         self.react = react
 
@@ -51,7 +51,7 @@ class RecordingProtocol(DatagramProtocol):
             self.react(datagram, addr)
 
     def connectionRefused(self) -> None:
-        self.refusals += 1
+        self.icmpErrors += 1
 
     def stopProtocol(self) -> None:
         self.stopped = True

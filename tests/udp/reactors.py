@@ -52,7 +52,7 @@ class ICMPErrorTestsBuilder(ReactorBuilder, Mixin):
         class Persistent(RecordingProtocol):
             def connectionRefused(self) -> None:
                 super().connectionRefused()
-                if self.refusals < 3:
+                if self.icmpErrors < 3:
                     port.write(b"refused")
                     return
                 [peer] = bindUDP(address[1], [address[0]])

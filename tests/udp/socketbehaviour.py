@@ -196,6 +196,7 @@ class SocketPortBehaviour(PortBehaviour):
         port = self.listen(sock)
         client = self.client(port)
         self.protocol.react = lambda datagram, addr: client.send(datagram)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
         client.send(b"")
         port.drain()
         size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
@@ -215,11 +216,12 @@ class SocketPortBehaviour(PortBehaviour):
         [server] = bindUDP(0, ["127.0.0.1"])
         client = connectUDP(*server.getsockname())
         port = self.listen(client, protocol := Persistent())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
         server.close()
         port.write(b"x")
         port.drain()
         size = client.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        self.assertEqual(protocol.refusals, size // 512)
+        self.assertEqual(protocol.icmpErrors, size // 512)
 
     def test_drainAfterError(self) -> None:
         """
@@ -236,7 +238,7 @@ class SocketPortBehaviour(PortBehaviour):
             other.bind(address)
             other.sendto(b"hello", client.getsockname())
         port.drain()
-        self.assertEqual(self.protocol.refusals, 1)
+        self.assertEqual(self.protocol.icmpErrors, 1)
         self.assertEqual(
             self.protocol.payloads,
             [b"good-bye", b"hello"],
@@ -257,7 +259,7 @@ class SocketPortBehaviour(PortBehaviour):
                 server.sendto(b"x", client.getsockname())
             (port.drain if isDraining else port.doRead)()
             self.assertEqual(len(protocol.received), 1)
-            self.assertEqual(protocol.refusals, 0)
+            self.assertEqual(protocol.icmpErrors, 0)
 
     def test_connected(self) -> None:
         """
@@ -299,6 +301,6 @@ class SocketPortBehaviour(PortBehaviour):
             port.write(b"x")
             visit(port)
             port.doRead()
-            self.assertEqual(protocol.refusals, 1)
+            self.assertEqual(protocol.icmpErrors, 1)
             self.assertIsInstance(port.peerError, ConnectionRefusedError)
             self.assertIn(port, self.reactor.getReaders())

@@ -86,7 +86,7 @@ class SendErrorTests(BatchedPortCase):
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
             port.write(bytes(65527), addr)
             self.assertEqual(port.sendErrors, {errno.EMSGSIZE: 1})
-            self.assertEqual(protocol.refusals, 0)
+            self.assertEqual(protocol.icmpErrors, 0)
 
     def test_errorWithoutNumber(self) -> None:
         """
@@ -161,7 +161,7 @@ class SendErrorTests(BatchedPortCase):
         port.doRead()
         with restarted[0]:
             self.assertEqual(self.receiveAll(restarted[0]), [b"x"] * 4)
-        self.assertEqual(self.protocol.refusals, 1)
+        self.assertEqual(self.protocol.icmpErrors, 1)
         self.assertEqual(port.sendErrors, {errno.ECONNREFUSED: 1})
 
     def test_sendFailedRaises(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import binary, integers, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,6 +20,7 @@ class MessageTests(SynchronousTestCase):
     Tests for L{message} and L{messages}.
     """
 
+    @settings(max_examples=50)
     @given(lists(tuples(integers(0, 300), integers(0, 300), binary(max_size=50))))
     def test_roundTrip(self, expected: list[tuple[int, int, bytes]]) -> None:
         """
@@ -164,6 +165,7 @@ class PeersTests(SynchronousTestCase):
         The number of remembered peers is bounded.
         """
         peers = Peers(socket.AF_INET)
+        peers.limit = 100
         for number in range(3 * peers.limit):
             self.assertEqual(peers[self.rawAddress(number)][1], number)
             self.assertLessEqual(len(peers), peers.limit)
