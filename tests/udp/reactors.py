@@ -25,6 +25,11 @@ else:
 class ICMPErrorTestsBuilder(ReactorBuilder, Mixin):
     """
     Tests for a connected port on each of the reactors for Unix.
+
+    The subclass that makes the test cases has to be in the module of the tests:
+    C{trial -j} finds them by its name.
+
+    @cvar portType: Called with a socket, a protocol and a reactor to make a port.
     """
 
     _reactors = [
@@ -37,7 +42,7 @@ class ICMPErrorTestsBuilder(ReactorBuilder, Mixin):
         else "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
     ]
 
-    portType: Callable[..., DatagramPort] = DatagramPort
+    portType: Callable[..., DatagramPort]
 
     def test_icmpErrors(self) -> None:
         """

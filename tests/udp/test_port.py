@@ -81,4 +81,12 @@ class DatagramPortTests(SocketPortBehaviour, PortCase):
         self.assertEqual(self.listen(sock).getHost(), UNIXAddress(path.encode()))
 
 
-globals().update(ICMPErrorTestsBuilder.makeTestCaseClasses())
+class DatagramPortICMPErrorTestsBuilder(ICMPErrorTestsBuilder):
+    """
+    Tests for a connected L{DatagramPort} on each reactor.
+    """
+
+    portType = DatagramPort
+
+
+globals().update(DatagramPortICMPErrorTestsBuilder.makeTestCaseClasses())
