@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from shout import Guard, Shout, UnicodeShout
 from shout.guard import LoopGuard
-from tests.udp.test_responder import FailingTransport
+from tests.udp.fakes import FailingTransport
 
 PEER = ("192.0.2.1", 4000)
 
