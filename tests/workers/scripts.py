@@ -53,12 +53,14 @@ if script:
 
 @cache
 def _server() -> socket.socket:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair()
     with theirs:
-        process = subprocess.Popen([sys.executable, "-c", _SERVER], stdin=theirs)
+        command = [sys.executable, "-c", _SERVER]
+        process = subprocess.Popen(command, stdin=theirs.fileno())
 
     def stop() -> None:
         ours.close()
+        process.kill()
         process.wait()
 
     atexit.register(stop)
