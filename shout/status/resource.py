@@ -99,8 +99,9 @@ class StatusResource(Resource):
             ("X-Content-Type-Options", "nosniff"),
         ):
             request.setHeader(name.encode(), value.encode())
+        finished = request.notifyFinish()
         answered = Deferred.fromCoroutine(self._answer(request))
-        request.notifyFinish().addErrback(lambda _: answered.cancel())
+        finished.addErrback(lambda _: answered.cancel())
         return NOT_DONE_YET
 
     async def _answer(self, request: Request) -> None:

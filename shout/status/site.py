@@ -58,7 +58,7 @@ class OneRequestChannel(HTTPChannel):
     @cvar maxReceived: Number of received bytes, also after the request, above which the
         connection is aborted.
 
-    @ivar isAnswered: L{True} if the kernel has accepted the whole response.
+    @ivar isAnswered: C{True} if the kernel has accepted the whole response.
     """
 
     factory: HardenedSite
@@ -78,7 +78,7 @@ class OneRequestChannel(HTTPChannel):
     @property
     def isAnswering(self) -> bool:
         """
-        L{True} if the request is complete and the response is not.
+        C{True} if the request is complete and the response is not.
         """
         # Twisted sets no time limit until the response is complete.
         return self.timeOut is None and bool(self.requests)

@@ -30,7 +30,7 @@ from shout.sockets.bind import BindError, newUDP
 
 hasReusePortBalancing = sys.platform == "linux"
 """
-L{True} if the system distributes datagrams among the sockets of a group.
+C{True} if the system distributes datagrams among the sockets of a group.
 """
 
 SocketSet = list[socket.socket]
@@ -116,8 +116,8 @@ def distribute(sockets: Sequence[socket.socket], count: int) -> list[SocketSet]:
     for address, group in _groups(sockets).items():
         if len(group) != count:
             raise BindError(
-                f"for {count} workers {address} takes {count} sockets, not the "
-                f"{len(group)} handed over; say auto, or see docs/operating.md"
+                f"for {count} workers {address} needs {count} sockets (handed over: "
+                f"{len(group)}); use --workers auto, or see docs/operating.md"
             )
         for each, sock in zip(socketSets, group):
             each.append(sock)
@@ -159,7 +159,7 @@ def attachSourceHash(socketSets: Sequence[Sequence[socket.socket]]) -> None:
             _attach(sock, program)
         except OSError as e:
             raise BindError(
-                f"cannot keep the sources at {describe(sock)} together: {e.strerror}"
+                f"cannot choose the worker by source at {describe(sock)}: {e.strerror}"
             ) from e
 
 

@@ -118,7 +118,7 @@ class WorkerSlot:
         """
         Request a snapshot from the worker.
 
-        @return: Fires with L{True} when the snapshot has arrived, or with L{False}
+        @return: Fires with C{True} when the snapshot has arrived, or with C{False}
             when C{replyTimeout} is over or the worker has exited.
         """
         if self._channel is None or self._readySince is None:
@@ -203,7 +203,7 @@ class _SlotChannel(Channel):
     """
     The supervisor's end of the channel to a worker.
 
-    @ivar hasStopped: L{True} if the worker has stopped as requested.
+    @ivar hasStopped: C{True} if the worker has stopped as requested.
 
     @ivar reaped: Fires when the worker has been reaped, or C{reapTimeout} is over.
     """

@@ -22,11 +22,11 @@ class FakeWorker:
     """
     The process of a worker and its end of the channel, both driven by a test.
 
-    @ivar isKilled: L{True} if the process was killed.
+    @ivar isKilled: C{True} if the process was killed.
 
-    @ivar isReaped: L{True} if the process was reaped.
+    @ivar isReaped: C{True} if the process was reaped.
 
-    @ivar isHeld: L{True} if the process cannot be reaped, as in a debugger.
+    @ivar isHeld: C{True} if the process cannot be reaped, as in a debugger.
     """
 
     def __init__(self, pid: int, channel: Channel) -> None:

@@ -19,7 +19,7 @@ needsLinux = skipUnless(
 
 def isAlive(pid: str) -> bool:
     """
-    Return L{True} if a process exists and is not a zombie.
+    Return C{True} if a process exists and is not a zombie.
     """
     try:
         with open(f"/proc/{pid}/stat") as file:

@@ -335,4 +335,6 @@ class AttachSourceHashTests(SocketCase):
         sockets = self.bind("127.0.0.1")
         # Without SO_REUSEPORT the socket is in no group.
         error = self.assertRaises(BindError, attachSourceHash, [sockets, sockets])
-        self.assertIn("cannot keep the sources", str(error))
+        self.assertIn(
+            "cannot choose the worker by source at UDP 127.0.0.1:", str(error)
+        )
