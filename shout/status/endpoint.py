@@ -81,7 +81,7 @@ def listenAt(
     @param reactor: An L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>} and
         L{IReactorUNIX<twisted.internet.interfaces.IReactorUNIX>} provider.
 
-    @raise BindError: if the endpoint cannot listen, or not without delay.
+    @raise BindError: If the endpoint cannot listen, or not without delay.
     """
     # This import removes LISTEN_FDS from the environment, so it has to wait until the
     # sockets from systemd have been taken.

@@ -108,7 +108,7 @@ class Health:
 
         @param extraChecks: Returns a line for each further problem.
 
-        @raise OSError: if this process may not open as many sockets (C{EMFILE}); then
+        @raise OSError: If this process may not open as many sockets (C{EMFILE}); then
             none is left open.
         """
         self._extraChecks = extraChecks

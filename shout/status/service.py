@@ -58,7 +58,7 @@ class StatusService(Service):
             <twisted.internet.interfaces.IReactorTCP>} and L{IReactorUNIX
             <twisted.internet.interfaces.IReactorUNIX>} provider.
 
-        @raise BindError: if the endpoint cannot listen.
+        @raise BindError: If the endpoint cannot listen.
         """
         site = HardenedSite(StatusResource(self), reactor)
         self._snapshot = snapshot

@@ -89,7 +89,7 @@ def fork(run: Callable[[], None], keep: Iterable[int]) -> ForkedProcess:
 
     @param keep: Descriptors to keep open in the child, besides 0, 1 and 2.
 
-    @raise OSError: if the system cannot start a process.
+    @raise OSError: If the system cannot start a process.
     """
     parent = os.getpid()
     # No handler of the parent may run in the child before the child has reset it.

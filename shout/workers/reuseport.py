@@ -70,7 +70,7 @@ def bindReusePortGroup(sockets: Sequence[socket.socket], count: int) -> list[Soc
     @return: The socket sets.  Each has one socket for each UDP address; the UNIX
         sockets are distributed in turn.  Empty sets are left out.
 
-    @raise BindError: if a socket cannot be bound.
+    @raise BindError: If a socket cannot be bound.
     """
     socketSets: list[SocketSet] = [[] for _ in range(count)]
     with ExitStack() as undo:
@@ -110,7 +110,7 @@ def distribute(sockets: Sequence[socket.socket], count: int) -> list[SocketSet]:
 
     @return: The socket sets, like those of L{bindReusePortGroup}.
 
-    @raise BindError: if an address has another number of sockets.
+    @raise BindError: If an address has another number of sockets.
     """
     socketSets: list[SocketSet] = [[] for _ in range(count)]
     for address, group in _groups(sockets).items():
@@ -148,7 +148,7 @@ def attachSourceHash(socketSets: Sequence[Sequence[socket.socket]]) -> None:
 
     @param socketSets: As L{bindReusePortGroup} and L{distribute} return them.
 
-    @raise BindError: if the system refuses.
+    @raise BindError: If the system refuses.
     """
     if len(socketSets) == 1:
         return

@@ -50,7 +50,7 @@ def spawnWorker(
 
     @param channel: The supervisor's end.
 
-    @raise OSError: if the system cannot start a process.
+    @raise OSError: If the system cannot start a process.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -71,7 +71,7 @@ class FakeWorker:
         """
         Let the process be reaped.
 
-        @raise AssertionError: if it has not exited, or has been reaped before.
+        @raise AssertionError: If it has not exited, or has been reaped before.
         """
         if self._status is None or self.isReaped:
             raise AssertionError("nothing to reap")
