@@ -224,7 +224,7 @@ class InvalidEndpointTests(SynchronousTestCase):
     @example("tcp:1:2:interface=")
     @example("ssl:443")
     @example("systemd:INET")
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(st.text())
     def test_anyText(self, description: str) -> None:
         """

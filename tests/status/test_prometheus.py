@@ -75,7 +75,7 @@ class ExpositionTests(SynchronousTestCase):
         for label in ('{family="ipv4"}', '{reason="loop"}', '{errno="ENOBUFS"}'):
             self.assertIn(label, text)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(st.dictionaries(st.text(min_size=1), st.integers(0, 2**40)))
     def test_anyReason(self, dropped: dict[str, int]) -> None:
         """
