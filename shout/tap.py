@@ -138,7 +138,7 @@ def _health(
     sources = (
         min(8 * len(socketSets), 64, 256 // len(sockets)) if len(socketSets) > 1 else 1
     )
-    return Health(sockets, max(sources, 1), service.missing)
+    return Health(sockets, max(sources, 1), service.checkWorkers)
 
 
 def _guard(options: Options) -> Guard:

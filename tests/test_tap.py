@@ -341,7 +341,7 @@ class MakeServiceTests(SynchronousTestCase):
         [(port, site, *_)] = servers
         self.assertEqual(port, 9990)
         services.startService()
-        found = site.resource._watched.check()
+        found = site.resource._source.check()
         readers = reactor.getReaders()
         for reader in [*readers, *readers]:
             reader.doRead()
