@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 
 whyNot = (
     "chromium is not installed (Debian: chromium)"
@@ -46,7 +46,7 @@ class Browser:
 
         @param height: of the page, in CSS pixels.
         """
-        profile = shortFolder(case)
+        profile = shortDirectory(case)
         # Where IPv6 is off chromedriver does not tell which port it has chosen.
         with create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]

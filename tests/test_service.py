@@ -23,8 +23,8 @@ from shout.sockets.address import authority
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
 from tests.asynccase import AsyncCase
+from tests.directory import shortDirectory
 from tests.families import EVERYWHERE, LOOPBACK, PAIR, eachFamily
-from tests.folder import shortFolder
 
 
 def messages(observer: EventLoggingObserver) -> list[str]:
@@ -101,7 +101,7 @@ class ShoutServiceTests(TestCase):
         Datagrams are answered at every socket, of each family.
         """
         sockets = bindUDP(0, PAIR)
-        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        sockets.append(bindUNIX(os.path.join(shortDirectory(self), "s")))
         clients = [self.client(sock) for sock in sockets]
         service = self.service(sockets)
         for client in clients:
@@ -127,7 +127,7 @@ class ShoutServiceTests(TestCase):
         Once the reactor runs every address is logged with the port really
         bound, and then a command to try it with.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         sockets = [*bindUDP(0), bindUNIX(path)]
         port = sockets[0].getsockname()[1]
         self.service(sockets)
@@ -144,7 +144,7 @@ class ShoutServiceTests(TestCase):
         """
         A UNIX socket is tried with the client.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         self.service([bindUNIX(path)])
         self.assertEqual(
             messages(self.log)[-1], f"try it with: shout --unix {path} hello"
@@ -177,7 +177,7 @@ class ShoutServiceTests(TestCase):
         """
         On stop the path of a UNIX socket is removed.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         self.stop(self.service([bindUNIX(path)]))
         self.assertFalse(os.path.lexists(path))
 
@@ -185,7 +185,7 @@ class ShoutServiceTests(TestCase):
         """
         A service that is stopped before it was started closes its sockets, too.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         sock = bindUNIX(path)
         self.successResultOf(ShoutService([sock]).stopService())
         self.assertEqual(sock.fileno(), -1)
@@ -203,7 +203,7 @@ class ShoutServiceTests(TestCase):
         """
         On stop the totals are logged, with what was dropped and why.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         sock = bindUNIX(path)
         client = self.client(sock)
         service = self.service([sock])
@@ -242,7 +242,7 @@ class ShoutServiceTests(TestCase):
         starts, while it runs and when it has stopped.
         """
         sockets = bindUDP(0, LOOPBACK)
-        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        sockets.append(bindUNIX(os.path.join(shortDirectory(self), "s")))
         sent = dict(zip((*eachFamily("ipv4", "ipv6"), "unix"), (3, 2, 1)))
         total = sum(sent.values())
         self.assertEqual(ShoutService([]).snapshot(), Snapshot())
@@ -264,7 +264,7 @@ class ShoutServiceTests(TestCase):
         """
         A UNIX peer that is gone before it is answered is counted.
         """
-        sock = bindUNIX(os.path.join(shortFolder(self), "s"))
+        sock = bindUNIX(os.path.join(shortDirectory(self), "s"))
         service = self.service([sock])
         with self.client(sock) as client:
             client.send(b"x")

@@ -34,8 +34,8 @@ from shout.tap import makeService
 from shout.workers.reuseport import hasReusePortBalancing
 from shout.workers.supervisor import Supervisor
 from tests import hosts
+from tests.directory import shortDirectory
 from tests.families import EVERYWHERE, LOOPBACK, PAIR
-from tests.folder import shortFolder
 
 
 def parse(*args: str) -> Options:
@@ -240,14 +240,14 @@ class MakeServiceTests(SynchronousTestCase):
         """
         With a UNIX socket alone no UDP is served.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         self.assertEqual(self.listening("-u", path), [f"UNIX {path}"])
 
     def test_UNIXAndUDP(self) -> None:
         """
         With a port or an interface besides, UDP is served too.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         addresses = self.listening("-u", path, "-p", "0")
         self.assertEqual(len(addresses), 1 + len(EVERYWHERE))
         port = self.freePort()
@@ -317,7 +317,7 @@ class MakeServiceTests(SynchronousTestCase):
         """
         Where the environment asks for it, systemd is told beside.
         """
-        path = os.path.join(shortFolder(self), "notify")
+        path = os.path.join(shortDirectory(self), "notify")
         with bindUNIX(path):
             self.patch(os, "environ", {**os.environ, "NOTIFY_SOCKET": path})
             services = makeService(parse("-p", "0"), MemoryReactorClock())
@@ -430,7 +430,7 @@ class MakeServiceTests(SynchronousTestCase):
         The UNIX sockets of all workers are asked, once each, and a UDP address
         once from each of eight sources for each worker, 64 at most and 256 in all.
         """
-        folder = shortFolder(self)
+        folder = shortDirectory(self)
         first, second = os.path.join(folder, "a"), os.path.join(folder, "b")
         local = "-p", "0", "-i", "127.0.0.1"
         health = self.asked(*local, "-u", first, "-u", second, "--workers", "2")
@@ -449,7 +449,7 @@ class MakeServiceTests(SynchronousTestCase):
         When the status cannot be shown one line says so, and what was bound is
         released.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         local = "-p", "0", "-i", "127.0.0.1"
         made = self.healths()
         message = self.failure(*local, "-u", path, "--status", "x")
@@ -470,7 +470,7 @@ class MakeServiceTests(SynchronousTestCase):
                 raise OSError(EMFILE, os.strerror(EMFILE))
 
         self.patch(tap, "Health", Greedy)
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         message = self.failure("-u", path, "--status", "tcp:9990")
         self.assertIn("--status takes more descriptors", message)
         self.assertFalse(os.path.exists(path))
@@ -488,7 +488,7 @@ class MakeServiceTests(SynchronousTestCase):
         """
         When one address cannot be bound, what was bound before is released.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         self.failure("-u", path, "-u", "/nowhere/s")
         self.assertFalse(os.path.exists(path))
 

@@ -23,8 +23,8 @@ from shout.sockets.bind import bindUDP
 from shout.sockets.unix import bindUNIX
 from shout.udp.icmp import TOO_BIG
 from tests.batches import needsBatches
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, needsIPv6
-from tests.folder import shortFolder
 from tests.hosts import Hosts, Namespaces, ParallelPaths, Path, whyNot
 from tests.peers import PeerCase
 
@@ -108,7 +108,7 @@ class FindSizesTests(PeerCase):
         Through a UNIX socket comes what its buffers hold, and there is no path
         MTU.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         found = await self.find(path, None)
         assert found.whole is not None

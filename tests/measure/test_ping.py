@@ -20,8 +20,8 @@ from shout.measure.histogram import Histogram
 from shout.measure.result import RoundTrips
 from shout.request import Refused, UnknownHost
 from shout.sockets.unix import bindUNIX
+from tests.directory import shortDirectory
 from tests.families import hasIPv6, needsIPv6
-from tests.folder import shortFolder
 from tests.peers import PeerCase
 
 TIMES = st.lists(st.integers(0, 2**40), min_size=1)
@@ -135,7 +135,7 @@ class PingTests(PeerCase):
         """
         A UNIX socket is measured at its path, faster than its queue is long.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         result = await ping(unix=path, count=100, interval=0.00001)
         self.assertEqual((result.answered, result.port), (100, None))
@@ -154,7 +154,7 @@ class PingTests(PeerCase):
         """
         A UNIX socket that does not exist is refused at once.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         await self.assertFailure(Deferred.fromCoroutine(ping(unix=path)), Refused)
 
     async def test_unknown(self) -> None:

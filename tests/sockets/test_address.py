@@ -15,7 +15,7 @@ from shout import bindUDP, bindUNIX
 from shout.sockets.address import describe, example, reachedAt
 from shout.udp.peer import withScope
 from tests import hosts
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 
 
 class WithScopeTests(SynchronousTestCase):
@@ -46,7 +46,7 @@ class DescribeTests(SynchronousTestCase):
             with sock:
                 port = sock.getsockname()[1]
                 self.assertEqual(describe(sock), f"{expected}:{port}")
-        with bindUNIX(os.path.join(shortFolder(self), "s")) as sock:
+        with bindUNIX(os.path.join(shortDirectory(self), "s")) as sock:
             self.assertEqual(describe(sock), f"UNIX {sock.getsockname()}")
 
     @skipIf(hosts.whyNot, hosts.whyNot)

@@ -20,7 +20,7 @@ from shout.sockets.bind import connectUDP
 from shout.sockets.notify import Notifier
 from shout.sockets.unix import bindUNIX
 from shout.workers.reuseport import hasReusePortBalancing
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 from tests.system.test_twistd import ISROOT, PATIENCE, TwistdCase, ask
 
 NOTHING: Mapping[str, str] = {}
@@ -45,7 +45,7 @@ class NotifierTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.path = os.path.join(shortFolder(self), "notify")
+        self.path = os.path.join(shortDirectory(self), "notify")
         self.listener = bindUNIX(self.path)
         self.addCleanup(self.listener.close)
 

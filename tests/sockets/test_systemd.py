@@ -26,8 +26,8 @@ from shout.udp.peer import hostAndPort
 from shout.workers.reuseport import bindReusePortGroup, hasReusePortBalancing
 from tests import launch
 from tests.batches import needsBatches
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, hasIPv6Sockets, needsIPv6Sockets
-from tests.folder import shortFolder
 from tests.system.test_twistd import PATIENCE, TwistdCase, ask, command
 
 # As twistd does when its cache of plugins is not there and cannot be written.
@@ -74,7 +74,7 @@ class HandedOverTests(SynchronousTestCase):
         """
         Return a socket of each family.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         sockets = [*bindUDP(0, LOOPBACK), bindUNIX(path)]
         for sock in sockets:
             self.addCleanup(sock.close)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUNIX
 from shout.sockets.unix import connectUNIX
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -25,7 +25,7 @@ class BindUNIXTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.folder = shortFolder(self)
+        self.folder = shortDirectory(self)
         here = os.getcwd()
         self.addCleanup(os.chdir, here)
         os.chdir(self.folder)
@@ -198,7 +198,7 @@ class ConnectUNIXTests(SynchronousTestCase):
         """
         A connected UNIX socket has a name that the peer can reply to.
         """
-        with bindUNIX(os.path.join(shortFolder(self), "s")) as server:
+        with bindUNIX(os.path.join(shortDirectory(self), "s")) as server:
             client = connectUNIX(server.getsockname())
             self.addCleanup(client.close)
             client.send(b"x")
@@ -209,5 +209,5 @@ class ConnectUNIXTests(SynchronousTestCase):
         Connecting to a UNIX path at which nobody listens fails.
         """
         self.assertRaises(
-            FileNotFoundError, connectUNIX, os.path.join(shortFolder(self), "s")
+            FileNotFoundError, connectUNIX, os.path.join(shortDirectory(self), "s")
         )

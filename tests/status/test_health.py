@@ -28,8 +28,8 @@ from shout.workers.reuseport import (
     hasReusePortBalancing,
 )
 from tests import hosts
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, eachFamily
-from tests.folder import shortFolder
 
 
 class HealthTests(SynchronousTestCase):
@@ -106,7 +106,7 @@ class HealthTests(SynchronousTestCase):
         """
         everywhere = eachFamily("0.0.0.0", "::")
         sockets = [*bindUDP(0, everywhere), *bindUDP(0, ["127.0.0.2", *LOOPBACK])]
-        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        sockets.append(bindUNIX(os.path.join(shortDirectory(self), "s")))
         service = self.serve(sockets)
         self.assertEqual(self.check(self.health(sockets)), [])
         self.assertEqual(service.counters.answered, len(sockets))
@@ -269,7 +269,7 @@ class HealthTests(SynchronousTestCase):
         """
         A limit that holds for the peers of UNIX sockets does not hold for it.
         """
-        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        sockets = [bindUNIX(os.path.join(shortDirectory(self), "s"))]
         guard = Guard(rules=[Limit(1)])
         health = self.health(sockets)
         guard.exempt.update(health.sources)
@@ -324,7 +324,7 @@ class HealthTests(SynchronousTestCase):
         """
         Nobody shares a UNIX socket, so it is asked once.
         """
-        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        sockets = [bindUNIX(os.path.join(shortDirectory(self), "s"))]
         self.addCleanup(sockets[0].close)
         self.assertEqual(len(self.health(sockets, 4).sources), 1)
 

@@ -19,8 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout.options import Options
 from shout.sources import REFLECTORS
 from tests import hosts
+from tests.directory import shortDirectory
 from tests.families import needsIPv6Sockets
-from tests.folder import shortFolder
 from tests.system.test_readme import needs
 from tests.system.test_twistd import ISROOT, PATIENCE
 
@@ -47,7 +47,7 @@ class DeployCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.folder = shortFolder(self)
+        self.folder = shortDirectory(self)
 
     def copy(self, name: str, change: tuple[str, str] = ("", "")) -> str:
         """

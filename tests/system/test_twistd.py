@@ -21,8 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import bindUDP, bindUNIX
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
+from tests.directory import shortDirectory
 from tests.families import EVERYWHERE, LOOPBACK, PAIR
-from tests.folder import shortFolder
 
 # How long, in seconds, to wait for what has to happen.
 PATIENCE = 30
@@ -58,7 +58,7 @@ class TwistdCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.folder = shortFolder(self)
+        self.folder = shortDirectory(self)
         self.capabilities: set[int] = set()
         self.environment: dict[str, str] = {}
 

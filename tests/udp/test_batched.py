@@ -32,6 +32,7 @@ from shout.udp.port import DatagramPort
 from shout.udp.receive import SLOTS
 from shout.udp.sockopt import raiseReceiveBuffer
 from tests.batches import needsBatches
+from tests.directory import shortDirectory
 from tests.families import (
     LOOPBACK,
     eachFamily,
@@ -39,7 +40,6 @@ from tests.families import (
     needsIPv6,
     needsIPv6Sockets,
 )
-from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.udp.test_port import (
     AdoptingPortBehaviour,
@@ -1418,7 +1418,7 @@ class ListenTests(SynchronousTestCase):
         """
         Listen on a socket of each family, and return the types of the ports.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         reactor = MemoryReactorClock()
         ports = [
             listen(sock, DatagramProtocol(), reactor)

@@ -41,8 +41,8 @@ from shout.udp import port as portModule
 from shout.udp import sockopt
 from shout.udp.port import DatagramPort
 from shout.udp.sockopt import kernelDrops
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, eachFamily
-from tests.folder import shortFolder
 
 if TYPE_CHECKING:
     CaseMixin = SynchronousTestCase
@@ -713,7 +713,7 @@ class DatagramPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         """
         Bind a UNIX socket.
         """
-        return bindUNIX(os.path.join(shortFolder(self), "s"))
+        return bindUNIX(os.path.join(shortDirectory(self), "s"))
 
     def test_largerThanUDP(self) -> None:
         """
@@ -730,7 +730,7 @@ class DatagramPortTests(AdoptingPortBehaviour, SynchronousTestCase):
         """
         Writing to the path of a UNIX socket that is gone raises L{OSError}.
         """
-        folder = shortFolder(self)
+        folder = shortDirectory(self)
         port = self.listen(bindUNIX(os.path.join(folder, "s")))
         self.assertRaises(OSError, port.write, b"x", os.path.join(folder, "gone"))
 

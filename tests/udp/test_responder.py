@@ -20,7 +20,7 @@ from shout.udp.batched import BatchedPort
 from shout.udp.port import DatagramPort
 from shout.udp.responder import BatchResponder
 from tests.batches import needsBatches
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 
 PEER = ("192.0.2.1", 4000)
 
@@ -113,7 +113,7 @@ class BatchResponderTests(SynchronousTestCase):
         """
         reactor = MemoryReactorClock()
         protocol = Reversing()
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         port = DatagramPort(bindUNIX(path), protocol, reactor)
         port.startListening()
         with socket(AF_UNIX, SOCK_DGRAM) as client:

@@ -20,8 +20,8 @@ from shout.udp.sockopt import allowFragments, omitFlowLabel
 from shout.udp.timed import TimedPort
 from shout.udp.timestamps import Arrivals
 from tests.batches import needsBatches
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, needsIPv6, needsIPv6Sockets
-from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
 
@@ -119,7 +119,7 @@ class TimedPortTests(TimedCase):
         """
         A UNIX socket has no times of arrival, and carries long datagrams.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         port, protocol = self.listen(connectUNIX(path))
         port.send([b"x" * 100_000])
@@ -158,7 +158,7 @@ class TimedPortTests(TimedCase):
         At a UNIX socket what is sent after the server has gone is refused, and
         once another server is at its path, answered.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         first = bindUNIX(path)
         port, protocol = self.listen(connectUNIX(path))
         first.close()

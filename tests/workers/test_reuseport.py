@@ -18,8 +18,8 @@ from shout.workers.reuseport import (
     groupSize,
     hasReusePortBalancing,
 )
+from tests.directory import shortDirectory
 from tests.families import EVERYWHERE, LOOPBACK, PAIR
-from tests.folder import shortFolder
 
 
 class SharingCase(SynchronousTestCase):
@@ -37,7 +37,7 @@ class SharingCase(SynchronousTestCase):
         """
         Bind UNIX sockets.
         """
-        folder = shortFolder(self)
+        folder = shortDirectory(self)
         return self.closed(
             [bindUNIX(os.path.join(folder, str(number))) for number in range(count)]
         )

@@ -22,7 +22,7 @@ from shout.udp.sockopt import kernelDrops
 from shout.workers.channel import Channel
 from shout.workers.reuseport import bindReusePortGroup
 from shout.workers.supervisor import Supervisor
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 from tests.spawning import FakeWorker, Spawner
 
 
@@ -60,7 +60,7 @@ class WorkersServiceTests(TestCase):
         """
         Bind UNIX sockets, which can be shared everywhere.
         """
-        folder = shortFolder(self)
+        folder = shortDirectory(self)
         return [bindUNIX(os.path.join(folder, str(n))) for n in range(count)]
 
     def messages(self) -> list[str]:
