@@ -235,7 +235,7 @@ class Supervisor(SocketService):
         if self.slots:
             self._ends.flush()
             self._failures.flush()
-            self._sayStopped(addresses, lost)
+            self._logTotals(addresses, lost)
 
 
 def _when(wait: float) -> str:

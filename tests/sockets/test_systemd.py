@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import BindError, bindUDP, bindUNIX
 from shout.sockets.address import authority
 from shout.sockets.bind import connectUDP
-from shout.sockets.systemd import inheritedSockets, startedWith
+from shout.sockets.systemd import inheritedSockets, activationEnvironment
 from shout.sockets.unix import connectUNIX
 from shout.udp.mmsg import available
 from shout.udp.peer import hostAndPort
@@ -158,17 +158,17 @@ class HandedOverTests(SynchronousTestCase):
             self.assertIn("not a number", self.refusal(LISTEN_FDS=text))
 
     @skipUnless(os.path.exists("/proc/self/environ"), "takes procfs")
-    def test_startedWith(self) -> None:
+    def test_activationEnvironment(self) -> None:
         """
         What was erased from the environment is still known; what was not is taken
         as it is now.
         """
         script = (
-            "import os; from shout.sockets.systemd import startedWith\n"
+            "import os; from shout.sockets.systemd import activationEnvironment\n"
             "os.environ['LISTEN_FDS'] = '5'\n"
-            "print(startedWith()['LISTEN_FDS'])\n"
+            "print(activationEnvironment()['LISTEN_FDS'])\n"
             "del os.environ['LISTEN_FDS'], os.environ['LISTEN_PID']\n"
-            "print(startedWith()['LISTEN_FDS'])\n"
+            "print(activationEnvironment()['LISTEN_FDS'])\n"
         )
         environ = {**os.environ, "LISTEN_FDS": "7", "LISTEN_PID": "1"}
         ended = subprocess.run(
@@ -179,7 +179,7 @@ class HandedOverTests(SynchronousTestCase):
             check=True,
         )
         self.assertEqual(ended.stdout.split(), ["5", "7"])
-        self.assertNotIn("LISTEN_FDS", startedWith())
+        self.assertNotIn("LISTEN_FDS", activationEnvironment())
 
 
 class ActivatedCase(TwistdCase):

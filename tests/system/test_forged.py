@@ -379,5 +379,5 @@ def tablesOf(guard: Any, port: Any) -> list[Any]:
     """
     Return everything that remembers peers.
     """
-    tables = [guard.known, guard._verdicts, guard._loops._buckets]
+    tables = [guard.accepted, guard._reasons, guard._loops._buckets]
     return [*tables, port._receiveBatch.peers] if available else tables
