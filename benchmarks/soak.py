@@ -275,7 +275,7 @@ def main() -> None:
     reasons = set(re.findall("not answered: [0-9]+ (.*)", text))
     logged = len(text.splitlines())
     most = len(reasons) * (seconds // QUIET_PERIOD + 1) + OTHER_LINES
-    lost = re.search("for want of buffer: ([0-9]+)", text)
+    lost = re.search("([0-9]+) datagrams dropped by the kernel", text)
     stopped = re.search("received [0-9]+, answered .*", text)
     for name, count in total.items():
         print(f"{name:>25}  {count}")

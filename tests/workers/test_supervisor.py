@@ -296,7 +296,7 @@ class WorkersServiceTests(TestCase):
         self.assertEqual(self.successResultOf(service.snapshot()), before)
         self.assertEqual(
             self.messages()[-1],
-            f"not even received, for want of buffer: {before.kernelDrops}",
+            f"{before.kernelDrops} datagrams dropped by the kernel: receive buffer full",
         )
 
     def test_earlierKernelDrops(self) -> None:
@@ -319,7 +319,9 @@ class WorkersServiceTests(TestCase):
         stopped = service.stopService()
         self.spawner.workers[0].ends("signal 9")
         self.successResultOf(stopped)
-        self.assertIn("not even received, for want of buffer: 1", self.messages())
+        self.assertIn(
+            "1 datagrams dropped by the kernel: receive buffer full", self.messages()
+        )
 
     def test_stop(self) -> None:
         """
