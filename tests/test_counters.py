@@ -112,8 +112,8 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_of(self) -> None:
         """
-        A snapshot has the present counters.  Every datagram is in the replies, the drops
-        or the send errors.
+        A snapshot has the present counters.  Every datagram is in the replies, the
+        drops or the send errors.
         """
         counters = Counters()
         counters.count("ipv4", 3, 2)

@@ -237,7 +237,8 @@ class UnicodeShoutTests(SynchronousTestCase):
     @given(text())
     def test_anyText(self, original: str) -> None:
         """
-        The reply to UTF-8 text is that of C{str.upper}, and at most three times as long.
+        The reply to UTF-8 text is that of C{str.upper}, and at most three times as
+        long.
         """
         datagram = original.encode()
         reply = UnicodeShout().transform(datagram)

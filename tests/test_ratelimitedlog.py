@@ -69,7 +69,8 @@ class RateLimitedLogTests(SynchronousTestCase):
 
     def test_flush(self) -> None:
         """
-        The events that have been counted are logged at once, and the timer is cancelled.
+        The events that have been counted are logged at once, and the timer is
+        cancelled.
         """
         self.log.flush()
         for text in ("one", "two", "three"):
