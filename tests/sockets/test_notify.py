@@ -21,7 +21,7 @@ from shout.sockets.notify import Notifier
 from shout.sockets.unix import bindUNIX
 from shout.workers.reuseport import hasReusePortBalancing
 from tests.directory import shortDirectory
-from tests.system.test_twistd import ISROOT, PATIENCE, TwistdCase, ask
+from tests.twistdcase import ISROOT, TIMEOUT, TwistdCase, ask
 
 NOTHING: Mapping[str, str] = {}
 
@@ -228,9 +228,9 @@ class NotifyingTests(TwistdCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.listener = bindUNIX(os.path.join(self.folder, "notify"))
+        self.listener = bindUNIX(os.path.join(self.directory, "notify"))
         self.addCleanup(self.listener.close)
-        self.listener.settimeout(PATIENCE)
+        self.listener.settimeout(TIMEOUT)
 
     def notified(self, *args: str, **environ: str) -> list[str]:
         """
@@ -257,7 +257,7 @@ class NotifyingTests(TwistdCase):
         while "STOPPING=1" not in told:
             told.append(self.listener.recv(100).decode())
         self.assertRaises(BlockingIOError, self.listener.recv, 100)
-        self.listener.settimeout(PATIENCE)
+        self.listener.settimeout(TIMEOUT)
         return told
 
     def test_notifies(self) -> None:
@@ -277,7 +277,7 @@ class NotifyingTests(TwistdCase):
         """
         It does so from another root folder and as another user.
         """
-        etc = os.path.join(self.folder, "root", "etc")
+        etc = os.path.join(self.directory, "root", "etc")
         os.makedirs(etc)
         with open(os.path.join(etc, "passwd"), "w") as f:
             f.write("nobody:x:65534:65534::/:/bin/false\n")

@@ -28,7 +28,7 @@ from tests import launch
 from tests.batches import needsBatches
 from tests.directory import shortDirectory
 from tests.families import LOOPBACK, hasIPv6Sockets, needsIPv6Sockets
-from tests.system.test_twistd import PATIENCE, TwistdCase, ask, command
+from tests.twistdcase import TIMEOUT, TwistdCase, ask, command
 
 # As twistd does when its cache of plugins is not there and cannot be written.
 ERASES = """
@@ -225,7 +225,7 @@ class ActivatedCase(TwistdCase):
         for family, address in (
             (socket.AF_INET, ("127.0.0.1", 0)),
             (socket.AF_INET6, ("::", 0)),
-            (socket.AF_UNIX, os.path.join(self.folder, "s")),
+            (socket.AF_UNIX, os.path.join(self.directory, "s")),
         ):
             if family == socket.AF_INET6 and not hasIPv6Sockets:
                 continue
@@ -275,7 +275,7 @@ class ActivatedTests(ActivatedCase):
         sockets = self.sockets()
         client = connectUDP(*sockets[0].getsockname())
         self.addCleanup(client.close)
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         for args in ((), ("--workers", "1")):
             client.send(b"waits")
             server = self.activate(sockets, *args)
@@ -288,14 +288,14 @@ class ActivatedTests(ActivatedCase):
                 # As many as wait in a socket without being lost.
                 if number < 100:
                     continue
-                server.wait(PATIENCE)
+                server.wait(TIMEOUT)
             server = self.activate(sockets, *args)
             replies = [client.recv(100) for _ in range(number)]
             self.assertEqual(replies, [b"Q%d" % n for n in range(number)])
             self.finish(server, signal.SIGTERM)
             client.setblocking(False)
             self.assertRaises(BlockingIOError, client.recv, 100)
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
 
     @needsBatches
     def test_waited(self) -> None:
@@ -315,7 +315,7 @@ class ActivatedTests(ActivatedCase):
             self.addCleanup(each.close)
         server = self.activate([*sockets, everywhere])
         for client in clients:
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
             self.assertEqual(client.recv(100), b"WAITS")
         self.finish(server, signal.SIGTERM)
 
@@ -345,7 +345,7 @@ class ActivatedTests(ActivatedCase):
         It ends with one line on standard error, and a status that is not 0.
         """
         server = self.activate(sockets, *args)
-        self.assertRegex(server.communicate(timeout=PATIENCE)[0], pattern)
+        self.assertRegex(server.communicate(timeout=TIMEOUT)[0], pattern)
         self.assertEqual(server.returncode, 1)
 
     def test_addresses(self) -> None:
@@ -355,7 +355,7 @@ class ActivatedTests(ActivatedCase):
         sockets = self.sockets()
         for args in (("-p", "0"), ("-i", "127.0.0.1"), ("-u", "other")):
             self.assertRefused("^shout: .*leave them out.*\n$", sockets, *args)
-        self.assertFalse(os.path.exists(os.path.join(self.folder, "other")))
+        self.assertFalse(os.path.exists(os.path.join(self.directory, "other")))
 
     def test_stream(self) -> None:
         """
@@ -389,7 +389,7 @@ class ActivatedTests(ActivatedCase):
         for sock in bindUDP(0, LOOPBACK):
             addresses.append(hostAndPort(sock.getsockname()))
             sock.close()
-        path = os.path.join(self.folder, "s")
+        path = os.path.join(self.directory, "s")
         activate = shutil.which("systemd-socket-activate")
         assert activate is not None
         for names in ((), ("--fdname=a:b:c",)):

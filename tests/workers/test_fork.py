@@ -10,7 +10,7 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.system.test_twistd import PATIENCE
+from tests.twistdcase import TIMEOUT
 
 PREAMBLE = """\
 import time
@@ -45,7 +45,7 @@ class ForkTests(SynchronousTestCase):
             ],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
         self.stderr = ended.stderr
