@@ -81,7 +81,7 @@ class TokenBuckets:
     @property
     def isThrashing(self) -> bool:
         """
-        L{True} if keys are being forgotten soon after they were used.
+        C{True} if keys are being forgotten soon after they were used.
         """
         if len(self._states) < self._capacity:
             return False
@@ -188,7 +188,7 @@ def _network(host: str) -> str | bytes:
 
 class Guard:
     """
-    Checks rules before a reply is sent.
+    The rules that are checked before a reply is sent.
 
     @ivar accepted: Sources for which no rule refuses anything but fixed points, so that
         L{check} can be skipped for other datagrams.

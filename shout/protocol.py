@@ -16,7 +16,7 @@ from shout.udp.responder import BatchResponder
 
 class Shout(BatchResponder):
     """
-    Answers every datagram with its text in capitals.
+    A protocol that answers every datagram with its text in capitals.
 
     Override L{transform} for other replies.
 
@@ -72,9 +72,8 @@ class Shout(BatchResponder):
         @return: The reply to each datagram, or C{None} if the guard refuses it.
         """
         replies = list(map(self.transform, datagrams))
-        if any(map(eq, replies, datagrams)) or not self._guard.accepted.issuperset(
-            addrs
-        ):
+        areAccepted = self._guard.accepted.issuperset(addrs)
+        if not areAccepted or any(map(eq, replies, datagrams)):
             return self._checkEach(replies, datagrams, addrs)
         self.counters.count(self.family, len(datagrams), len(replies))
         return replies
@@ -121,7 +120,7 @@ class Shout(BatchResponder):
 
 class UnicodeShout(Shout):
     """
-    Answers every datagram with its UTF-8 text in upper case, as defined by Unicode.
+    A protocol that answers with UTF-8 text in upper case, as defined by Unicode.
 
     Bytes that are not UTF-8 are unchanged.  A reply can be up to three times as long as
     its datagram.

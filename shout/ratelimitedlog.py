@@ -10,9 +10,9 @@ from typing import Any
 
 class RateLimitedLog:
     """
-    Logs the first event at once.  Events in the C{quietPeriod} seconds after a line are
-    counted.  At the end of that period one line has the last of them, and the number of
-    the others.
+    A log that writes the first event at once, and counts events in the C{quietPeriod}
+    seconds after a line.  At the end of that period one line has the last of them, and
+    the number of the others.
 
     @cvar quietPeriod: Seconds between two lines.
     """

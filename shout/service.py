@@ -21,7 +21,7 @@ from shout.udp.port import DatagramPort
 
 class SocketService(Service):
     """
-    Base of the services that own sockets.
+    The base of services that own sockets.
 
     @ivar counters: The L{Counters} of all sockets.
     """
@@ -70,7 +70,7 @@ class SocketService(Service):
 
 class ShoutService(SocketService):
     """
-    Answers the datagrams that arrive at any number of sockets.
+    A service that answers the datagrams at any number of sockets.
 
     @ivar ports: The listening L{DatagramPort<shout.udp.port.DatagramPort>}s, one per
         socket, while the service runs.

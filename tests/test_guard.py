@@ -124,7 +124,7 @@ class LoopGuardTests(SynchronousTestCase):
 
     def answers(self, datagram: bytes) -> bool:
         """
-        Return L{True} if a datagram is answered.
+        Return C{True} if a datagram is answered.
         """
         (reply,) = self.protocol.answer([datagram], [PEER])
         return reply is not None

@@ -57,7 +57,7 @@ class GuardMachine(RuleBasedStateMachine):
 
     def expects(self, datagram: bytes, addr: Any) -> bool:
         """
-        Return L{True} if the model answers a datagram.
+        Return C{True} if the model answers a datagram.
         """
         host, port = addr
         ip = ip_address(host)

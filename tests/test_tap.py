@@ -207,8 +207,8 @@ class MakeServiceTests(SynchronousTestCase):
         The UNIX socket of each worker is checked once.  A UDP address is checked from
         eight sources per worker, but from at most 64, and 256 for all addresses.
         """
-        folder = shortDirectory(self)
-        first, second = os.path.join(folder, "a"), os.path.join(folder, "b")
+        directory = shortDirectory(self)
+        first, second = os.path.join(directory, "a"), os.path.join(directory, "b")
         local = "-p", "0", "-i", "127.0.0.1"
         check = self.healthCheck(*local, "-u", first, "-u", second, "--workers", "2")
         self.assertEqual(len(check.addresses), 3)

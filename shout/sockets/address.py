@@ -1,6 +1,6 @@
 """
-How socket addresses are written, and the address at which this host reaches its own
-sockets.
+The written form of socket addresses, and the addresses at which this host reaches its
+own sockets.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def pathOf(sock: socket.socket) -> str:
 
 def isWildcard(sock: socket.socket) -> bool:
     """
-    Return L{True} for a socket that is bound to all IPv4 or all IPv6 addresses.
+    Return C{True} for a socket that is bound to all IPv4 or all IPv6 addresses.
     """
     return sock.family != socket.AF_UNIX and sock.getsockname()[0] in EVERYWHERE
 

@@ -17,8 +17,9 @@ from twisted.internet.task import LoopingCall
 
 class Notifier(Service):
     """
-    Notify systemd when another service is ready and when it stops, and keep the
-    watchdog from expiring as long as the reactor runs.
+    A service that notifies systemd when another service is ready and when it stops.
+
+    It also keeps the watchdog from expiring as long as the reactor runs.
 
     Messages are lost without an error if the socket of systemd no longer exists.
     """
@@ -107,7 +108,7 @@ class Notifier(Service):
         """
         Send a message.
 
-        @return: L{False} if the socket buffer was full.
+        @return: C{False} if the socket buffer was full.
         """
         try:
             self._sock.send(message.encode())

@@ -81,7 +81,7 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
 @implementer(IResolutionReceiver)
 class _Receiver:
     """
-    Collects the addresses of a host.
+    The receiver of the addresses of a host.
     """
 
     def __init__(self) -> None:
