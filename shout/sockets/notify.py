@@ -42,8 +42,7 @@ class Notifier(Service):
 
         @param environ: The environment; by default that of this process.
         """
-        if environ is None:
-            environ = os.environ
+        environ = os.environ if environ is None else environ
         path = environ.get("NOTIFY_SOCKET", "")
         if path[:1] not in ("/", "@"):
             return None

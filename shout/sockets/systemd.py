@@ -55,8 +55,7 @@ def inheritedSockets(
 
     @raise BindError: A descriptor is missing, or is not a bound datagram socket.
     """
-    if environ is None:
-        environ = activationEnvironment()
+    environ = activationEnvironment() if environ is None else environ
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     text = environ.get("LISTEN_FDS", "0")
