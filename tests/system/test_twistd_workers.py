@@ -150,7 +150,7 @@ class WorkersTests(WorkersCase):
         """
         outcome = kill(1, 2, (0, 0.1))
         self.assertEqual(outcome.wrong, [])
-        self.assertEqual(outcome.lost, outcome.inHand)
+        self.assertEqual(outcome.lost, outcome.processing)
         self.assertGreaterEqual(len(outcome.lost), 1)
         self.assertGreater(outcome.answered, 100)
 
