@@ -294,10 +294,8 @@ class WorkersServiceTests(TestCase):
         worker.ends("exit status 0")
         self.successResultOf(stopped)
         self.assertEqual(self.successResultOf(service.snapshot()), before)
-        self.assertEqual(
-            self.messages()[-1],
-            f"{before.kernelDrops} datagrams dropped by the kernel: receive buffer full",
-        )
+        drops = f"{before.kernelDrops} datagrams dropped by the kernel"
+        self.assertEqual(self.messages()[-1], f"{drops}: receive buffer full")
 
     def test_earlierKernelDrops(self) -> None:
         """
