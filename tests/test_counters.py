@@ -17,6 +17,7 @@ from shout import Shout, bindUDP, listen
 from shout.counters import Counters, Snapshot
 from shout.sockets.bind import connectUDP
 from tests.families import PAIR
+from tests.properties import untimed
 
 
 class CountersTests(TestCase):
@@ -147,6 +148,7 @@ class SnapshotTests(SynchronousTestCase):
             ),
         )
 
+    @untimed
     @given(st.lists(snapshots, max_size=4))
     def test_sum(self, several: list[Snapshot]) -> None:
         """
@@ -160,6 +162,7 @@ class SnapshotTests(SynchronousTestCase):
                 sum(each.received.get(name, 0) for each in several),
             )
 
+    @untimed
     @given(snapshots, snapshots)
     def test_order(self, one: Snapshot, other: Snapshot) -> None:
         """
@@ -169,6 +172,7 @@ class SnapshotTests(SynchronousTestCase):
         self.assertEqual(one + other, other + one)
         self.assertEqual((one.toJSON(), other.toJSON()), before)
 
+    @untimed
     @given(snapshots, snapshots)
     def test_difference(self, one: Snapshot, other: Snapshot) -> None:
         """
@@ -184,6 +188,7 @@ class SnapshotTests(SynchronousTestCase):
         self.assertEqual(snapshot - Snapshot(), snapshot)
         self.assertEqual(snapshot - snapshot, Snapshot(received={"ipv4": 0, "ipv6": 0}))
 
+    @untimed
     @given(snapshots)
     def test_JSON(self, original: Snapshot) -> None:
         """

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.guard import Guard, LoopGuard
 from shout.protocol import Shout
+from tests.properties import untimed
 
 
 class GuardMachine(RuleBasedStateMachine):
@@ -89,5 +90,5 @@ class GuardModelTests(SynchronousTestCase):
         """
         examples = int(os.environ.get("SHOUT_EXAMPLES", 15))
         run_state_machine_as_test(
-            GuardMachine, settings=settings(deadline=None, max_examples=examples)
+            GuardMachine, settings=settings(untimed, max_examples=examples)
         )

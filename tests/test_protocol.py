@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from shout import Guard, Shout, UnicodeShout
 from shout.guard import LoopGuard
+from tests.properties import untimed
 from tests.transports import FailingTransport
 
 PEER = ("192.0.2.1", 4000)
@@ -61,6 +62,7 @@ class ShoutTests(TestCase):
         self.assertEqual(bytes(changed), b"abcdefghijklmnopqrstuvwxyz")
         self.assertEqual(reply[ord("a") : ord("z") + 1], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
+    @untimed
     @given(binary())
     def test_keepsTheLength(self, datagram: bytes) -> None:
         """
@@ -234,6 +236,7 @@ class UnicodeShoutTests(SynchronousTestCase):
         [(reply, _)] = replies(UnicodeShout(), "straße, ñandú, ωμέγα".encode())
         self.assertEqual(reply.decode(), "STRASSE, ÑANDÚ, ΩΜΈΓΑ")
 
+    @untimed
     @given(text())
     def test_anyText(self, original: str) -> None:
         """
@@ -252,6 +255,7 @@ class UnicodeShoutTests(SynchronousTestCase):
         datagram = b"a\xffb\xc3" + "ß".encode() + b"\x80c"
         self.assertEqual(UnicodeShout().transform(datagram), b"A\xffB\xc3SS\x80C")
 
+    @untimed
     @given(binary())
     def test_anyBytes(self, datagram: bytes) -> None:
         """

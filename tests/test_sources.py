@@ -12,6 +12,7 @@ from hypothesis.strategies import integers, ip_addresses, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sources import Allow, refuseReflectors
+from tests.properties import untimed
 
 
 class RefuseReflectorsTests(SynchronousTestCase):
@@ -112,6 +113,7 @@ class AllowTests(SynchronousTestCase):
         self.assertIsNone(allow(("192.0.2.1", 40000)))
         self.assertEqual(allow(("2001:db8::1", 40000)), "not allowed")
 
+    @untimed
     @given(ip_addresses(), lists(tuples(ip_addresses(), integers(0, 128)), max_size=3))
     def test_any(self, address: Any, prefixes: Any) -> None:
         """
