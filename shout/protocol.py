@@ -86,10 +86,10 @@ class Shout(BatchResponder):
         reasons = []
         for datagram, reply, addr in zip(datagrams, replies, addrs):
             reason = None
-            if addr is None:
-                reason = "unnamed peer"
-            elif reply == datagram or addr not in accepted:
-                reason = check(datagram, reply, addr)
+            if reply == datagram or addr not in accepted:
+                reason = (
+                    "unnamed peer" if addr is None else check(datagram, reply, addr)
+                )
             checked.append(reply if reason is None else None)
             if reason is not None:
                 reasons.append(reason)
