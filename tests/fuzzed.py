@@ -181,7 +181,7 @@ def _answer(source: Bytes) -> None:
         assert counters.received == received
         assert counters.received == counters.answered + counters.dropped.total()
         assert min(counters.answered, *counters.dropped.values(), 0) == 0
-        for table in (watch.accepted, watch._verdicts, loops.buckets):
+        for table in (watch.accepted, watch._reasons, loops.buckets):
             assert len(table) <= CAPACITY
 
 

@@ -38,7 +38,7 @@ from tests.mutating import Mutant, mutate
 # More tests of a module than those that mirror its path.
 TESTS = {
     "counters": ["protocol"],
-    "guard": ["fuzz"],
+    "guard": ["fuzz", "guard_model"],
     "measure.histogram": ["measure.tracker"],
     "measure.tracker": ["measure.session"],
     "measure.unmatched": ["measure.tracker"],

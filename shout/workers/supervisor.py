@@ -219,7 +219,7 @@ class Supervisor(SocketService):
         if self.slots:
             self._exits.flush()
             self._failures.flush()
-            self._sayStopped(addresses, lost)
+            self._logTotals(addresses, lost)
 
 
 def _when(delay: float) -> str:

@@ -24,8 +24,8 @@ from shout.sockets.bind import BindError
 from shout.sockets.unix import bindUNIX
 from shout.status.endpoint import listenAt
 from tests.asynccase import AsyncCase
+from tests.directory import shortDirectory
 from tests.families import eachFamily
-from tests.folder import shortFolder
 
 
 class RefusingFactory(Factory):
@@ -46,7 +46,7 @@ class ListenAtTests(AsyncCase):
         from twisted.internet import reactor
 
         self.reactor = reactor
-        self.folder = shortFolder(self)
+        self.folder = shortDirectory(self)
         self.path = os.path.join(self.folder, "s")
 
     def listen(self, description: str) -> Any:

@@ -28,8 +28,8 @@ from shout.workers.reuseport import (
     hasReusePortBalancing,
 )
 from tests import hosts
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, eachFamily
-from tests.folder import shortFolder
 
 
 class HealthTests(SynchronousTestCase):
@@ -106,7 +106,7 @@ class HealthTests(SynchronousTestCase):
         """
         everywhere = eachFamily("0.0.0.0", "::")
         sockets = [*bindUDP(0, everywhere), *bindUDP(0, ["127.0.0.2", *LOOPBACK])]
-        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        sockets.append(bindUNIX(os.path.join(shortDirectory(self), "s")))
         service = self.serve(sockets)
         self.assertEqual(self.check(self.health(sockets)), [])
         self.assertEqual(service.counters.answered, len(sockets))
@@ -268,7 +268,7 @@ class HealthTests(SynchronousTestCase):
         """
         A guard that exempts the sources does not limit them at a UNIX socket.
         """
-        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        sockets = [bindUNIX(os.path.join(shortDirectory(self), "s"))]
         guard = Guard(rules=[Limit(1)])
         health = self.health(sockets)
         guard.exempt.update(health.sources)
@@ -322,7 +322,7 @@ class HealthTests(SynchronousTestCase):
         """
         A UNIX socket has one source, because it is not shared.
         """
-        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        sockets = [bindUNIX(os.path.join(shortDirectory(self), "s"))]
         self.addCleanup(sockets[0].close)
         self.assertEqual(len(self.health(sockets, 4).sources), 1)
 

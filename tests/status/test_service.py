@@ -19,7 +19,7 @@ from shout.sockets.bind import BindError
 from shout.status.health import Health
 from shout.status.service import StatusService
 from tests.asynccase import AsyncCase
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 from tests.status.fakes import SNAPSHOT
 
 
@@ -31,7 +31,7 @@ class StatusServiceTests(AsyncCase):
     def setUp(self) -> None:
         [self.sock] = bindUDP(0, ["127.0.0.1"])
         self.addCleanup(self.sock.close)
-        self.path = os.path.join(shortFolder(self), "status")
+        self.path = os.path.join(shortDirectory(self), "status")
         self.health = Health([self.sock])
         self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
-from twisted.internet.testing import FakeDatagramTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.udp import send
@@ -55,22 +54,6 @@ class RecordingProtocol(DatagramProtocol):
 
     def stopProtocol(self) -> None:
         self.stopped = True
-
-
-class FailingTransport(FakeDatagramTransport):
-    """
-    A transport whose C{write} raises.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        """
-        @param error: The exception.
-        """
-        super().__init__()
-        self.error = error
-
-    def write(self, packet: bytes, addr: Any = None) -> None:
-        raise self.error
 
 
 class FakeSendmmsg:

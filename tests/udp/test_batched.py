@@ -20,8 +20,8 @@ from shout.udp.mmsg import available
 from shout.udp.port import DatagramPort
 from shout.udp.receive import SLOTS
 from tests.batches import needsBatches
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK
-from tests.folder import shortFolder
 from tests.udp.fakes import RecordingProtocol
 from tests.udp.portcase import BatchedPortCase
 from tests.udp.reactors import ICMPErrorTestsBuilder
@@ -255,7 +255,7 @@ class ListenTests(SynchronousTestCase):
         """
         Listen on a socket of each family, and return the types of the ports.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         reactor = MemoryReactorClock()
         ports = [
             listen(sock, DatagramProtocol(), reactor)

@@ -14,7 +14,7 @@ from twisted.internet.udp import Port
 
 from shout import bindUNIX
 from shout.udp.port import DatagramPort
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 from tests.udp.behaviour import PortBehaviour
 from tests.udp.portcase import PortCase
 from tests.udp.reactors import ICMPErrorTestsBuilder
@@ -51,7 +51,7 @@ class DatagramPortTests(SocketPortBehaviour, PortCase):
         """
         Bind a UNIX socket.
         """
-        return bindUNIX(os.path.join(shortFolder(self), "s"))
+        return bindUNIX(os.path.join(shortDirectory(self), "s"))
 
     def test_largerThanUDP(self) -> None:
         """
@@ -68,7 +68,7 @@ class DatagramPortTests(SocketPortBehaviour, PortCase):
         """
         Writing to the path of a UNIX socket that does not exist raises C{OSError}.
         """
-        folder = shortFolder(self)
+        folder = shortDirectory(self)
         port = self.listen(bindUNIX(os.path.join(folder, "s")))
         self.assertRaises(OSError, port.write, b"x", os.path.join(folder, "gone"))
 

@@ -20,8 +20,8 @@ from shout.udp.batched import BatchedPort
 from shout.udp.port import DatagramPort
 from shout.udp.responder import BatchResponder
 from tests.batches import needsBatches
-from tests.folder import shortFolder
-from tests.udp.fakes import FailingTransport
+from tests.directory import shortDirectory
+from tests.transports import FailingTransport
 
 PEER = ("192.0.2.1", 4000)
 
@@ -105,7 +105,7 @@ class BatchResponderTests(SynchronousTestCase):
         """
         reactor = MemoryReactorClock()
         protocol = ReversingResponder()
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         port = DatagramPort(bindUNIX(path), protocol, reactor)
         port.startListening()
         with socket(AF_UNIX, SOCK_DGRAM) as client:

@@ -20,8 +20,8 @@ from shout.udp.sockopt import allowFragments
 from shout.udp.timed import TimedPort
 from shout.udp.timestamps import Arrivals
 from tests.batches import needsBatches
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK
-from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
 
@@ -131,7 +131,7 @@ class TimedPortTests(TimedPortCase):
         """
         A UNIX socket has no timestamps, and carries long datagrams.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         port, protocol = self.listen(connectUNIX(path))
         port.send([b"x" * 100_000])
@@ -170,7 +170,7 @@ class TimedPortTests(TimedPortCase):
         While the server of a UNIX socket is down, sending raises.  After it has
         restarted at the same path, datagrams are answered.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         first = bindUNIX(path)
         port, protocol = self.listen(connectUNIX(path))
         first.close()

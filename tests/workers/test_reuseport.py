@@ -19,8 +19,8 @@ from shout.workers.reuseport import (
     groupSize,
     hasReusePortBalancing,
 )
+from tests.directory import shortDirectory
 from tests.families import EVERYWHERE, LOOPBACK, PAIR, needsIPv6Sockets
-from tests.folder import shortFolder
 from tests.hosts import Namespaces, whyNot
 
 needsBalancing = skipUnless(hasReusePortBalancing, "only Linux balances datagrams")
@@ -49,7 +49,7 @@ class SocketCase(SynchronousTestCase):
         """
         Bind UNIX sockets.
         """
-        folder = shortFolder(self)
+        folder = shortDirectory(self)
         return self.closed(
             [bindUNIX(os.path.join(folder, str(number))) for number in range(count)]
         )

@@ -22,7 +22,7 @@ from shout.sockets.unix import connectUNIX
 from shout.workers import worker
 from shout.workers.channel import Channel
 from shout.workers.worker import Worker, spawnWorker
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 
 
 class WorkerTests(SynchronousTestCase):
@@ -33,7 +33,7 @@ class WorkerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.reactor.running = True
-        self.path = os.path.join(shortFolder(self), "s")
+        self.path = os.path.join(shortDirectory(self), "s")
         self.sock = bindUNIX(self.path)
         self.addCleanup(self.sock.close)
         self.service = ShoutService([self.sock], reactor=self.reactor)
