@@ -38,19 +38,27 @@ from tests.mutating import Mutant, mutate
 # More tests of a module than those that mirror its path.
 TESTS = {
     "counters": ["protocol"],
-    "guard": ["fuzz"],
+    "guard": ["fuzz", "guard_model"],
     "measure.histogram": ["measure.tracker"],
     "measure.tracker": ["measure.session"],
     "measure.unmatched": ["measure.tracker"],
     "protocol": ["udp.responder", "guard"],
     "request": ["client"],
     "sources": ["guard"],
-    "udp.batched": ["udp.port", "udp.responder"],
-    "udp.peer": ["udp.batched"],
+    "udp.batched": [
+        "udp.batched_addresses",
+        "udp.batched_errors",
+        "udp.port",
+        "udp.receive",
+        "udp.responder",
+        "udp.send",
+    ],
+    "udp.peer": ["udp.batched", "udp.batched_addresses", "udp.receive"],
     "udp.port": ["udp.batched", "udp.responder"],
-    "udp.receive": ["udp.batched", "udp.peer"],
+    "udp.receive": ["udp.batched", "udp.batched_addresses", "udp.peer"],
     "udp.responder": ["protocol"],
-    "udp.send": ["udp.batched"],
+    "udp.send": ["udp.batched", "udp.batched_errors"],
+    "udp.sockopt": ["sockets.bind", "udp.port"],
 }
 
 # How many bytes of memory a process may have, if its mutant keeps on taking more.

@@ -106,7 +106,7 @@ class PageTests(TwistdCase):
             "last.snapshot.dropped = {['unheardofreason'.repeat(5)]: 1e15};"
             "last.totals.received = last.totals.answered = 123456789012;"
             "samples = [{time: now(), received: 4e6, answered: 4e6, dropped: 3}];"
-            "write(); draw();"
+            "updateTables(); draw();"
         )
         self.assertEqual(self.browser.text("#answered-total"), "123,456,789,012")
         width = self.browser.run("return document.documentElement.scrollWidth")
@@ -187,8 +187,8 @@ class PageTests(TwistdCase):
         self.assertEqual(dropped, 7)
         newest = self.browser.run(
             "const snapshot = last.snapshot;"
-            "take({...snapshot, seconds: snapshot.seconds + 1});"
-            "take({...snapshot, seconds: snapshot.seconds + 2, started: -1});"
+            "addSnapshot({...snapshot, seconds: snapshot.seconds + 1});"
+            "addSnapshot({...snapshot, seconds: snapshot.seconds + 2, started: -1});"
             "return samples.slice(-2)"
         )
         self.assertIsNotNone(newest[0])
@@ -202,8 +202,8 @@ class PageTests(TwistdCase):
         newest = self.browser.run(
             "const snapshot = last.snapshot;"
             "const seconds = snapshot.seconds;"
-            "take({...snapshot, seconds: seconds + 1, kernelDrops: 4294967295});"
-            "take({...snapshot, seconds: seconds + 2, kernelDrops: 5});"
+            "addSnapshot({...snapshot, seconds: seconds + 1, kernelDrops: 4294967295});"
+            "addSnapshot({...snapshot, seconds: seconds + 2, kernelDrops: 5});"
             "return samples.slice(-2).map(each => each.dropped)"
         )
         self.assertEqual(newest, [4294967295, 0])

@@ -377,5 +377,5 @@ def tablesOf(guard: Any, port: Any) -> list[Any]:
     """
     Return all tables with an entry for each peer.
     """
-    tables = [guard.accepted, guard._verdicts, guard._loops._buckets]
+    tables = [guard.accepted, guard._reasons, guard._loops._buckets]
     return [*tables, port._receiveBatch.peers] if available else tables

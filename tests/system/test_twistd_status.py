@@ -305,7 +305,7 @@ class StatusAttackedTests(TwistdCase):
         self.assertLess(max(self.descriptors), 64)
         self.assertEqual(get(self.status[1], "/healthz")[0], 200)
         log = self.finish(self.server, signal.SIGTERM)
-        self.assertIn("few of 64 files left", log)
+        self.assertIn("few of 64 file descriptors left", log)
         self.assertNotIn("EMFILE", log)
         self.assertLess(len(log), 5000)
 

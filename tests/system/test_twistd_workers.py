@@ -171,7 +171,7 @@ class WorkersTests(WorkersCase):
             with client:
                 client.settimeout(TIMEOUT)
                 self.assertEqual(client.recv(100), b"WAITS")
-        self.waitFor(self.server, r"worker \d \(process \d+\) ended: signal 9")
+        self.waitFor(self.server, r"worker \d \(process \d+\) exited: signal 9")
         self.assertFalse(set(before) & set(workersOf(self.server.pid)))
 
     def test_parentKilled(self) -> None:
@@ -254,7 +254,7 @@ class WorkersTests(WorkersCase):
         with stopped(workersOf(self.server.pid)[0]):
             status, text = get(path, "/healthz")
         self.assertEqual(status, 503)
-        self.assertRegex(text, "worker [12] does not answer")
+        self.assertRegex(text, "worker [12] does not respond")
         self.waitUntilHealthy(path)
 
     def waitUntilHealthy(self, path: str) -> None:
