@@ -79,7 +79,7 @@ def _distribute(histogram: Histogram) -> list[tuple[str, int]]:
     Return rows for round trips.  They are of equal width if the round trips are
     similar; otherwise each is wider than the one before by the same factor.
     """
-    least, most = max(1, histogram.least), max(2, histogram.most + 1)
+    least, most = max(1, histogram.min), max(2, histogram.max + 1)
     buckets = list(histogram.buckets())
     rows = min(_ROWS, len(buckets))
     if most / least < 4:
@@ -88,10 +88,10 @@ def _distribute(histogram: Histogram) -> list[tuple[str, int]]:
         bounds = [least * (most / least) ** (i / rows) for i in range(rows + 1)]
     counts = [0] * rows
     row = 0
-    for low, high, count in buckets:
-        while row < rows - 1 and (low + high) / 2 >= bounds[row + 1]:
+    for bucket in buckets:
+        while row < rows - 1 and (bucket.low + bucket.high) / 2 >= bounds[row + 1]:
             row += 1
-        counts[row] += count
+        counts[row] += bucket.count
     ends = [milliseconds(bound) for bound in bounds]
     width = max(map(len, ends))
     return [

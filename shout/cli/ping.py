@@ -20,11 +20,10 @@ from shout.cli.pingoptions import scheduleOf
 from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.signals import signalHandlers
 from shout.cli.usage import UsageError
-from shout.measure import resultOf
 from shout.measure.probe import OTHER_RUN
 from shout.measure.result import Event, Result
 from shout.measure.session import PingSession
-from shout.measure.target import Target, reach
+from shout.measure.target import Target, resolveTarget
 from shout.request import AskError, UnknownHost
 
 
@@ -48,7 +47,8 @@ async def ping(
     failed = 0
     for host, port, unix in options.destinations:
         try:
-            targets.append(await reach(host, port, unix, options.family, reactor))
+            target = await resolveTarget(host, port, unix, options.family, reactor)
+            targets.append(target)
         except AskError as e:
             # The others can still be measured.
             printError(str(e))
@@ -199,7 +199,7 @@ class PingCommand:
         return status
 
     def _results(self) -> list[Result]:
-        return [resultOf(target, session) for target, session in self._sessions]
+        return [session.result(target) for target, session in self._sessions]
 
     def _closingLines(self, results: Sequence[Result]) -> list[str]:
         if self._options.json:

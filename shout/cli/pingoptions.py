@@ -23,7 +23,7 @@ from shout.cli.usage import (
     number,
     refuseOptions,
 )
-from shout.measure.probe import SMALLEST
+from shout.measure.probe import MIN_SIZE
 from shout.measure.schedule import Schedule
 
 _DESCRIPTION = """\
@@ -119,7 +119,7 @@ def _makeParser() -> Parser:
         "-s",
         "--size",
         kind="a number of bytes",
-        low=SMALLEST,
+        low=MIN_SIZE,
         high=_LARGEST,
         metavar="BYTES",
         help=f"size of each datagram without headers [{_SIZE}]",

@@ -131,7 +131,7 @@ def statusLine(trackers: Sequence[ProbeTracker]) -> str:
     if len(trackers) == 1 and trackers[0].histogram.count:
         histogram = trackers[0].histogram
         text += f", last {milliseconds(histogram.last)} ms"
-        text += f", mean {milliseconds(histogram.total / histogram.count)} ms"
+        text += f", mean {milliseconds(histogram.mean)} ms"
     return text
 
 
@@ -238,16 +238,16 @@ def rateLines(result: RateResult, nothing: str) -> list[str]:
     return lines
 
 
-def sizeLine(size: int, isAllowed: bool, isWhole: bool) -> str:
+def sizeLine(size: int, mayFragment: bool, isBack: bool) -> str:
     """
     Return the line about a step of the search for a size.
 
-    @param isAllowed: L{True} if the datagram may be fragmented.
+    @param mayFragment: L{True} if the datagram may be fragmented.
 
-    @param isWhole: L{True} if it came back.
+    @param isBack: L{True} if it came back.
     """
-    how = "" if isAllowed else " unfragmented"
-    return f"{size:>7} bytes{how}: {'came back' if isWhole else 'did not come back'}"
+    how = "" if mayFragment else " unfragmented"
+    return f"{size:>7} bytes{how}: {'came back' if isBack else 'did not come back'}"
 
 
 def mtuLines(result: MTUResult, nothing: str) -> list[str]:
