@@ -1,5 +1,5 @@
 """
-A shell at a terminal of its own, which a test types into.
+A shell on a pseudo-terminal, for tests that type.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from fcntl import ioctl
 
 from twisted.trial.unittest import SynchronousTestCase
 
-# Seconds of silence that a command is allowed, such as pip on a slow network.
-PATIENCE = 180
+# Seconds that a command may print nothing, such as pip on a slow network.
+_TIMEOUT = 180
 
 CTRL_C = "\x03"
 
@@ -34,11 +34,11 @@ class Terminal:
         self, case: SynchronousTestCase, directory: str, environment: Mapping[str, str]
     ) -> None:
         """
-        @param case: the test; when it ends the terminal is closed, which ends
-            the command in the foreground.
+        @param case: The test; when it ends, the terminal is closed, which ends the
+            command in the foreground.
         """
         self._fd, theirs = pty.openpty()
-        # Without echo all that is read was printed by a command.
+        # Without echo, only output of commands is read.
         attributes = termios.tcgetattr(theirs)
         attributes[3] &= ~termios.ECHO
         termios.tcsetattr(theirs, termios.TCSANOW, attributes)
@@ -71,10 +71,10 @@ class Terminal:
         """
         Read until a pattern matches.
 
-        @return: the text before the match, and the match.
+        @return: The text before the match, and the match.
         """
         while (found := re.search(pattern, self._unread)) is None:
-            readable, _, _ = select.select([self._fd], [], [], PATIENCE)
+            readable, _, _ = select.select([self._fd], [], [], _TIMEOUT)
             if not readable:
                 raise AssertionError(f"no {pattern!r} in {self._unread!r}")
             chunk = os.read(self._fd, 65536).decode(errors="replace")
@@ -87,16 +87,16 @@ class Terminal:
         """
         Wait for the prompt.
 
-        @return: the output of the command, and its exit status.
+        @return: The output of the command, and its exit status.
         """
         output, found = self.waitFor(_PROMPTED)
         return output, int(found[1])
 
     def run(self, commands: str) -> tuple[str, list[int]]:
         """
-        Paste lines that are a command each, and wait until all have ended.
+        Paste one command per line, and wait until all have ended.
 
-        @return: their output, and the exit status of each.
+        @return: Their output, and the exit status of each.
         """
         self.paste(commands)
         finished = [self.finish() for _ in commands.splitlines()]

@@ -60,7 +60,7 @@ _TIMEOUT = 1.0
 # A UNIX socket carries more, but larger datagrams help nobody.
 _LARGEST = 65527
 
-_HOST_PORT = re.compile(r"(?:\[(.*)\]|([^:\[\]]*))(?::(.*))?", re.DOTALL)
+_HOST_PORT = re.compile(r"(?:\[(.*)\]|([^:\[\]]*))(?::([^:]*))?", re.DOTALL)
 
 
 class Destination(NamedTuple):
