@@ -451,7 +451,7 @@ class MatchingTests(SynchronousTestCase):
     Tests for the matching of replies with requests.
     """
 
-    # The machine may be busy with something else.
+    # Without a deadline, as the machine may be busy.
     @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def test_anyOrder(self, data: st.DataObject) -> None:
@@ -472,6 +472,7 @@ class MatchingTests(SynchronousTestCase):
         self.assertEqual(requests.unexpected, [])
         self.assertEqual(requests.clock.getDelayedCalls(), [])
 
+    @settings(deadline=None)
     @given(
         st.lists(st.binary(max_size=3), max_size=10),
         st.lists(st.binary(max_size=3), max_size=20),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +19,7 @@ class HistogramTests(SynchronousTestCase):
     Tests for L{histogramLines}.
     """
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 2**40)), st.integers(0, 9), st.integers(0, 9))
     def test_all(self, times: list[int], lost: int, late: int) -> None:
         """
@@ -31,6 +32,7 @@ class HistogramTests(SynchronousTestCase):
         for line in lines:
             self.assertLess(len(line), 90)
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 2**40)), st.integers(36, 200))
     def test_narrow(self, times: list[int], columns: int) -> None:
         """
