@@ -155,12 +155,15 @@ class AskTests(PeerCase):
         """
         A reply that is echoed, cut or garbage is wrong.
         """
-        for reply in (b"hello", b"HELL", b"", b"\xff"):
+        replies = [b"hello", b"HELL", b"", b"\xff"]
+        requests: list[Deferred[Any]] = []
+        for reply in replies:
             _, port = self.misbehave(partial(lambda reply, _: [reply], reply))
-            with self.assertRaises(WrongAnswer) as caught:
-                await ask(b"hello", port=port, timeout=0.05)
-            self.assertEqual(caught.exception.reply, reply)
-            self.assertEqual(caught.exception.count, 3)
+            request = Deferred.fromCoroutine(ask(b"hello", port=port, timeout=0.1))
+            requests.append(self.assertFailure(request, WrongAnswer))
+        errors = await gatherResults(requests)
+        self.assertEqual([error.reply for error in errors], replies)
+        self.assertEqual([error.count for error in errors], [3] * 4)
 
     async def test_forgedReplies(self) -> None:
         """
