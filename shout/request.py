@@ -26,7 +26,7 @@ class NoAnswer(AskError):
     """
     No reply arrived in time.
 
-    @ivar isFixedPoint: L{True} if the datagram equals its reply, so that the loop
+    @ivar isFixedPoint: C{True} if the datagram equals its reply, so that the loop
         protection of the server may have dropped it.
     """
 
@@ -136,13 +136,13 @@ class RequestProtocol(DatagramProtocol):
     @property
     def isIdle(self) -> bool:
         """
-        L{True} if no request is in flight.
+        C{True} if no request is in flight.
         """
         return not self._inFlight
 
     def isFixedPoint(self, datagram: bytes) -> bool:
         """
-        Return L{True} if a datagram equals its reply.
+        Return C{True} if a datagram equals its reply.
         """
         return self._transform(datagram) == datagram
 

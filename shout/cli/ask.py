@@ -131,7 +131,7 @@ class LineSession:
         @param maxInFlight: The number of lines that may wait for their replies at a
             time.
 
-        @param showsWrongReplies: L{True} if a person should see a wrong reply before
+        @param showsWrongReplies: C{True} if a person should see a wrong reply before
             the right one arrives.
         """
         self.done: Deferred[int] = Deferred()

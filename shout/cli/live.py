@@ -24,7 +24,7 @@ class LiveLine:
     Print lines without blocking.  If they are read too slowly, optional lines are
     left out.
 
-    @ivar isTerminal: L{True} if a line can be overwritten.
+    @ivar isTerminal: C{True} if a line can be overwritten.
     @type isTerminal: C{bool}
 
     @ivar ended: Fires with an exit status when everything is printed, or nothing can
@@ -43,7 +43,7 @@ class LiveLine:
         """
         @param fd: The descriptor to print to; it stays open.
 
-        @param isTerminal: L{True} if a line can be overwritten.
+        @param isTerminal: C{True} if a line can be overwritten.
 
         @param leftOutLine: Called with the number of lines left out; returns the line
             in their place.
@@ -64,7 +64,7 @@ class LiveLine:
         """
         Print a line.
 
-        @param isOptional: L{True} if the line may be left out.
+        @param isOptional: C{True} if the line may be left out.
         """
         if self._isOver:
             return

@@ -242,9 +242,9 @@ def sizeLine(size: int, mayFragment: bool, isBack: bool) -> str:
     """
     Return the line about a step of the search for a size.
 
-    @param mayFragment: L{True} if the datagram may be fragmented.
+    @param mayFragment: C{True} if the datagram may be fragmented.
 
-    @param isBack: L{True} if it came back.
+    @param isBack: C{True} if it came back.
     """
     how = "" if mayFragment else " unfragmented"
     return f"{size:>7} bytes{how}: {'came back' if isBack else 'did not come back'}"
