@@ -60,7 +60,7 @@ class MTUResult:
     @property
     def isAtLeast(self) -> bool:
         """
-        L{True} if the path MTU may be larger, because no larger datagram came back at
+        C{True} if the path MTU may be larger, because no larger datagram came back at
         all.
         """
         return self.unfragmented is not None and self.unfragmented == self.whole
@@ -81,13 +81,9 @@ async def search(
     A pause of a host on the path can make any attempt fail, and look like a limit.  So
     the limit found is tried once more, and so is the smallest size.
 
-    @param attempt: Returns L{True} if a size works.
+    @param attempt: Returns C{True} if a size works.
 
-    @param least: The smallest size.
-
-    @param most: The largest size.
-
-    @return: The size, or C{None} if not even the smallest works.
+    @return: The size, or C{None} if not even C{least} works.
     """
     if not (await attempt(least) or await attempt(least)):
         return None
@@ -130,7 +126,7 @@ async def findMTU(
 
     @param timeout: Seconds to wait for a reply.
 
-    @param onStep: Called with each size, L{True} if it may be fragmented, and L{True}
+    @param onStep: Called with each size, C{True} if it may be fragmented, and C{True}
         if it came back.
 
     @raise Stopped: If C{runner} was stopped.
@@ -158,9 +154,9 @@ async def comesBack(
     runner: SearchRunner, sock: Socket, size: int, timeout: float, mayFragment: bool
 ) -> bool:
     """
-    Return L{True} if a datagram of a size comes back.
+    Return C{True} if a datagram of a size comes back.
 
-    @param mayFragment: L{True} if it may come back in fragments.
+    @param mayFragment: C{True} if it may come back in fragments.
     """
     isBack = hasLearned = False
 

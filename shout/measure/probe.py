@@ -5,11 +5,10 @@ A probe is text in lower case, so no reply to it equals it::
 
     kqzmwhvdax 000000000042 1c291ca3 the quick brown fox jumps over ...
 
-The first word is a nonce, drawn for each run.  It tells the replies to this run from
-those to others, and from forged ones by an attacker who has not seen a probe.  The
-second is the number of the probe.  The third is a checksum (CRC-32) of the first two,
-which tells a damaged number from another number.  Text fills the probe up to its
-size.
+The first word is a nonce, drawn for each run.  It distinguishes replies to this run
+from those to others, and from forged ones by an attacker who has not seen a probe.
+The second word is the number of the probe.  The third is a checksum (CRC-32) of the
+first two, which reveals a damaged number.  Text fills the probe up to its size.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ from zlib import crc32
 
 _LETTERS = 10
 _DIGITS = 12
-_NUMBER = slice(_LETTERS + 1, _LETTERS + 1 + _DIGITS)
-_CHECKSUM = slice(_NUMBER.stop + 1, _NUMBER.stop + 9)
+_CHECKSUM_DIGITS = 8
 
-MIN_SIZE = _CHECKSUM.stop
+MIN_SIZE = _LETTERS + 1 + _DIGITS + 1 + _CHECKSUM_DIGITS
 """
 The size of the smallest probe, in bytes.
 """
 
+_NUMBER = slice(_LETTERS + 1, _LETTERS + 1 + _DIGITS)
+_CHECKSUM = slice(_NUMBER.stop + 1, MIN_SIZE)
 _PADDING = b" the quick brown fox jumps over the lazy dog"
 
 RIGHT = "right"
@@ -99,7 +99,7 @@ class Probes:
 
     def isOfOtherRun(self, text: bytes) -> bool:
         """
-        Return L{True} if a text is a probe of another run, or the reply to one, of
+        Return C{True} if a text is a probe of another run, or the reply to one, of
         which at least the first three words are there.
         """
         start = text[: _NUMBER.stop].lower()

@@ -50,7 +50,7 @@ class Step:
     @property
     def isSent(self) -> bool:
         """
-        L{True} if this machine could send and receive at this rate.
+        C{True} if this machine could send and receive at this rate.
         """
         result = self.result
         return result.rate >= _EVEN * self.rate and not result.kernelDrops
@@ -58,7 +58,7 @@ class Step:
     @property
     def isWhole(self) -> bool:
         """
-        L{True} if every probe was answered in time.
+        C{True} if every probe was answered in time.
         """
         return self.result.answered == self.result.sent
 
@@ -83,7 +83,7 @@ class RateResult:
     @property
     def isSudden(self) -> bool:
         """
-        L{True} if at the highest rate tried, at least half of the traffic in excess
+        C{True} if at the highest rate tried, at least half of the traffic in excess
         of C{best} is lost.  Otherwise the rate may not be the cause of the loss.
         """
         above = [step for step in self.steps if step.isSent and step.rate > self.best]

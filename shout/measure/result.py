@@ -59,7 +59,7 @@ class Result:
 
     @ivar duration: Time from the first probe to the last, in nanoseconds.
 
-    @ivar hasKernelTimes: L{True} if replies have arrival times by the kernel.
+    @ivar hasKernelTimes: C{True} if replies have arrival times by the kernel.
         Otherwise round trips include the time that this program took.
 
     @ivar skipped: Number of probes that were due but could not be sent.
@@ -132,8 +132,8 @@ class Event(NamedTuple):
     """
     A reply, an error or a loss.
 
-    @ivar kind: One of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OUT_OF_WINDOW}, L{WRONG},
-        L{REFUSED} and L{LOST}.
+    @ivar kind: One of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OUT_OF_WINDOW},
+        L{WRONG<shout.measure.result.WRONG>}, L{REFUSED} and L{LOST}.
 
     @ivar number: Number of the probe, from 1; C{None} if unknown.
 
@@ -141,9 +141,9 @@ class Event(NamedTuple):
 
     @ivar roundTrip: The round trip in nanoseconds; C{None} if there is none.
 
-    @ivar isOutOfOrder: L{True} if a later probe was answered before this one.
+    @ivar isOutOfOrder: C{True} if a later probe was answered before this one.
 
-    @ivar isFragmented: L{True} if the reply arrived in fragments; L{False} where the
+    @ivar isFragmented: C{True} if the reply arrived in fragments; C{False} where the
         system cannot report this.
 
     @ivar detail: Description of a wrong reply or of an error; may be empty.

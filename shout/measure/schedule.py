@@ -77,7 +77,7 @@ class Pacer:
 
     def isFinished(self, replyWait: int) -> bool:
         """
-        Return L{True} if no more probes will be due.
+        Return C{True} if no more probes will be due.
 
         @param replyWait: Nanoseconds that the last probe has to have before the
             deadline.

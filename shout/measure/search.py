@@ -25,8 +25,6 @@ class SearchRunner:
     """
     Measure one target repeatedly, and add up the figures.
 
-    @ivar target: The target.
-
     @ivar answered: Number of probes with the right reply, including late ones.
 
     @ivar kinds: Number of wrong replies by kind; see
@@ -62,7 +60,7 @@ class SearchRunner:
             open, so several measurements can share its source port.  A late reply to
             an earlier one then counts as a reply to another run.
 
-        @param isLast: Called with each event; L{True} ends the measurement.
+        @param isLast: Called with each event; C{True} ends the measurement.
 
         @raise Stopped: If the search was stopped.
         """

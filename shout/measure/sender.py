@@ -31,10 +31,10 @@ class Sender:
 
     @ivar maxInFlight: Largest number of probes in flight.
 
-    @ivar isFull: L{True} if the last call could not send all due probes because too
+    @ivar isFull: C{True} if the last call could not send all due probes because too
         many are in flight.
 
-    @ivar isStopped: L{True} to send no more probes, even if more are due.
+    @ivar isStopped: C{True} to send no more probes, even if more are due.
 
     @ivar lastSent: Time at which probes were last sent; 0 if none were.
     """
@@ -57,7 +57,7 @@ class Sender:
 
         @param schedule: The interval between the probes.
 
-        @param isUNIX: L{True} if the peer is a UNIX socket, whose queue holds
+        @param isUNIX: C{True} if the peer is a UNIX socket, whose queue holds
             C{net.unix.max_dgram_qlen} datagrams, usually 10.
 
         @param onEvent: Called with each L{Event}.
@@ -82,7 +82,7 @@ class Sender:
 
         @param replyWait: As for L{Pacer.due}.
 
-        @return: L{True} if more probes are due and can be sent.
+        @return: C{True} if more probes are due and can be sent.
         """
         self.isFull = False
         due = pacer.due(now, replyWait)

@@ -82,7 +82,7 @@ class PingSession(DatagramProtocol):
     @property
     def hasKernelTimes(self) -> bool:
         """
-        L{True} if the kernel takes the arrival times of replies.
+        C{True} if the kernel takes the arrival times of replies.
         """
         return bool(self._port.hasKernelTimes)
 
@@ -99,9 +99,7 @@ class PingSession(DatagramProtocol):
 
     def result(self, target: Target) -> Result:
         """
-        Return the figures so far.
-
-        @param target: The peer.
+        Return the figures so far, with C{target} as the peer.
         """
         tracker = self.tracker
         ended = max(self._began, self._sender.lastSent, self._pacer.lastDue)

@@ -48,7 +48,7 @@ class Target:
     @property
     def isLocal(self) -> bool:
         """
-        L{True} if datagrams to the server do not leave this host.
+        C{True} if datagrams to the server do not leave this host.
         """
         if self.port is None:
             return True
@@ -63,7 +63,7 @@ class Target:
     @property
     def isIPv6(self) -> bool:
         """
-        L{True} if the server has an IPv6 address.
+        C{True} if the server has an IPv6 address.
         """
         return self.port is not None and ":" in self.address
 

@@ -25,8 +25,7 @@ from shout.measure.unmatched import UnmatchedReplies
 
 class ProbeState(IntEnum):
     """
-    The state of a probe.  One in flight can still get any other state; a wrong reply
-    to it does not end the wait for the right one.
+    The state of a probe.  A wrong reply does not end the wait for the right one.
     """
 
     IN_FLIGHT = 1
@@ -38,14 +37,14 @@ class ProbeState(IntEnum):
     REFUSED = 7
 
 
-# Faster to look up than the members of the class.
-_IN_FLIGHT = ProbeState.IN_FLIGHT
-_IN_FLIGHT_WRONG = ProbeState.IN_FLIGHT_WRONG
-_ANSWERED = ProbeState.ANSWERED
-_LATE = ProbeState.LATE
-_TIMED_OUT = ProbeState.TIMED_OUT
-_ANSWERED_WRONG = ProbeState.ANSWERED_WRONG
-_REFUSED = ProbeState.REFUSED
+# Plain integers, which are compared faster on the path of each probe.
+_IN_FLIGHT = ProbeState.IN_FLIGHT.value
+_IN_FLIGHT_WRONG = ProbeState.IN_FLIGHT_WRONG.value
+_ANSWERED = ProbeState.ANSWERED.value
+_LATE = ProbeState.LATE.value
+_TIMED_OUT = ProbeState.TIMED_OUT.value
+_ANSWERED_WRONG = ProbeState.ANSWERED_WRONG.value
+_REFUSED = ProbeState.REFUSED.value
 
 
 # Each probe has one state, so that at the end
@@ -162,13 +161,11 @@ class ProbeTracker:
         """
         Count a reply.
 
-        @param reply: The payload.
-
         @param now: The current time.
 
         @param delay: Nanoseconds since the reply arrived.
 
-        @param isFragmented: L{True} if it arrived in fragments.
+        @param isFragmented: C{True} if it arrived in fragments.
         """
         kind, number, detail = self.probes.classify(reply)
         if number is not None and not 0 < number <= self.sent:
@@ -279,8 +276,6 @@ class ProbeTracker:
     def expire(self, now: int) -> list[Event]:
         """
         Time out the probes that have been in flight for longer than the timeout.
-
-        @param now: The current time.
 
         @return: Events of the probes that are lost.
         """

@@ -1,5 +1,5 @@
 """
-Replies and ICMP errors that do not say which probe they belong to.
+Replies and ICMP errors that do not identify their probe.
 
 A wrong reply with an unreadable number, or an ICMP error that quotes nothing, may
 belong to any probe that was in flight when it arrived.  It is kept until one of these
@@ -48,7 +48,7 @@ class UnmatchedReplies:
 
         @param latest: Time until which its reply can have arrived.
 
-        @return: L{True} if there was a reply for it.
+        @return: C{True} if there was a reply for it.
         """
         while self._arrivals and self._arrivals[0] < sent:
             self._arrivals.popleft()
