@@ -57,7 +57,7 @@ _INTERVAL = 1.0
 _SIZE = 56
 _TIMEOUT = 1.0
 
-# A UNIX socket carries more, but larger datagrams help nobody.
+# A UNIX socket carries more than UDP over IPv6, but there is no use for that.
 _LARGEST = 65527
 
 _HOST_PORT = re.compile(r"(?:\[(.*)\]|([^:\[\]]*))(?::([^:]*))?", re.DOTALL)

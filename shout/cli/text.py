@@ -268,5 +268,5 @@ def mtuLines(result: MTUResult, nothing: str) -> list[str]:
             f"({result.headers} of them headers)",
         ]
     elif result.headers:
-        lines.append("nothing comes back unfragmented, or this system cannot tell")
+        lines.append("nothing comes back unfragmented, or this system cannot test it")
     return lines

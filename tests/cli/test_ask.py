@@ -46,15 +46,15 @@ class TextTests(CommandCase):
         With C{--unicode} the right reply has the capitals of Unicode.
         """
         _, port = self.misbehave(lambda datagram: [datagram.decode().upper().encode()])
-        arguments = ("-p", str(port), "-t", "0.01", "straße")
-        result = await self.ask("-t", "5", "--unicode", "-p", str(port), "straße")
+        arguments = ("-p", str(port), "straße")
+        result = await self.ask("--unicode", *arguments)
         self.assertEqual(result, (0, b"STRASSE\n", []))
-        status, _, _ = await self.ask(*arguments)
+        status, _, _ = await self.ask("-t", "0.01", *arguments)
         self.assertEqual(status, 1)
 
     async def test_refused(self) -> None:
         """
-        If nothing listens at a port, one line says how to start a server, and the
+        If nothing listens at a port, one line has a command that starts a server, and the
         status is 1.
         """
         port = self.freePort()
@@ -65,7 +65,7 @@ class TextTests(CommandCase):
 
     async def test_noSuchSocket(self) -> None:
         """
-        If there is no socket at a path, one line says so, and the status is 1.
+        If there is no socket at a path, one line reports it, and the status is 1.
         """
         result = await self.ask("-u", "/nonexistent/s", "hello")
         error = "/nonexistent/s refused: there is no such socket"
@@ -82,7 +82,7 @@ class TextTests(CommandCase):
 
     async def test_unreachable(self) -> None:
         """
-        If there is no route to the host, one line says so, and the status is 1.
+        If there is no route to the host, one line reports it, and the status is 1.
         """
         status, _, (error,) = await self.ask("-H", "255.255.255.255", "hello")
         self.assertEqual(status, 1)
@@ -90,7 +90,7 @@ class TextTests(CommandCase):
 
     async def test_noAnswer(self) -> None:
         """
-        If the server does not answer, one line says so, and the status is 1.
+        If the server does not answer, one line reports it, and the status is 1.
         """
         _, port = self.misbehave(lambda datagram: [])
         arguments = ("-p", str(port), "-t", "0.01", "-r", "3", "hello")
@@ -100,7 +100,7 @@ class TextTests(CommandCase):
 
     async def test_wrongAnswer(self) -> None:
         """
-        If only wrong replies arrive, one line says so, and the status is 1.
+        If only wrong replies arrive, one line reports it, and the status is 1.
         """
         _, port = self.misbehave(lambda datagram: [datagram])
         arguments = ("-p", str(port), "-t", "0.15", "hello")
@@ -120,7 +120,7 @@ class TextTests(CommandCase):
 
     async def test_unknownHost(self) -> None:
         """
-        If the host has no address, one line says so, and the status is 2.
+        If the host has no address, one line reports it, and the status is 2.
         """
         result = await self.ask("-H", "a..b", "hello")
         self.assertEqual(result, (2, b"", ["no address is known for 'a..b'"]))
@@ -222,7 +222,7 @@ class LinesTests(CommandCase):
 
     async def test_refused(self) -> None:
         """
-        If nothing listens there, one line says so, whatever the number of lines.
+        If nothing listens there, one line reports it, whatever the number of lines.
         """
         port = str(self.freePort())
         status, out, (error,) = await self.ask("-p", port, stdin=b"hello\n" * 1000)

@@ -233,7 +233,7 @@ class TextTests(CommandCase):
 
     async def test_notShout(self) -> None:
         """
-        If all replies are wrong, each line says why, and the status is 3.
+        If all replies are wrong, each line has the reason, and the status is 3.
         """
         _, port = self.misbehave(lambda datagram: [datagram])
         options = ["-c", "2", "-i", "0.02", "-t", "0.05"]
@@ -300,7 +300,7 @@ class TextTests(CommandCase):
 
     async def test_descriptors(self) -> None:
         """
-        If there are too few descriptors for all targets, one line says so, and none is
+        If descriptors for some targets are missing, one line reports it, and none is
         measured.
         """
         used = len(os.listdir("/proc/self/fd" if os.path.isdir("/proc") else "/dev/fd"))
@@ -560,7 +560,7 @@ class TerminalTests(CommandCase):
 
     async def test_full(self) -> None:
         """
-        If the output cannot be written, one line says so, and the status is 1.
+        If the output cannot be written, one line reports it, and the status is 1.
         """
         errors: list[str] = []
         options = parse([f"127.0.0.1:{self.serveUDP()}", "-i", "0.02"])

@@ -52,7 +52,7 @@ class FindRateTests(SearchCase):
 
     async def test_echo(self) -> None:
         """
-        If all replies are wrong, the result says so, and the status is 3.
+        If all replies are wrong, the result has their kind, and the status is 3.
         """
         _, port = self.misbehave(lambda datagram: [datagram])
         target = f"127.0.0.1:{port}"
@@ -145,7 +145,7 @@ class FindMTUTests(SearchCase):
 
     async def test_nothing(self) -> None:
         """
-        If no right reply arrives, the result says what came back instead; if those
+        If no right reply arrives, the result has what came back instead; if those
         were wrong replies, the status is 3.
         """
         target = f"127.0.0.1:{self.freePort()}"
@@ -160,8 +160,8 @@ class FindMTUTests(SearchCase):
 
     async def test_keys(self) -> None:
         """
-        Ctrl-C ends the search, and the result says so; before the first result Ctrl-\\
-        says that there is none.
+        Ctrl-C ends the search, and the result has the reason; before the first result
+        Ctrl-\\ reports that there is none.
         """
 
         def answer(datagram: bytes) -> list[bytes]:

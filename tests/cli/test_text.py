@@ -266,11 +266,11 @@ class MTUTests(SynchronousTestCase):
         A UNIX socket has no path MTU, and the path MTU of a network may be unknown.
         """
         self.assertEqual(len(self.lines(9, None, 0, 9)), 2)
-        self.assertIn("this system cannot tell", self.lines(9, None, 28, 65507)[-1])
+        self.assertIn("cannot test it", self.lines(9, None, 28, 65507)[-1])
 
     def test_step(self) -> None:
         """
-        The line for a step says whether the size came back, and how.
+        The line for a step has the size, and its result.
         """
         self.assertEqual(sizeLine(64, True, True), "     64 bytes: came back")
         line = "     64 bytes unfragmented: did not come back"
@@ -323,8 +323,8 @@ class RateTests(SynchronousTestCase):
 
     def test_notSudden(self) -> None:
         """
-        If the loss hardly grows with the rate, the result says that the rate may not
-        be its cause.
+        If the loss hardly grows with the rate, the rate may not be its cause, and the
+        result has a note.
         """
         best = Step(74, RESULT)
         for lost, isSudden in ((3, False), (20, False), (22, True), (50, True)):
@@ -367,7 +367,7 @@ class NothingTests(SynchronousTestCase):
 
     def test_reasons(self) -> None:
         """
-        The line says what came back instead of right replies, if anything.
+        The line has what came back instead of right replies, if anything.
         """
         runner = SearchRunner(Target("h", "192.0.2.1", 9999), None)
         self.assertEqual(nothingLine(runner), "nothing came back")
