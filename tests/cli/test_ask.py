@@ -54,8 +54,8 @@ class TextTests(CommandCase):
 
     async def test_refused(self) -> None:
         """
-        If nothing listens at a port, one line has a command that starts a server, and the
-        status is 1.
+        If nothing listens at a port, one line has a command that starts a server, and
+        the status is 1.
         """
         port = self.freePort()
         result = await self.ask("-p", str(port), "-t", "86400", "hello")
