@@ -1,19 +1,35 @@
 """
-C{python -m shout}, and what the C{shout} command runs.
+The entry points of the commands C{shout} and C{shoutping}; C{python -m shout} is
+C{shout}.
 """
 
-# The part of signal that is written in C: to import signal itself takes a millisecond,
+# The part of signal that is written in C: importing signal itself takes a millisecond,
 # in which Ctrl-C would print a traceback.
 import _signal as signal  # type: ignore[import-not-found]
 import sys
 
-# Ctrl-C ends the process as it ends most others, so that a shell's loop around it
-# ends too, and without a traceback: also during the imports, which take most of the
-# time that the command takes to start, and while Python finalizes.
+# Ctrl-C ends the process by SIGINT and without a traceback, so that a shell ends its
+# loop around the command too.  This also covers the imports, which take most of the
+# time to start, and the end, while Python finalizes.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from shout.cli.main import main
+
+def main() -> int:
+    from shout.cli.ask import ask
+    from shout.cli.main import run
+    from shout.cli.options import parse
+
+    return run("shout", parse, ask)
+
+
+def ping() -> int:
+    from shout.cli.main import run
+    from shout.cli.ping import ping
+    from shout.cli.pingoptions import parse
+
+    return run("shoutping", parse, ping)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,5 +1,5 @@
 """
-Asking a shout server from other programs.
+The client of a shout server, for other programs.
 """
 
 from __future__ import annotations
@@ -56,46 +56,42 @@ async def ask(
     reactor: Any = None,
 ) -> bytes:
     """
-    Ask a shout server once.
+    Send one datagram to a shout server, and return the reply.
 
-    @param datagram: the payload to send, which may be empty.
+    @param datagram: The payload, which may be empty.
 
-    @param host: a name, an IPv4 address or an IPv6 address.
+    @param host: A host name, or an IPv4 or IPv6 address.
 
-    @param port: the UDP port, 1 to 65535.
+    @param port: The UDP port, 1 to 65535.
 
-    @param unix: the path of a UNIX socket, or its abstract name with an C{@}
-        before it, to ask there instead of at C{host} and C{port}.
+    @param unix: The path of a UNIX socket, or its abstract name after an C{@}, to
+        use instead of C{host} and C{port}.
 
-    @param family: L{socket.AF_INET} or L{socket.AF_INET6}, to use the addresses
-        of one family only.
+    @param family: C{socket.AF_INET} or C{socket.AF_INET6}, to use the addresses of
+        one family only.
 
-    @param timeout: how long one try waits for the reply, in seconds.  To look
-        up a name is not part of it.
+    @param timeout: Seconds to wait for the reply to each try.  Looking up the name
+        is not included.
 
-    @param retries: how many times the datagram is sent again when no reply
-        comes.
+    @param retries: The number of tries after the first.
 
-    @param transform: what the server does to a datagram, which says what the
-        reply has to be; for a subclass of L{Shout<shout.protocol.Shout>} its
-        C{transform}.
+    @param transform: The C{transform} of the server, for a subclass of
+        L{Shout<shout.protocol.Shout>}; it yields the right reply.
 
-    @param reactor: an L{IReactorFDSet
+    @param reactor: An L{IReactorFDSet
         <twisted.internet.interfaces.IReactorFDSet>} provider; by default the
         global one.
 
-    @return: the reply.
+    @raise NoAnswer: If no reply arrived.
 
-    @raise NoAnswer: when no reply came to any try.
+    @raise Refused: If nothing is listening there.
 
-    @raise Refused: when nothing is listening there.
+    @raise WrongAnswer: If only wrong replies arrived.
 
-    @raise WrongAnswer: when replies came, but none was right.
+    @raise AskError: If the datagram cannot be sent: L{UnknownHost}, L{Unreachable}
+        or L{TooLong}.
 
-    @raise AskError: when it cannot be asked: L{UnknownHost}, L{Unreachable} or
-        L{TooLong}.
-
-    @raise ValueError: when C{port}, C{timeout} or C{retries} is out of range.
+    @raise ValueError: If C{port}, C{timeout} or C{retries} is out of range.
     """
     client = await connect(
         host,
@@ -126,20 +122,17 @@ async def connect(
     reactor: Any = None,
 ) -> Client:
     """
-    Make a client that asks a shout server any number of times.  The parameters
-    are those of L{ask}, and one more.
+    Make a client for any number of requests to a shout server.  The parameters not
+    described here are those of L{ask}.
 
-    @param onUnexpectedReply: called with the first wrong reply to each request and
-        the reply expected; also with each reply that comes when no request is in
-        flight, unless it is a late one, and L{None}.
+    @param onUnexpectedReply: Called with the first wrong reply to each request, and
+        the right one; also with each reply that arrives when no request is in
+        flight, unless it is late, and C{None}.
 
-    @raise UnknownHost: when C{host} leads to no address.
+    @raise AskError: If there is no such host or socket, or no route to it:
+        L{UnknownHost}, L{Refused} or L{Unreachable}.
 
-    @raise Refused: when there is no UNIX socket at C{unix}.
-
-    @raise Unreachable: when there is no way to any of the addresses.
-
-    @raise ValueError: when C{port}, C{timeout} or C{retries} is out of range.
+    @raise ValueError: If C{port}, C{timeout} or C{retries} is out of range.
     """
     if not 1 <= port <= 65535:
         raise ValueError(f"the port must be from 1 to 65535, not {port}")
@@ -163,21 +156,20 @@ async def connect(
 
 class Client:
     """
-    Ask one server, at the first of its addresses where something listens.
+    A client of one server, at the first of its addresses where something listens.
 
-    A name such as C{localhost} often has an IPv6 and an IPv4 address, and a
-    server only one of them.  So as long as nothing has been answered, a refusal
-    moves all that is in flight to the next address.
+    A name such as C{localhost} often has an IPv6 and an IPv4 address, and the server
+    only one of them.  So until the first reply, an ICMP error moves all requests in
+    flight to the next address.
 
-    A server restrains, per port of its peers, what equals the reply to it, such
-    as a line of digits; see L{LoopGuard<shout.guard.LoopGuard>}.  So after some of
-    those the client goes on from another port of its own.
+    A server limits the rate of datagrams that equal their replies, such as lines of
+    digits, per source port; see L{LoopGuard<shout.guard.LoopGuard>}.  So after some
+    of them the client uses another source port.
 
-    @cvar fixedPointsPerPort: how many datagrams that equal their replies to send
-        from one port.
+    @cvar fixedPointsPerPort: The number of datagrams that equal their replies to
+        send from one source port.
 
-    @ivar peer: who is asked, as the user named it.
-    @type peer: L{str}
+    @ivar peer: The server, as the user named it.
     """
 
     fixedPointsPerPort = 50
@@ -190,16 +182,11 @@ class Client:
         reactor: Any,
     ) -> None:
         """
-        @param peer: who is asked, for messages.
+        @param openers: Functions that return a connected socket, one per address.
 
-        @param openers: each makes a connected socket for one address.
+        @param makeProtocol: Called for each socket; returns its protocol.
 
-        @param makeProtocol: makes the protocol for one socket.
-
-        @param reactor: an L{IReactorFDSet
-            <twisted.internet.interfaces.IReactorFDSet>} provider.
-
-        @raise AskError: when none of the addresses can be connected to.
+        @raise AskError: If no socket can be connected.
         """
         self.peer = peer
         self._openers = iter(openers)
@@ -215,9 +202,9 @@ class Client:
 
     def _openNext(self) -> OSError | None:
         """
-        Go on to the next address that can be connected to.
+        Open a socket for the next address that can be connected to.
 
-        @return: L{None}, or when there is none the last reason why.
+        @return: C{None}, or the last error if there is no such address.
         """
         error: OSError | None = None
         for opener in self._openers:
@@ -232,51 +219,46 @@ class Client:
     def _open(self, opener: Callable[[], socket.socket]) -> None:
         sock = opener()
         self._opener = opener
-        self._asking = self._makeProtocol()
-        self._ports[self._asking] = DatagramPort(sock, self._asking, self._reactor)
-        self._ports[self._asking].startListening()  # type: ignore[no-untyped-call]
+        self._protocol = self._makeProtocol()
+        self._ports[self._protocol] = DatagramPort(sock, self._protocol, self._reactor)
+        self._ports[self._protocol].startListening()  # type: ignore[no-untyped-call]
 
     async def ask(self, datagram: bytes) -> bytes:
         """
-        Ask once.  There may be any number of requests at a time.
-
-        @param datagram: the payload to send, which may be empty.
-
-        @return: the reply.
-
-        @raise AskError: as for L{ask}.
+        Send one datagram, as L{shout.client.ask} does, and return the reply.  Any
+        number of requests may be in flight at a time.
         """
-        if self._asking.isFixedPoint(datagram):
+        if self._protocol.isFixedPoint(datagram):
             self._fixedPoints += 1
             if self._fixedPoints % self.fixedPointsPerPort == 0:
                 self._changePort()
         while True:
-            asking = self._asking
+            protocol = self._protocol
             try:
-                reply = await asking.ask(datagram)
+                reply = await protocol.ask(datagram)
             except Refused:
-                if asking is self._asking:
+                if protocol is self._protocol:
                     if not self._isAnswered:
                         self._openNext()
-                    if asking is self._asking:
+                    if protocol is self._protocol:
                         raise
             else:
                 self._isAnswered = True
                 return reply
             finally:
-                if asking is not self._asking and asking.isIdle:
-                    self._close(asking)
+                if protocol is not self._protocol and protocol.isIdle:
+                    self._close(protocol)
 
     def _changePort(self) -> None:
-        former = self._asking
-        # Where there are no more ports this one has to do.
+        former = self._protocol
+        # If there are no more ports, keep this one.
         with suppress(OSError):
             self._open(self._opener)
-        if former is not self._asking and former.isIdle:
+        if former is not self._protocol and former.isIdle:
             self._close(former)
 
-    def _close(self, asking: RequestProtocol) -> None:
-        port = self._ports.pop(asking, None)
+    def _close(self, protocol: RequestProtocol) -> None:
+        port = self._ports.pop(protocol, None)
         if port is not None:
             closed = maybeDeferred(port.stopListening)
             self._closing.add(closed)
@@ -284,16 +266,16 @@ class Client:
 
     async def close(self) -> None:
         """
-        Give up what is in flight, and close the sockets.
+        Fail the requests in flight, and close the sockets.
         """
-        for asking in list(self._ports):
-            self._close(asking)
+        for protocol in list(self._ports):
+            self._close(protocol)
         await gatherResults(list(self._closing))
 
 
 async def addressesOf(host: str, port: int, family: int, reactor: Any) -> list[str]:
     """
-    Look up the addresses of a host; see L{resolve}.
+    Look up the addresses of a host; see L{resolve<shout.sockets.resolve.resolve>}.
 
     @raise UnknownHost: If there is none.
     """
@@ -305,16 +287,14 @@ async def addressesOf(host: str, port: int, family: int, reactor: Any) -> list[s
 
 def explain(peer: str, error: OSError | None) -> AskError:
     """
-    Return what it means that no socket could be connected to a peer.
+    Return the error for a peer that no socket could be connected to.
 
-    @param peer: who was to be asked.
-
-    @param error: what the system said to the last attempt.
+    @param error: The error of the last attempt.
     """
     number = None if error is None else error.errno
     if number == errno.ENOENT:
         return Refused(f"{peer} refused: there is no such socket")
     if number == errno.ECONNREFUSED:
         return Refused(f"{peer} refused: nothing is listening there")
-    # Python's own checks, before the system is asked, give no strerror.
+    # Errors of Python's own checks have no strerror.
     return Unreachable(f"cannot reach {peer}: {(error and error.strerror) or error}")

@@ -1,5 +1,5 @@
 """
-The protocol of the asking side.
+The protocol of requests: a datagram sent, and its reply.
 """
 
 from __future__ import annotations
@@ -18,18 +18,16 @@ from twisted.internet.protocol import DatagramProtocol
 
 class AskError(Exception):
     """
-    A datagram was not answered as it should be.  The message is one line for
-    the user.
+    A datagram did not get the right reply.  The message is one line for the user.
     """
 
 
 class NoAnswer(AskError):
     """
-    No reply came in the time allowed.
+    No reply arrived in time.
 
-    @ivar isFixedPoint: whether what was asked equals the reply to it, in which
-        case a server may have restrained it to end a loop.
-    @type isFixedPoint: L{bool}
+    @ivar isFixedPoint: C{True} if the datagram equals its reply, so that the loop
+        protection of the server may have dropped it.
     """
 
     def __init__(self, message: str, isFixedPoint: bool = False) -> None:
@@ -39,38 +37,35 @@ class NoAnswer(AskError):
 
 class Refused(AskError):
     """
-    Nothing is listening there: an ICMP port unreachable came back, or nobody
-    has the UNIX socket.
+    Nothing is listening there: an ICMP error arrived, or there is no UNIX socket.
     """
 
 
 class UnknownHost(AskError):
     """
-    A host's name leads to no address.
+    A host name has no address.
     """
 
 
 class Unreachable(AskError):
     """
-    The system has no way to send the datagram there.
+    The system cannot send the datagram there.
     """
 
 
 class TooLong(AskError):
     """
-    What was asked does not fit in one datagram.
+    The payload does not fit in one datagram.
     """
 
 
 class WrongAnswer(AskError):
     """
-    Replies came in the time allowed, but not the right one.
+    Only wrong replies arrived.
 
-    @ivar reply: the first of them.
-    @type reply: L{bytes}
+    @ivar reply: The first of them.
 
-    @ivar count: the number of them.
-    @type count: L{int}
+    @ivar count: The number of them.
     """
 
     def __init__(self, message: str, reply: bytes, count: int = 1) -> None:
@@ -82,7 +77,7 @@ class WrongAnswer(AskError):
 @dataclass(eq=False)
 class _Request:
     """
-    A datagram that waits for its reply.
+    A datagram in flight.
     """
 
     datagram: bytes
@@ -95,20 +90,17 @@ class _Request:
     wrongReplies: int = 0
 
 
-# A reply carries nothing but text, so it is told by its content which request
-# it answers.  Replies may overtake each other, and may come twice, because the
-# network doubled the datagram or because it was sent again too early.  So what
-# was expected by the requests settled last is remembered, as hashes, to tell a
-# reply that is late from one that is wrong.  A wrong reply counts for the request
-# that it would answer if it were transformed (a server that echoes), or else for
-# the oldest in flight.  It does not end that request: anybody who can forge a
-# source address can send one.
+# A reply has no field for the number of its request, so it is matched by its content.
+# Replies may overtake each other, and may arrive twice, because the network duplicated
+# the datagram or a try was sent too early.  Hashes of the replies to the last requests
+# are kept to distinguish late replies from wrong ones.  A wrong reply counts for the
+# request whose datagram it echoes, or else for the oldest in flight.  It does not end
+# that request: anybody who can forge a source address can send one.
 class RequestProtocol(DatagramProtocol):
     """
-    Ask one peer through one connected port, any number of requests at a time.
+    Any number of requests to one peer, through one connected port.
 
-    @cvar pause: how long to wait, in seconds, when the system has no room for a
-        datagram at the moment.
+    @cvar pause: Seconds to wait when a send buffer is full.
     """
 
     noisy = False
@@ -125,19 +117,11 @@ class RequestProtocol(DatagramProtocol):
         reactor: Any,
     ) -> None:
         """
-        @param peer: who is asked, for messages.
+        The other parameters are those of L{connect<shout.client.connect>}.
 
-        @param timeout: how long one try waits for its reply, in seconds.
+        @param peer: The name of the peer, for messages.
 
-        @param retries: how many times a datagram is sent again.
-
-        @param transform: turns a datagram into the reply expected.
-
-        @param onUnexpectedReply: called with the first wrong reply to each request
-            and the reply expected; also with each reply that comes when no request
-            is in flight and that is no late one, and L{None}.
-
-        @param reactor: an L{IReactorTime
+        @param reactor: An L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
         """
         self._peer = peer
@@ -152,24 +136,21 @@ class RequestProtocol(DatagramProtocol):
     @property
     def isIdle(self) -> bool:
         """
-        Tell whether nothing is in flight.
+        C{True} if no request is in flight.
         """
         return not self._inFlight
 
     def isFixedPoint(self, datagram: bytes) -> bool:
         """
-        Tell whether a datagram equals the reply to it.
+        Return C{True} if a datagram equals its reply.
         """
         return self._transform(datagram) == datagram
 
     def ask(self, datagram: bytes) -> Deferred[bytes]:
         """
-        Send a datagram, again if need be, until its reply comes.
+        Send a datagram up to C{1 + retries} times, until its reply arrives.
 
-        @param datagram: the payload.
-
-        @return: fires with the reply, or fails with an L{AskError}.  Cancelling
-            it gives up.
+        @return: The reply, or an L{AskError}.  Cancelling it gives the request up.
         """
         request = _Request(
             datagram,
@@ -200,7 +181,7 @@ class RequestProtocol(DatagramProtocol):
         else:
             request.tries += 1
             delay, step = self._timeout, self._timedOut
-        # A refusal of what was sent before can show in the attempt to write.
+        # An ICMP error about an earlier datagram can appear during the write.
         if not request.answer.called:
             request.timer = self._reactor.callLater(delay, step, request)
 
@@ -232,13 +213,6 @@ class RequestProtocol(DatagramProtocol):
         return float(self._reactor.seconds()) - request.began
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """
-        Match a reply with a request in flight.
-
-        @param datagram: the reply.
-
-        @param addr: not looked at: a connected socket hears its peer alone.
-        """
         answered = self._inFlight.get(datagram)
         if answered:
             request = answered[0]
@@ -261,21 +235,15 @@ class RequestProtocol(DatagramProtocol):
         return min((each[0] for each in candidates), key=lambda each: each.began)
 
     def connectionRefused(self) -> None:
-        """
-        Fail all requests in flight.
-        """
         reason = "nothing is listening there"
         error = getattr(self.transport, "peerError", None)
         if error is not None and error.errno != ECONNREFUSED:
-            reason = f"{error.strerror}, says the network"
+            reason = f"{error.strerror} (from the network)"
         message = f"{self._peer} refused: {reason}"
         self._failAll(lambda: Refused(message))
 
     def stopProtocol(self) -> None:
-        """
-        Fail all requests in flight.
-        """
-        self._failAll(lambda: AskError(f"no longer asking {self._peer}"))
+        self._failAll(lambda: AskError(f"the client of {self._peer} was closed"))
 
     def _failAll(self, error: Callable[[], AskError]) -> None:
         for request in [each for same in self._inFlight.values() for each in same]:

@@ -15,8 +15,8 @@ from twisted.trial.unittest import TestCase
 
 class AsyncCase(TestCase):
     """
-    Runs tests that are coroutines with every version of Twisted; the older ones
-    let them pass without running them.
+    Runs tests that are coroutines with every version of Twisted; older versions let
+    them pass without running them.
     """
 
     def __init_subclass__(cls) -> None:

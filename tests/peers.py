@@ -17,11 +17,11 @@ from tests.asynccase import AsyncCase
 
 class Peer(DatagramProtocol):
     """
-    Answers each datagram with any number of datagrams.
+    A server that answers each datagram with any number of datagrams.
 
-    @ivar received: the datagrams.
+    @ivar received: The datagrams.
 
-    @ivar senders: the host and the port that each came from.
+    @ivar senders: The host and the port of the sender of each datagram.
     """
 
     noisy = False
@@ -41,7 +41,7 @@ class Peer(DatagramProtocol):
 
 class PeerCase(AsyncCase):
     """
-    Starts servers, and stops them when the test ends.
+    Starts servers that stop when the test ends.
     """
 
     def setUp(self) -> None:
@@ -68,7 +68,8 @@ class PeerCase(AsyncCase):
 
     def misbehave(self, answer: Callable[[bytes], list[bytes]]) -> tuple[Peer, int]:
         """
-        Start a server that answers in its own way, and return it and its port.
+        Start a server that answers each datagram with those that a function returns,
+        and return the server and its port.
         """
         (sock,) = bindUDP(0, ["127.0.0.1"])
         number: int = sock.getsockname()[1]
@@ -80,7 +81,7 @@ class PeerCase(AsyncCase):
 
     def freePort(self) -> int:
         """
-        Return the number of a port where nothing listens.
+        Return a port where nothing listens.
         """
         (sock,) = bindUDP(0, ["127.0.0.1"])
         with sock:

@@ -1,5 +1,5 @@
 """
-A shell at a terminal of its own, which a test types into.
+A shell on a pseudo-terminal, for tests that type.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from fcntl import ioctl
 
 from twisted.trial.unittest import SynchronousTestCase
 
-# Seconds without output that a command may take, such as pip on a slow network.
-TIMEOUT = 180
+# Seconds that a command may print nothing, such as pip on a slow network.
+_TIMEOUT = 180
 
 CTRL_C = "\x03"
 
@@ -34,11 +34,11 @@ class Terminal:
         self, case: SynchronousTestCase, directory: str, environment: Mapping[str, str]
     ) -> None:
         """
-        @param case: The test; when it ends the terminal is closed, which ends the
+        @param case: The test; when it ends, the terminal is closed, which ends the
             command in the foreground.
         """
         self._fd, theirs = pty.openpty()
-        # Without echo everything that is read was printed by a command.
+        # Without echo, only output of commands is read.
         attributes = termios.tcgetattr(theirs)
         attributes[3] &= ~termios.ECHO
         termios.tcsetattr(theirs, termios.TCSANOW, attributes)
@@ -74,7 +74,7 @@ class Terminal:
         @return: The text before the match, and the match.
         """
         while (found := re.search(pattern, self._unread)) is None:
-            readable, _, _ = select.select([self._fd], [], [], TIMEOUT)
+            readable, _, _ = select.select([self._fd], [], [], _TIMEOUT)
             if not readable:
                 raise AssertionError(f"no {pattern!r} in {self._unread!r}")
             chunk = os.read(self._fd, 65536).decode(errors="replace")
@@ -94,7 +94,7 @@ class Terminal:
 
     def run(self, commands: str) -> tuple[str, list[int]]:
         """
-        Paste lines that are a command each, and wait until all have ended.
+        Paste one command per line, and wait until all have ended.
 
         @return: Their output, and the exit status of each.
         """

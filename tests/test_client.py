@@ -29,7 +29,7 @@ from shout import (
 )
 from shout.client import Client, TooLong, UnknownHost, Unreachable, connect
 from shout.request import RequestProtocol
-from shout.sockets.bind import bindUDP, connectUDP
+from shout.sockets.bind import bindUDP, connectUDP, discardReceived
 from shout.sockets.unix import bindUNIX
 from tests.directory import shortDirectory
 from tests.families import needsIPv6
@@ -38,8 +38,7 @@ from tests.peers import PeerCase
 
 class TwoAddresses:
     """
-    The reactor, with a resolver to which every name is C{::1} and
-    C{127.0.0.1}.
+    The reactor, with a resolver that returns C{::1} and C{127.0.0.1} for every name.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -85,7 +84,7 @@ class AskTests(PeerCase):
 
     async def test_name(self) -> None:
         """
-        The host may be a name, of which one family can be chosen.
+        The host may be a name, and its addresses can be limited to one family.
         """
         port = self.serveUDP()
         reply = await ask(b"hello", "localhost", port, family=socket.AF_INET)
@@ -93,8 +92,7 @@ class AskTests(PeerCase):
 
     async def test_unix(self) -> None:
         """
-        A UNIX socket is asked at its path, also about a datagram that UDP does
-        not carry.
+        The server may be at a UNIX socket, which carries longer datagrams than UDP.
         """
         path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
@@ -103,7 +101,7 @@ class AskTests(PeerCase):
 
     async def test_transform(self) -> None:
         """
-        The transform of the server says what the reply has to be.
+        The transform of the server yields the right reply.
         """
         (sock,) = bindUDP(0, ["127.0.0.1"])
         port = sock.getsockname()[1]
@@ -115,7 +113,7 @@ class AskTests(PeerCase):
 
     async def test_many(self) -> None:
         """
-        Requests that are made at the same time do not disturb each other.
+        Simultaneous requests do not disturb each other.
         """
         port = self.serveUDP()
         replies = await gatherResults(
@@ -125,11 +123,11 @@ class AskTests(PeerCase):
 
     async def test_noAnswer(self) -> None:
         """
-        A server that never answers is asked as often as is wanted.
+        If the server does not answer, the datagram is sent again C{retries} times.
         """
         peer, port = self.misbehave(lambda datagram: [])
-        asking = ask(b"hello", port=port, timeout=0.01, retries=1)
-        error = await self.assertFailure(Deferred.fromCoroutine(asking), NoAnswer)
+        request = ask(b"hello", port=port, timeout=0.01, retries=1)
+        error = await self.assertFailure(Deferred.fromCoroutine(request), NoAnswer)
         self.assertIn(f"127.0.0.1:{port} to 2 tries", str(error))
         self.assertEqual(peer.received, [b"hello", b"hello"])
 
@@ -144,30 +142,32 @@ class AskTests(PeerCase):
 
     async def test_refused(self) -> None:
         """
-        Where nothing listens the request is refused, without any timeout.
+        If nothing listens there, the request is refused without any timeout.
         """
         port = self.freePort()
-        asking = ask(b"hello", port=port, timeout=86400)
-        error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        request = ask(b"hello", port=port, timeout=86400)
+        error = await self.assertFailure(Deferred.fromCoroutine(request), Refused)
         self.assertEqual(
             str(error), f"127.0.0.1:{port} refused: nothing is listening there"
         )
 
     async def test_wrongAnswer(self) -> None:
         """
-        A server that echoes, cuts or makes things up has answered wrongly.
+        A reply that is echoed, cut or garbage is wrong.
         """
-        for reply in (b"hello", b"HELL", b"", b"\xff"):
+        replies = [b"hello", b"HELL", b"", b"\xff"]
+        requests: list[Deferred[Any]] = []
+        for reply in replies:
             _, port = self.misbehave(partial(lambda reply, _: [reply], reply))
-            with self.assertRaises(WrongAnswer) as caught:
-                await ask(b"hello", port=port, timeout=0.05)
-            self.assertEqual(caught.exception.reply, reply)
-            self.assertEqual(caught.exception.count, 3)
+            request = Deferred.fromCoroutine(ask(b"hello", port=port, timeout=0.1))
+            requests.append(self.assertFailure(request, WrongAnswer))
+        errors = await gatherResults(requests)
+        self.assertEqual([error.reply for error in errors], replies)
+        self.assertEqual([error.count for error in errors], [3] * 4)
 
     async def test_forgedReplies(self) -> None:
         """
-        Garbage, an echo and a reply to something else do not keep the right reply
-        from being the answer.
+        The right reply may follow garbage, an echo and a reply to another datagram.
         """
         replies = [b"\xffgarbage", b"hello", b"GOODBYE", b"HELLO"]
         _, port = self.misbehave(lambda datagram: replies)
@@ -175,7 +175,7 @@ class AskTests(PeerCase):
 
     async def test_rightAfterTries(self) -> None:
         """
-        The right reply to the last try is the answer, whatever came before it.
+        The right reply to the last try counts, whatever arrived before it.
         """
         replies = iter([b"\xffgarbage", b"hello", b"HELLO"])
         _, port = self.misbehave(lambda datagram: [next(replies)])
@@ -183,7 +183,7 @@ class AskTests(PeerCase):
 
     async def test_otherSource(self) -> None:
         """
-        A reply from anywhere else is not heard.
+        A reply from another address is ignored.
         """
         (stranger,) = bindUDP(0, ["127.0.0.1"])
         self.addCleanup(stranger.close)
@@ -193,56 +193,56 @@ class AskTests(PeerCase):
             stranger.sendto(datagram.upper(), addr)
 
         peer.datagramReceived = answer  # type: ignore[method-assign]
-        asking = ask(b"hello", port=port, timeout=0.01)
-        await self.assertFailure(Deferred.fromCoroutine(asking), NoAnswer)
+        request = ask(b"hello", port=port, timeout=0.01)
+        await self.assertFailure(Deferred.fromCoroutine(request), NoAnswer)
 
     async def test_tooLong(self) -> None:
         """
-        What no datagram carries is not sent.
+        A payload that does not fit in a datagram is not sent.
         """
-        asking = ask(b"x" * 65508, port=self.serveUDP())
-        error = await self.assertFailure(Deferred.fromCoroutine(asking), TooLong)
+        request = ask(b"x" * 65508, port=self.serveUDP())
+        error = await self.assertFailure(Deferred.fromCoroutine(request), TooLong)
         self.assertEqual(str(error), "65508 bytes do not fit in a datagram")
 
     async def test_unknownHost(self) -> None:
         """
-        A name that cannot be looked up has no address.
+        An invalid name has no address.
         """
-        asking = ask(b"hello", "a..b")
-        await self.assertFailure(Deferred.fromCoroutine(asking), UnknownHost)
+        request = ask(b"hello", "a..b")
+        await self.assertFailure(Deferred.fromCoroutine(request), UnknownHost)
 
     async def test_noSuchSocket(self) -> None:
         """
-        A path where there is no socket refuses.
+        A path without a socket is refused.
         """
         path = shortDirectory(self) + "/none"
-        asking = ask(b"hello", unix=path)
-        error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        request = ask(b"hello", unix=path)
+        error = await self.assertFailure(Deferred.fromCoroutine(request), Refused)
         self.assertEqual(str(error), f"{path} refused: there is no such socket")
 
     async def test_leftoverSocket(self) -> None:
         """
-        A socket that its server has left behind refuses.
+        A socket that its server has left behind is refused.
         """
         path = shortDirectory(self) + "/leftover"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as leftover:
             leftover.bind(path)
-        asking = ask(b"hello", unix=path)
-        error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        request = ask(b"hello", unix=path)
+        error = await self.assertFailure(Deferred.fromCoroutine(request), Refused)
         self.assertEqual(str(error), f"{path} refused: nothing is listening there")
 
     async def test_notASocketPath(self) -> None:
         """
-        A path that no socket can have is not reachable.
+        A path that is too long for a socket is unreachable.
         """
-        asking = ask(b"hello", unix="/" + "x" * 200)
-        error = await self.assertFailure(Deferred.fromCoroutine(asking), Unreachable)
+        request = ask(b"hello", unix="/" + "x" * 200)
+        error = await self.assertFailure(Deferred.fromCoroutine(request), Unreachable)
         self.assertIn("AF_UNIX path too long", str(error))
 
     async def test_ranges(self) -> None:
         """
-        Numbers that make no sense are refused before anything is sent, others are
-        not.
+        Numbers out of range are refused before anything is sent; the limits are in
+        range.
         """
         port = "the port must be from 1 to 65535, not "
         others = "the timeout must be above 0, and the retries not below 0"
@@ -253,8 +253,8 @@ class AskTests(PeerCase):
             ({"timeout": float("nan")}, others),
             ({"retries": -1}, others),
         ):
-            asking = Deferred.fromCoroutine(ask(b"hello", **options))
-            error = await self.assertFailure(asking, ValueError)
+            request = Deferred.fromCoroutine(ask(b"hello", **options))
+            error = await self.assertFailure(request, ValueError)
             self.assertEqual(str(error), message)
         for number in (1, 65535):
             client = await connect(port=number)
@@ -262,16 +262,16 @@ class AskTests(PeerCase):
 
     async def test_cancel(self) -> None:
         """
-        Cancelling ends it, and closes the socket.
+        Cancelling ends the request, and closes the socket.
         """
         _, port = self.misbehave(lambda datagram: [])
-        asking = Deferred.fromCoroutine(ask(b"hello", port=port))
-        asking.cancel()
-        await self.assertFailure(asking, CancelledError)
+        request = Deferred.fromCoroutine(ask(b"hello", port=port))
+        request.cancel()
+        await self.assertFailure(request, CancelledError)
 
     async def test_secondAddress(self) -> None:
         """
-        A name whose first address refuses is asked at its second one.
+        If the first address of a name refuses, the second one is used.
         """
         port = self.serveUDP()
         reply = await ask(b"hello", "both", port, reactor=TwoAddresses(self.reactor))
@@ -279,17 +279,17 @@ class AskTests(PeerCase):
 
     async def test_allRefuse(self) -> None:
         """
-        A name all of whose addresses refuse has refused, under its own name.
+        If all addresses of a name refuse, the error has the name.
         """
         port = self.freePort()
-        asking = ask(b"hello", "both", port, reactor=TwoAddresses(self.reactor))
-        error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
+        request = ask(b"hello", "both", port, reactor=TwoAddresses(self.reactor))
+        error = await self.assertFailure(Deferred.fromCoroutine(request), Refused)
         self.assertIn(f"both:{port} refused", str(error))
 
     def test_defaults(self) -> None:
         """
-        By default port 9999 of this host is asked, and any other three times with
-        a second for each, also by a client.
+        The defaults are port 9999 of this host and three tries of one second each,
+        also for a client.
         """
         [silent] = bindUDP(0, ["127.0.0.1"])
         self.addCleanup(silent.close)
@@ -303,10 +303,10 @@ class AskTests(PeerCase):
             finally:
                 await client.close()
 
-        for asking in ask, askByClient:
+        for function in ask, askByClient:
             for options in {"port": port}, {}:
                 answer = Deferred.fromCoroutine(
-                    asking(b"hello", reactor=reactor, **options)
+                    function(b"hello", reactor=reactor, **options)
                 )
                 reactor.pump([0, *[0.5] * 5])
                 if options:
@@ -341,8 +341,8 @@ class ClientTests(PeerCase):
 
     async def test_fixedPoints(self) -> None:
         """
-        More than a server lets through of what equals its reply is all answered,
-        from several ports, of which only one stays open.
+        Datagrams that equal their replies are all answered, though the server limits
+        their rate: they leave from several ports, of which only one stays open.
         """
         (sock,) = bindUDP(0, ["127.0.0.1"])
         self.serve(sock)
@@ -354,20 +354,20 @@ class ClientTests(PeerCase):
 
     async def test_fixedPointsTogether(self) -> None:
         """
-        So it is where many are under way at a time.
+        Simultaneous datagrams that equal their replies are all answered, too.
         """
         (sock,) = bindUDP(0, ["127.0.0.1"])
         self.serve(sock)
         client = await self.connect(sock.getsockname()[1], retries=0)
-        asked = [b"%d" % number for number in range(300)]
-        replies = [Deferred.fromCoroutine(client.ask(each)) for each in asked]
-        self.assertEqual(await gatherResults(replies), asked)
+        datagrams = [b"%d" % number for number in range(300)]
+        replies = [Deferred.fromCoroutine(client.ask(each)) for each in datagrams]
+        self.assertEqual(await gatherResults(replies), datagrams)
         self.assertEqual(len(client._ports), 1)
 
     async def test_fixedPointsPerPort(self) -> None:
         """
-        What equals its reply goes out from another port after some of it; ordinary
-        datagrams do not count for that.
+        After some datagrams that equal their replies, the next ones leave from another
+        port; ordinary datagrams do not count.
         """
         peer, port = self.misbehave(lambda datagram: [])
         sources: list[Any] = []
@@ -387,7 +387,7 @@ class ClientTests(PeerCase):
 
     async def test_closedWithFormerPorts(self) -> None:
         """
-        What is in flight at former ports when a client is closed fails, too.
+        Closing a client fails the requests in flight at former ports, too.
         """
         _, port = self.misbehave(lambda datagram: [])
         client = await connect(port=port)
@@ -399,8 +399,7 @@ class ClientTests(PeerCase):
 
     async def test_closing(self) -> None:
         """
-        To close a client takes until its sockets are closed, those of former
-        ports, too.
+        Closing a client waits until all of its sockets are closed.
         """
         reactor = MemoryReactorClock()
         client = await connect(port=self.freePort(), reactor=reactor)
@@ -414,7 +413,7 @@ class ClientTests(PeerCase):
 
     async def test_nextAddressOnce(self) -> None:
         """
-        All that is in flight goes on to the same next address.
+        All requests in flight move to the same next address.
         """
         port = self.serveUDP()
         openers = [
@@ -434,7 +433,7 @@ class ClientTests(PeerCase):
 
     async def test_oneSocket(self) -> None:
         """
-        All requests go through one socket, and their replies are told apart.
+        All requests leave from one socket, and each gets its own reply.
         """
         peer, port = self.misbehave(lambda datagram: [])
         sources = set()
@@ -458,8 +457,7 @@ class ClientTests(PeerCase):
 
     async def test_secondAddress(self) -> None:
         """
-        All that is in flight when the first address refuses is answered at the
-        second one.
+        If the first address refuses, all requests in flight move to the second one.
         """
         port = self.serveUDP()
         reactor = TwoAddresses(self.reactor)
@@ -472,8 +470,8 @@ class ClientTests(PeerCase):
     @needsIPv6
     async def test_answeredAddress(self) -> None:
         """
-        Once something was answered, a refusal is that: there is no going on to
-        the next address, where something else may listen.
+        After the first reply, a refusal fails the request: another server may listen
+        at the next address.
         """
         (sock,) = bindUDP(0, ["::1"])
         port = sock.getsockname()[1]
@@ -489,7 +487,7 @@ class ClientTests(PeerCase):
 
     async def test_survivesRefusal(self) -> None:
         """
-        A client that was refused can ask again once something listens.
+        A client that was refused can be used again.
         """
         port = self.freePort()
         client = await self.connect(port)
@@ -502,35 +500,36 @@ class ClientTests(PeerCase):
 
     async def test_closed(self) -> None:
         """
-        What is in flight when a client is closed fails.
+        Closing a client fails the requests in flight.
         """
         _, port = self.misbehave(lambda datagram: [])
         client = await connect(port=port)
-        asking = Deferred.fromCoroutine(client.ask(b"hello"))
+        request = Deferred.fromCoroutine(client.ask(b"hello"))
         await client.close()
-        await self.assertFailure(asking, AskError)
+        await self.assertFailure(request, AskError)
 
-    async def test_stray(self) -> None:
+    async def test_unexpected(self) -> None:
         """
-        A reply that comes when none is awaited is reported.
+        A reply that arrives when no request is in flight is reported.
         """
-        strayed: Deferred[tuple[bytes, bytes | None]] = Deferred()
+        unexpected: Deferred[tuple[bytes, bytes | None]] = Deferred()
         _, port = self.misbehave(lambda datagram: [datagram.upper(), b"more"])
         client = await self.connect(
-            port, onUnexpectedReply=lambda *reply: strayed.callback(reply)
+            port, onUnexpectedReply=lambda *reply: unexpected.callback(reply)
         )
         await client.ask(b"hello")
-        self.assertEqual(await strayed, (b"more", None))
+        self.assertEqual(await unexpected, (b"more", None))
 
     async def test_before(self) -> None:
         """
-        A datagram that came before the socket was connected is thrown away.
+        A datagram that arrived before the socket was connected is discarded.
         """
         (sock,) = bindUDP(0, ["127.0.0.1"])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.sendto(b"HELLO", sock.getsockname())
         peer, port = self.misbehave(lambda datagram: [])
         sock.connect(("127.0.0.1", port))
+        discardReceived(sock)
         unexpected: list[object] = []
         makeProtocol = partial(
             RequestProtocol,
@@ -544,7 +543,7 @@ class ClientTests(PeerCase):
         client = Client("peer", [lambda: sock], makeProtocol, self.reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
         await self.assertFailure(Deferred.fromCoroutine(client.ask(b"hello")), NoAnswer)
-        # On a busy machine the time is up before the reactor has read the datagram.
+        # On a busy machine the timeout may pass before the reactor reads the datagram.
         while not peer.received:
             await deferLater(self.reactor, 0.01)
         self.assertEqual((peer.received, unexpected), ([b"hello"], []))
@@ -552,12 +551,12 @@ class ClientTests(PeerCase):
 
 class OpeningTests(SynchronousTestCase):
     """
-    Tests for how L{Client} finds an address that can be connected to.
+    Tests for the search of L{Client} for an address that can be connected to.
     """
 
     def open(self, *numbers: int) -> Client:
         """
-        Make a client whose addresses fail with the given errors.
+        Make a client whose addresses fail with some error numbers.
         """
 
         def open(number: int) -> socket.socket:
@@ -568,7 +567,7 @@ class OpeningTests(SynchronousTestCase):
 
     def test_noRoute(self) -> None:
         """
-        When there is no way to any address, the last reason is told.
+        If there is no route to any address, the message has the last error.
         """
         error = self.assertRaises(
             Unreachable, self.open, errno.EACCES, errno.ENETUNREACH
@@ -577,6 +576,6 @@ class OpeningTests(SynchronousTestCase):
 
     def test_noAddress(self) -> None:
         """
-        Without any address there is no way either.
+        Without any address the peer is unreachable, too.
         """
         self.assertRaises(Unreachable, self.open)

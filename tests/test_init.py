@@ -20,7 +20,7 @@ class PublicNameTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """
-        Each name of C{__all__} is there, and listed.
+        Each name of C{__all__} is defined, and listed.
         """
         for name in shout.__all__:
             self.assertEqual(getattr(shout, name).__name__, name)
@@ -28,7 +28,7 @@ class PublicNameTests(SynchronousTestCase):
 
     def test_other(self) -> None:
         """
-        There is no other name.
+        Other names raise C{AttributeError}.
         """
         with self.assertRaises(AttributeError) as caught:
             shout.scream  # type: ignore[attr-defined]  # noqa: B018
@@ -38,7 +38,7 @@ class PublicNameTests(SynchronousTestCase):
 
     def test_ping(self) -> None:
         """
-        C{shout.ping} is the function.
+        C{shout.ping} is the function of L{shout.measure}.
         """
         self.assertIs(shout.ping, ping)
 

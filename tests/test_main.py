@@ -1,5 +1,5 @@
 """
-Tests for L{shout.__main__}, which the C{shout} command runs.
+Tests for L{shout.__main__}, the entry points of the commands.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-# Runs the command, and interrupts it when it looks for a module, or at exit.  The
-# tests may run where SIGINT is ignored, as in the background of a script.
+# Runs the command, and interrupts it when it imports a module, or at exit.  Tests may
+# run with SIGINT ignored, as in the background of a script.
 SCRIPT = """if True:
     import atexit, os, runpy, signal, sys
 
@@ -42,25 +42,27 @@ SCRIPT = """if True:
 
 class InterruptTests(SynchronousTestCase):
     """
-    Tests for Ctrl-C while the command starts and ends.
+    Tests for Ctrl-C while the commands start and end.
     """
 
     def interrupt(
-        self,
-        moment: str,
-        handler: str = "default_int_handler",
-        command: str = os.path.join(os.path.dirname(sys.executable), "shout"),
+        self, moment: str, handler: str = "default_int_handler", command: str = "shout"
     ) -> tuple[int, str]:
         """
-        Run C{shout --help}, interrupt it at a moment, and return its status and what
-        it printed to standard error.
+        Run a command with C{--help}, interrupt it at a moment, and return its status
+        and what it printed to standard error.
 
-        @param handler: the name of the handler for SIGINT that it starts with.
+        @param moment: The module that it imports at that moment, or C{exit}.
 
-        @param command: the path of the command, or the name of the module.
+        @param handler: The name of the handler for SIGINT that it starts with.
+
+        @param command: The name of the command, or C{-m shout}.
         """
+        path = os.path.join(os.path.dirname(sys.executable), command)
+        if command.startswith("-m "):
+            path = command.removeprefix("-m ")
         ended = subprocess.run(
-            [sys.executable, "-c", SCRIPT, moment, handler, command, "--help"],
+            [sys.executable, "-c", SCRIPT, moment, handler, path, "--help"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -72,23 +74,16 @@ class InterruptTests(SynchronousTestCase):
         """
         SIGINT during the imports ends the process by that signal, and silently.
         """
-        for module in (
-            "signal",
-            "shout.cli",
-            "argparse",
-            "twisted.internet.defer",
-            "shout.client",
-            "shout.cli.options",
+        for command, module in (
+            ("shout", "signal"),
+            ("shout", "shout.cli"),
+            ("shout", "shout.cli.options"),
+            ("shoutping", "argparse"),
+            ("shoutping", "shout.cli.pingoptions"),
+            ("-m shout", "signal"),
         ):
-            self.assertEqual(self.interrupt(module), (-signal.SIGINT, ""), module)
-
-    def test_module(self) -> None:
-        """
-        C{python -m shout} ends like that, too.
-        """
-        for module in ("signal", "shout.cli"):
-            ended = self.interrupt(module, command="shout")
-            self.assertEqual(ended, (-signal.SIGINT, ""), module)
+            ended = self.interrupt(module, command=command)
+            self.assertEqual(ended, (-signal.SIGINT, ""), (command, module))
 
     def test_duringExit(self) -> None:
         """
@@ -98,6 +93,6 @@ class InterruptTests(SynchronousTestCase):
 
     def test_ignored(self) -> None:
         """
-        Where SIGINT is ignored, as with C{&} in a script, it goes on being ignored.
+        If SIGINT is ignored, as with C{&} in a script, it stays ignored.
         """
         self.assertEqual(self.interrupt("shout.client", "SIG_IGN"), (0, ""))

@@ -31,7 +31,14 @@ from shout.request import (
 
 class ConnectedTransport:
     """
-    Keeps what is written, or fails as a test wants it to.
+    The transport of a connected port that keeps what is written, or fails.
+
+    @ivar peerError: The last error from the peer, as of
+        L{DatagramPort<shout.udp.port.DatagramPort>}.
+
+    @ivar written: The datagrams written.
+
+    @ivar error: The error that writing fails with, if any.
     """
 
     def __init__(self) -> None:
@@ -46,9 +53,11 @@ class ConnectedTransport:
         self.written.append(datagram)
 
 
-class Asked:
+class FakeRequests:
     """
-    A protocol that asks, with its transport, its clock, and what it did.
+    A L{RequestProtocol} with a fake transport and a clock.
+
+    @ivar unexpected: The calls of C{onUnexpectedReply}.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -65,110 +74,110 @@ class Asked:
             "reactor": self.clock,
             **options,
         }
-        self.asking = RequestProtocol(**arguments)
+        self.protocol = RequestProtocol(**arguments)
         self.transport = ConnectedTransport()
-        self.asking.makeConnection(self.transport)  # type: ignore[arg-type]
+        self.protocol.makeConnection(self.transport)  # type: ignore[arg-type]
 
     def ask(self, datagram: bytes) -> Deferred[bytes]:
-        return self.asking.ask(datagram)
+        return self.protocol.ask(datagram)
 
-    def hear(self, *replies: bytes) -> None:
+    def receive(self, *replies: bytes) -> None:
         for reply in replies:
-            self.asking.datagramReceived(reply, ("192.0.2.1", 9999))
+            self.protocol.datagramReceived(reply, ("192.0.2.1", 9999))
 
 
-class AskingTests(TestCase):
+class RequestProtocolTests(TestCase):
     """
     Tests for L{RequestProtocol}.
     """
 
     def setUp(self) -> None:
-        self.asked = Asked()
+        self.requests = FakeRequests()
 
     def test_answer(self) -> None:
         """
-        A datagram is sent as it is, and its reply answers it.
+        A datagram is sent unchanged, and its reply completes the request.
         """
-        answer = self.asked.ask(b"stra\xc3\x9fe\n\x00")
+        answer = self.requests.ask(b"stra\xc3\x9fe\n\x00")
         self.assertNoResult(answer)
-        self.asked.hear(b"STRA\xc3\x9fE\n\x00")
+        self.requests.receive(b"STRA\xc3\x9fE\n\x00")
         self.assertEqual(self.successResultOf(answer), b"STRA\xc3\x9fE\n\x00")
-        self.assertEqual(self.asked.transport.written, [b"stra\xc3\x9fe\n\x00"])
-        self.assertEqual(self.asked.clock.getDelayedCalls(), [])
+        self.assertEqual(self.requests.transport.written, [b"stra\xc3\x9fe\n\x00"])
+        self.assertEqual(self.requests.clock.getDelayedCalls(), [])
 
     def test_empty(self) -> None:
         """
-        An empty datagram is answered by an empty one.
+        An empty datagram has an empty reply.
         """
-        answer = self.asked.ask(b"")
-        self.asked.hear(b"")
+        answer = self.requests.ask(b"")
+        self.requests.receive(b"")
         self.assertEqual(self.successResultOf(answer), b"")
 
     def test_transform(self) -> None:
         """
-        The transform says what the reply has to be.
+        The transform yields the right reply.
         """
-        asked = Asked(transform=lambda datagram: datagram[::-1])
-        answer = asked.ask(b"abc")
-        asked.hear(b"cba")
+        requests = FakeRequests(transform=lambda datagram: datagram[::-1])
+        answer = requests.ask(b"abc")
+        requests.receive(b"cba")
         self.assertEqual(self.successResultOf(answer), b"cba")
 
     def test_overtaking(self) -> None:
         """
-        Replies may come in any order.
+        Replies may arrive in any order.
         """
-        one, two = self.asked.ask(b"one"), self.asked.ask(b"two")
-        self.asked.hear(b"TWO")
+        one, two = self.requests.ask(b"one"), self.requests.ask(b"two")
+        self.requests.receive(b"TWO")
         self.assertNoResult(one)
         self.assertEqual(self.successResultOf(two), b"TWO")
-        self.asked.hear(b"ONE")
+        self.requests.receive(b"ONE")
         self.assertEqual(self.successResultOf(one), b"ONE")
 
     def test_equal(self) -> None:
         """
-        Of several requests with the same reply the oldest is answered first.
+        A reply to several requests completes the oldest.
         """
-        first, second = self.asked.ask(b"same"), self.asked.ask(b"SAME")
-        self.asked.hear(b"SAME")
+        first, second = self.requests.ask(b"same"), self.requests.ask(b"SAME")
+        self.requests.receive(b"SAME")
         self.assertEqual(self.successResultOf(first), b"SAME")
         self.assertNoResult(second)
-        self.asked.hear(b"SAME")
+        self.requests.receive(b"SAME")
         self.assertEqual(self.successResultOf(second), b"SAME")
 
     def test_retries(self) -> None:
         """
-        A datagram is sent again after each timeout, until its reply comes.
+        A datagram is sent again after each timeout, until its reply arrives.
         """
-        answer = self.asked.ask(b"hello")
-        self.asked.clock.advance(0.9)
-        self.assertEqual(self.asked.transport.written, [b"hello"])
-        self.asked.clock.advance(0.1)
-        self.assertEqual(self.asked.transport.written, [b"hello"] * 2)
-        self.asked.clock.advance(1)
-        self.assertEqual(self.asked.transport.written, [b"hello"] * 3)
-        self.asked.hear(b"HELLO")
+        answer = self.requests.ask(b"hello")
+        self.requests.clock.advance(0.9)
+        self.assertEqual(self.requests.transport.written, [b"hello"])
+        self.requests.clock.advance(0.1)
+        self.assertEqual(self.requests.transport.written, [b"hello"] * 2)
+        self.requests.clock.advance(1)
+        self.assertEqual(self.requests.transport.written, [b"hello"] * 3)
+        self.requests.receive(b"HELLO")
         self.assertEqual(self.successResultOf(answer), b"HELLO")
 
     def test_noAnswer(self) -> None:
         """
-        After the last try the request fails, and says whom it tried, how many
-        times and for how long.
+        After the last try the request fails; the message has the peer, the number of
+        tries and the time.
         """
-        answer = self.asked.ask(b"hello")
-        self.asked.clock.pump([1, 1, 1])
+        answer = self.requests.ask(b"hello")
+        self.requests.clock.pump([1, 1, 1])
         error = self.failureResultOf(answer, NoAnswer).value
         self.assertEqual(
             str(error), "no answer from 192.0.2.1:9999 to 3 tries in 3.0 seconds"
         )
-        self.assertEqual(self.asked.transport.written, [b"hello"] * 3)
+        self.assertEqual(self.requests.transport.written, [b"hello"] * 3)
 
     def test_noAnswerToFixedPoint(self) -> None:
         """
-        The error tells whether what was asked equals the reply to it.
+        The error has a flag for a datagram that equals its reply.
         """
         for datagram, isFixedPoint in ((b"hello", False), (b"HELLO", True)):
-            answer = self.asked.ask(datagram)
-            self.asked.clock.pump([1, 1, 1])
+            answer = self.requests.ask(datagram)
+            self.requests.clock.pump([1, 1, 1])
             error = self.failureResultOf(answer, NoAnswer).value
             self.assertEqual(error.isFixedPoint, isFixedPoint)
         self.assertFalse(NoAnswer("none").isFixedPoint)
@@ -177,9 +186,9 @@ class AskingTests(TestCase):
         """
         Without retries there is one try.
         """
-        asked = Asked(retries=0, timeout=0.5)
-        answer = asked.ask(b"hello")
-        asked.clock.advance(0.5)
+        requests = FakeRequests(retries=0, timeout=0.5)
+        answer = requests.ask(b"hello")
+        requests.clock.advance(0.5)
         error = self.failureResultOf(answer, NoAnswer).value
         self.assertEqual(
             str(error), "no answer from 192.0.2.1:9999 to 1 try in 0.5 seconds"
@@ -187,56 +196,54 @@ class AskingTests(TestCase):
 
     def test_duplicate(self) -> None:
         """
-        A reply that comes twice is neither a wrong answer to something else nor
-        a stray.
+        A reply that arrives twice is neither wrong nor unexpected.
         """
-        one = self.asked.ask(b"one")
-        self.asked.hear(b"ONE", b"ONE")
+        one = self.requests.ask(b"one")
+        self.requests.receive(b"ONE", b"ONE")
         self.assertEqual(self.successResultOf(one), b"ONE")
-        two = self.asked.ask(b"two")
-        self.asked.hear(b"ONE")
+        two = self.requests.ask(b"two")
+        self.requests.receive(b"ONE")
         self.assertNoResult(two)
-        self.asked.hear(b"TWO")
+        self.requests.receive(b"TWO")
         self.assertEqual(self.successResultOf(two), b"TWO")
-        self.assertEqual(self.asked.unexpected, [])
+        self.assertEqual(self.requests.unexpected, [])
 
     def test_late(self) -> None:
         """
-        A reply that comes after its request was given up is not a wrong answer.
+        A reply that arrives after its request was given up is not wrong.
         """
-        late = self.asked.ask(b"late")
-        self.asked.clock.pump([1, 1, 1])
+        late = self.requests.ask(b"late")
+        self.requests.clock.pump([1, 1, 1])
         self.failureResultOf(late, NoAnswer)
-        other = self.asked.ask(b"other")
-        self.asked.hear(b"LATE")
+        other = self.requests.ask(b"other")
+        self.requests.receive(b"LATE")
         self.assertNoResult(other)
 
     def test_wrong(self) -> None:
         """
-        A reply that answers nothing ends no request, and the right one answers it
-        still.
+        A wrong reply ends no request, and the right one may follow.
         """
-        one, two = self.asked.ask(b"one"), self.asked.ask(b"two")
-        self.asked.hear(b"\xff1", b"eno", b"")
+        one, two = self.requests.ask(b"one"), self.requests.ask(b"two")
+        self.requests.receive(b"\xff1", b"eno", b"")
         self.assertNoResult(one)
         self.assertNoResult(two)
-        self.asked.clock.pump([1, 1])
-        self.assertEqual(self.asked.transport.written, [b"one", b"two"] * 3)
-        self.asked.hear(b"TWO", b"ONE")
+        self.requests.clock.pump([1, 1])
+        self.assertEqual(self.requests.transport.written, [b"one", b"two"] * 3)
+        self.requests.receive(b"TWO", b"ONE")
         self.assertEqual(self.successResultOf(one), b"ONE")
         self.assertEqual(self.successResultOf(two), b"TWO")
-        self.assertEqual(self.asked.clock.getDelayedCalls(), [])
+        self.assertEqual(self.requests.clock.getDelayedCalls(), [])
 
     def test_wrongAnswer(self) -> None:
         """
-        After the last try the oldest request fails with the wrong reply that came
-        first, and the number of them; a younger one got no answer.
+        After the last try the oldest request fails with the first wrong reply and
+        their number; a younger one got no answer.
         """
-        one = self.asked.ask(b"one")
-        self.asked.clock.advance(0.5)
-        two = self.asked.ask(b"two")
-        self.asked.hear(b"\xff1", b"eno")
-        self.asked.clock.pump([0.5] * 5)
+        one = self.requests.ask(b"one")
+        self.requests.clock.advance(0.5)
+        two = self.requests.ask(b"two")
+        self.requests.receive(b"\xff1", b"eno")
+        self.requests.clock.pump([0.5] * 5)
         error = self.failureResultOf(one, WrongAnswer).value
         self.assertEqual((error.reply, error.count), (b"\xff1", 2))
         self.assertEqual(
@@ -244,241 +251,241 @@ class AskingTests(TestCase):
             "192.0.2.1:9999 answered '\\xff1' instead of 'ONE' "
             "(2 wrong replies to 3 tries in 3.0 seconds)",
         )
-        self.asked.clock.advance(0.5)
+        self.requests.clock.advance(0.5)
         self.failureResultOf(two, NoAnswer)
         self.assertEqual(WrongAnswer("wrong", b"").count, 1)
 
     def test_wrongAnswerToTheOldest(self) -> None:
         """
-        So it is when the same was asked again since.
+        The oldest request fails so even if its datagram was sent again since.
         """
-        one = self.asked.ask(b"one")
-        self.asked.clock.advance(0.5)
-        two = self.asked.ask(b"two")
-        self.asked.clock.advance(0.1)
-        again = self.asked.ask(b"one")
-        self.asked.hear(b"\xff1")
-        self.asked.clock.pump([0.5] * 6)
+        one = self.requests.ask(b"one")
+        self.requests.clock.advance(0.5)
+        two = self.requests.ask(b"two")
+        self.requests.clock.advance(0.1)
+        again = self.requests.ask(b"one")
+        self.requests.receive(b"\xff1")
+        self.requests.clock.pump([0.5] * 6)
         self.failureResultOf(one, WrongAnswer)
         self.failureResultOf(two, NoAnswer)
         self.failureResultOf(again, NoAnswer)
 
     def test_wrongAnswerOnce(self) -> None:
         """
-        A single wrong reply to a single try is said as such.
+        The message about one wrong reply to one try is in the singular.
         """
-        asked = Asked(retries=0)
-        answer = asked.ask(b"one")
-        asked.hear(b"")
-        asked.clock.advance(1)
+        requests = FakeRequests(retries=0)
+        answer = requests.ask(b"one")
+        requests.receive(b"")
+        requests.clock.advance(1)
         error = self.failureResultOf(answer, WrongAnswer).value
         self.assertEqual((error.reply, error.count), (b"", 1))
         self.assertIn("(1 wrong reply to 1 try in 1.0 seconds)", str(error))
 
     def test_echo(self) -> None:
         """
-        A datagram that comes back unchanged is the wrong reply to its own request.
+        An echoed datagram is a wrong reply to its own request.
         """
-        one, two = self.asked.ask(b"one"), self.asked.ask(b"two")
-        self.asked.hear(b"two")
-        self.asked.clock.pump([1, 1, 1])
+        one, two = self.requests.ask(b"one"), self.requests.ask(b"two")
+        self.requests.receive(b"two")
+        self.requests.clock.pump([1, 1, 1])
         self.assertEqual(self.failureResultOf(two, WrongAnswer).value.reply, b"two")
         self.failureResultOf(one, NoAnswer)
 
     def test_onUnexpectedReply(self) -> None:
         """
-        The first wrong reply to each request is reported when it comes, with the
-        reply expected.
+        The first wrong reply to each request is reported when it arrives, with the
+        right one.
         """
-        self.asked.ask(b"one")
-        self.asked.hear(b"1", b"2")
-        self.asked.clock.advance(0.1)
-        self.asked.ask(b"two")
-        self.asked.hear(b"two", b"two", b"3")
-        self.assertEqual(self.asked.unexpected, [(b"1", b"ONE"), (b"two", b"TWO")])
+        self.requests.ask(b"one")
+        self.requests.receive(b"1", b"2")
+        self.requests.clock.advance(0.1)
+        self.requests.ask(b"two")
+        self.requests.receive(b"two", b"two", b"3")
+        self.assertEqual(self.requests.unexpected, [(b"1", b"ONE"), (b"two", b"TWO")])
 
-    def test_stray(self) -> None:
+    def test_unexpected(self) -> None:
         """
-        Each reply that comes when nothing is awaited is reported.
+        Each reply that arrives when no request is in flight is reported.
         """
-        self.asked.hear(b"BOO", b"BOO")
-        self.assertEqual(self.asked.unexpected, [(b"BOO", None)] * 2)
+        self.requests.receive(b"BOO", b"BOO")
+        self.assertEqual(self.requests.unexpected, [(b"BOO", None)] * 2)
 
     def test_boundedMemory(self) -> None:
         """
-        However much was answered, a bounded part of it is remembered.
+        The number of replies remembered is limited.
         """
         for number in range(5000):
-            self.asked.ask(b"%d" % number)
-            self.asked.hear(b"%d" % number)
-        self.asked.hear(b"4999", b"0")
-        self.assertEqual(self.asked.unexpected, [(b"0", None)])
+            self.requests.ask(b"%d" % number)
+            self.requests.receive(b"%d" % number)
+        self.requests.receive(b"4999", b"0")
+        self.assertEqual(self.requests.unexpected, [(b"0", None)])
 
     def test_refused(self) -> None:
         """
-        A refusal fails at once all that is in flight, and nothing later.
+        An ICMP error fails all requests in flight at once, and none later.
         """
-        answers = [self.asked.ask(b"one"), self.asked.ask(b"two")]
-        self.asked.asking.connectionRefused()
+        answers = [self.requests.ask(b"one"), self.requests.ask(b"two")]
+        self.requests.protocol.connectionRefused()
         for answer in answers:
             error = self.failureResultOf(answer, Refused).value
             self.assertEqual(
                 str(error), "192.0.2.1:9999 refused: nothing is listening there"
             )
-        self.assertEqual(self.asked.clock.getDelayedCalls(), [])
-        self.assertNoResult(self.asked.ask(b"three"))
+        self.assertEqual(self.requests.clock.getDelayedCalls(), [])
+        self.assertNoResult(self.requests.ask(b"three"))
 
     def test_rejected(self) -> None:
         """
-        A refusal that is not for want of a listener says what it is for.
+        An ICMP error other than port unreachable is named in the message.
         """
         number = errno.EHOSTUNREACH
         peerError = OSError(number, os.strerror(number))
-        self.asked.transport.peerError = peerError
-        answer = self.asked.ask(b"one")
-        self.asked.asking.connectionRefused()
+        self.requests.transport.peerError = peerError
+        answer = self.requests.ask(b"one")
+        self.requests.protocol.connectionRefused()
         error = self.failureResultOf(answer, Refused).value
-        message = f"refused: {os.strerror(number)}, says the network"
+        message = f"refused: {os.strerror(number)} (from the network)"
         self.assertIn(message, str(error))
 
     def test_refusedAndCancelled(self) -> None:
         """
-        What fails first may cancel the rest.
+        The first request that fails may cancel others.
         """
-        one, two = self.asked.ask(b"one"), self.asked.ask(b"two")
+        one, two = self.requests.ask(b"one"), self.requests.ask(b"two")
         one.addErrback(lambda _: two.cancel())
-        self.asked.asking.connectionRefused()
+        self.requests.protocol.connectionRefused()
         self.successResultOf(one)
         self.failureResultOf(two, CancelledError)
 
     def test_refusedWhileSending(self) -> None:
         """
-        A refusal that shows in the attempt to send fails the request.
+        An ICMP error that appears during the write fails the request.
         """
 
         def refuse(datagram: bytes, addr: Any = None) -> None:
-            self.asked.asking.connectionRefused()
+            self.requests.protocol.connectionRefused()
 
-        self.asked.transport.write = refuse  # type: ignore[method-assign]
-        self.failureResultOf(self.asked.ask(b"one"), Refused)
-        self.assertEqual(self.asked.clock.getDelayedCalls(), [])
+        self.requests.transport.write = refuse  # type: ignore[method-assign]
+        self.failureResultOf(self.requests.ask(b"one"), Refused)
+        self.assertEqual(self.requests.clock.getDelayedCalls(), [])
 
     def test_tooLong(self) -> None:
         """
-        A datagram that the system finds too long fails, and says how long it is.
+        A datagram that is too long for the system fails; the message has its length.
         """
-        self.asked.transport.error = MessageLengthError("message too long")
-        error = self.failureResultOf(self.asked.ask(b"x" * 70000), TooLong).value
+        self.requests.transport.error = MessageLengthError("message too long")
+        error = self.failureResultOf(self.requests.ask(b"x" * 70000), TooLong).value
         self.assertEqual(str(error), "70000 bytes do not fit in a datagram")
 
     def test_unreachable(self) -> None:
         """
-        An error of the system fails the request, and is named.
+        Any other error of the write fails the request, and is in the message.
         """
         number = errno.ENETUNREACH
-        self.asked.transport.error = OSError(number, os.strerror(number))
-        error = self.failureResultOf(self.asked.ask(b"x"), Unreachable).value
+        self.requests.transport.error = OSError(number, os.strerror(number))
+        error = self.failureResultOf(self.requests.ask(b"x"), Unreachable).value
         self.assertEqual(str(error), "192.0.2.1:9999: Network is unreachable")
-        self.assertEqual(self.asked.clock.getDelayedCalls(), [])
+        self.assertEqual(self.requests.clock.getDelayedCalls(), [])
 
     def test_full(self) -> None:
         """
-        When the system has no room for a datagram, it is sent soon after, and
-        no try is lost.
+        If the send buffer is full, the datagram is sent soon after, and no try is
+        lost.
         """
-        self.asked.transport.error = BlockingIOError(errno.EAGAIN, "full")
-        answer = self.asked.ask(b"hello")
-        self.asked.clock.advance(RequestProtocol.pause)
-        self.asked.transport.error = None
-        self.asked.clock.advance(RequestProtocol.pause)
-        self.assertEqual(self.asked.transport.written, [b"hello"])
-        self.asked.clock.pump([1, 1])
-        self.assertEqual(self.asked.transport.written, [b"hello"] * 3)
-        self.asked.hear(b"HELLO")
+        self.requests.transport.error = BlockingIOError(errno.EAGAIN, "full")
+        answer = self.requests.ask(b"hello")
+        self.requests.clock.advance(RequestProtocol.pause)
+        self.requests.transport.error = None
+        self.requests.clock.advance(RequestProtocol.pause)
+        self.assertEqual(self.requests.transport.written, [b"hello"])
+        self.requests.clock.pump([1, 1])
+        self.assertEqual(self.requests.transport.written, [b"hello"] * 3)
+        self.requests.receive(b"HELLO")
         self.assertEqual(self.successResultOf(answer), b"HELLO")
 
     def test_fullForGood(self) -> None:
         """
-        When the system never has room, the request fails after the time that
-        all tries take.
+        If the send buffer stays full, the request fails after the time of all tries.
         """
-        self.asked.transport.error = OSError(errno.ENOBUFS, "full")
-        answer = self.asked.ask(b"hello")
-        self.asked.clock.pump([RequestProtocol.pause] * 299)
+        self.requests.transport.error = OSError(errno.ENOBUFS, "full")
+        answer = self.requests.ask(b"hello")
+        self.requests.clock.pump([RequestProtocol.pause] * 299)
         self.assertNoResult(answer)
-        self.asked.clock.pump([RequestProtocol.pause] * 2)
+        self.requests.clock.pump([RequestProtocol.pause] * 2)
         self.failureResultOf(answer, NoAnswer)
-        self.assertEqual(self.asked.clock.getDelayedCalls(), [])
+        self.assertEqual(self.requests.clock.getDelayedCalls(), [])
 
     def test_cancel(self) -> None:
         """
-        Cancelling gives a request up, and its late reply is no wrong answer.
+        Cancelling ends a request, and its late reply is not wrong.
         """
-        answer, other = self.asked.ask(b"one"), self.asked.ask(b"two")
+        answer, other = self.requests.ask(b"one"), self.requests.ask(b"two")
         answer.cancel()
         self.failureResultOf(answer, CancelledError)
-        self.assertEqual(len(self.asked.clock.getDelayedCalls()), 1)
-        self.asked.hear(b"ONE")
+        self.assertEqual(len(self.requests.clock.getDelayedCalls()), 1)
+        self.requests.receive(b"ONE")
         self.assertNoResult(other)
 
     def test_stop(self) -> None:
         """
-        What is in flight when the port is closed fails.
+        Closing the port fails the requests in flight.
         """
-        answer = self.asked.ask(b"one")
-        self.asked.asking.doStop()
+        answer = self.requests.ask(b"one")
+        self.requests.protocol.doStop()
         error = self.failureResultOf(answer, AskError).value
-        self.assertEqual(str(error), "no longer asking 192.0.2.1:9999")
-        self.assertEqual(self.asked.clock.getDelayedCalls(), [])
+        self.assertEqual(str(error), "the client of 192.0.2.1:9999 was closed")
+        self.assertEqual(self.requests.clock.getDelayedCalls(), [])
 
     def test_quiet(self) -> None:
         """
-        It starts and stops without a line in the log.
+        The protocol starts and stops without a log line.
         """
         events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
-        Asked().asking.doStop()
+        FakeRequests().protocol.doStop()
         self.assertEqual(list(events), [])
 
 
 class MatchingTests(SynchronousTestCase):
     """
-    Property tests for how L{RequestProtocol} matches replies with requests.
+    Tests for the matching of replies with requests.
     """
 
-    # The machine may be busy with something else.
+    # Without a deadline, as the machine may be busy.
     @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def test_anyOrder(self, data: st.DataObject) -> None:
         """
-        Whatever is asked, when every reply comes at least once, in any order,
-        then every request gets its own reply, and nothing is wrong.
+        If every reply arrives at least once, in any order, every request gets its own,
+        and none is wrong.
         """
         texts = data.draw(st.lists(st.binary(max_size=3), max_size=20))
         twice = data.draw(st.lists(st.sampled_from(texts))) if texts else []
         replies = [text.upper() for text in texts + twice]
-        asked = Asked()
-        answers = [asked.ask(text) for text in texts]
-        asked.hear(*data.draw(st.permutations(replies)))
+        requests = FakeRequests()
+        answers = [requests.ask(text) for text in texts]
+        requests.receive(*data.draw(st.permutations(replies)))
         self.assertEqual(
             [self.successResultOf(answer) for answer in answers],
             [text.upper() for text in texts],
         )
-        self.assertEqual(asked.unexpected, [])
-        self.assertEqual(asked.clock.getDelayedCalls(), [])
+        self.assertEqual(requests.unexpected, [])
+        self.assertEqual(requests.clock.getDelayedCalls(), [])
 
+    @settings(deadline=None)
     @given(
         st.lists(st.binary(max_size=3), max_size=10),
         st.lists(st.binary(max_size=3), max_size=20),
     )
     def test_anyReplies(self, texts: list[bytes], replies: list[bytes]) -> None:
         """
-        Whatever comes back, every request is settled once in the end, and
-        successfully by nothing but its own reply.
+        Whatever arrives, every request completes once, and successfully only by its own
+        reply.
         """
-        asked = Asked()
+        requests = FakeRequests()
         settled: list[bytes] = []
         for text in texts:
-            answer = asked.ask(text)
+            answer = requests.ask(text)
             answer.addCallbacks(
                 lambda reply, text: self.assertEqual(reply, text.upper()),
                 lambda failure, text: failure.trap(NoAnswer, WrongAnswer),
@@ -486,25 +493,25 @@ class MatchingTests(SynchronousTestCase):
                 errbackArgs=(text,),
             )
             answer.addCallback(lambda _, text: settled.append(text), text)
-        asked.hear(*replies)
-        asked.clock.pump([1, 1, 1])
+        requests.receive(*replies)
+        requests.clock.pump([1, 1, 1])
         self.assertEqual(sorted(settled), sorted(texts))
-        self.assertEqual(asked.clock.getDelayedCalls(), [])
+        self.assertEqual(requests.clock.getDelayedCalls(), [])
 
 
-class ShowTests(SynchronousTestCase):
+class QuoteDatagramTests(SynchronousTestCase):
     """
-    Tests for L{show}.
+    Tests for L{quoteDatagram}.
     """
 
     def test_short(self) -> None:
         """
-        A short datagram is shown whole, without control characters.
+        A short datagram is quoted whole, without control characters.
         """
         self.assertEqual(quoteDatagram(b"a\n\x1b[2J\xff"), r"'a\n\x1b[2J\xff'")
 
     def test_long(self) -> None:
         """
-        A long datagram is cut, and its length is shown.
+        A long datagram is cut, and its length added.
         """
         self.assertEqual(quoteDatagram(b"a" * 61), f"'{'a' * 50}'... (61 bytes)")

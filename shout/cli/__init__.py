@@ -1,3 +1,3 @@
 """
-The C{shout} command as its user sees it: options, lines, messages.
+The commands C{shout}, which asks, and C{shoutping}, which measures.
 """

@@ -1,44 +1,116 @@
 """
-What goes on between the lines of the user and the server.
+Lines sent to a server, and its replies printed.
 """
 
 from __future__ import annotations
 
-import signal
+import os
+from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Iterable
-from errno import EPIPE
+from collections.abc import Callable
+from shlex import quote
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from shout.cli.stdio import Line, LineSplitter, Output
-from shout.client import Client
-from shout.request import AskError, NoAnswer, Refused, TooLong, quoteDatagram
+from shout.cli.stdio import Input, Line, LineSplitter, Output
+from shout.cli.usage import DEFAULT_PORT
+from shout.client import Client, connect
+from shout.protocol import Shout, UnicodeShout
+from shout.request import (
+    AskError,
+    NoAnswer,
+    Refused,
+    TooLong,
+    UnknownHost,
+    quoteDatagram,
+)
 
 
-# A line is sent while there is room for it in flight, else standard input is
-# not read.  Room is bounded twice, so that what is in flight fits in half of the
-# receive buffer that a Linux server has by default (212,992 bytes): a datagram
-# takes up to twice its length there, and 768 bytes.  No line is sent either
-# while standard output takes no more.
+async def ask(
+    options: Namespace,
+    printError: Callable[[str], None],
+    reactor: Any,
+    stdin: int = 0,
+    stdout: int = 1,
+) -> int:
+    """
+    Send a text, or the lines of standard input, and print the replies.
+
+    @param options: The options, as L{shout.cli.options.parse} returns them.
+
+    @param printError: Called with one line for the user.
+
+    @return: The exit status.
+    """
+    hint = _hint(options)
+    # A UNIX socket queues no more than net.unix.max_dgram_qlen, usually 10.
+    maxInFlight = 64 if options.unix is None else 8
+    session = LineSession(printError, hint, maxInFlight, os.isatty(2))
+    try:
+        client = await connect(
+            options.host,
+            options.port,
+            unix=options.unix,
+            family=options.family,
+            timeout=options.timeout,
+            retries=options.retries,
+            transform=(UnicodeShout() if options.unicode else Shout()).transform,
+            onUnexpectedReply=session.unexpectedReplyReceived,
+            reactor=reactor,
+        )
+    except AskError as e:
+        printError(f"{e} ({hint})" if isinstance(e, Refused) else str(e))
+        return 2 if isinstance(e, UnknownHost) else 1
+    output = Output(stdout, session.outputEnded, printError, reactor)
+    if options.text is not None:
+        session.askOnce(client, output, options.text)
+    else:
+        if os.isatty(stdin):
+            printError(f"lines that you type are sent to {client.peer}; Ctrl-D ends it")
+        received, ended = session.inputReceived, session.inputEnded
+        session.askLines(client, output, Input(stdin, received, ended, reactor))
+    try:
+        return await session.done
+    finally:
+        await client.close()
+
+
+def _hint(options: Namespace) -> str:
+    """
+    Return advice for when nothing listens there.
+    """
+    command = "twistd -n shout"
+    if options.unix is not None:
+        command += f" --unix {quote(options.unix)}"
+    elif options.host not in ("127.0.0.1", "::1", "localhost"):
+        return "is a server running there, on this port?"
+    elif options.port != DEFAULT_PORT:
+        command += f" --port {options.port}"
+    return f"start one with: {command}"
+
+
+# A line is sent as long as the lines in flight leave space for it; until then standard
+# input is not read.  Their number is limited, and so is their size, so that they fit in
+# half of the receive buffer that a Linux server has by default (212,992 bytes): a
+# datagram takes up to twice its length there, and 768 bytes.  Nor is a line sent while
+# standard output is full.
 @implementer(IPushProducer)
 class LineSession:
     """
-    Ask line by line, and print each reply as it comes.
+    Send lines, and print each reply as it arrives.
 
-    @cvar maxLength: how many bytes fit in a UDP datagram over IPv4 (RFC 768,
-        RFC 791).
+    @cvar maxLength: The number of bytes that fit in a UDP datagram over IPv4 (RFC
+        768, RFC 791).
 
-    @cvar maxCost: how many bytes of the server's receive buffer to use.
+    @cvar maxCost: The number of bytes to use of the server's receive buffer.
 
-    @ivar done: fires with the exit status when everything is answered, or given
-        up, and printed.
-    @type done: L{Deferred} of L{int}
+    @ivar done: Fires with the exit status when all lines are answered, or given up,
+        and all replies are printed.
+    @type done: L{Deferred} of C{int}
     """
 
     maxLength = 65507
@@ -52,14 +124,15 @@ class LineSession:
         showsWrongReplies: bool,
     ) -> None:
         """
-        @param complain: tells the user something that is not a reply.
+        @param printError: Called with one line for the user.
 
-        @param hint: what to do when the server refuses.
+        @param hint: The advice to print if the server refuses.
 
-        @param maxInFlight: how many lines may wait for their replies at a time.
+        @param maxInFlight: The number of lines that may wait for their replies at a
+            time.
 
-        @param showsWrongReplies: C{True} if a person should see a wrong reply while
-            the right one is awaited.
+        @param showsWrongReplies: C{True} if a person should see a wrong reply before
+            the right one arrives.
         """
         self.done: Deferred[int] = Deferred()
         self._printError = printError
@@ -82,65 +155,52 @@ class LineSession:
         self._isProceeding = False
         self._isFinished = False
 
-    def say(self, client: Client, output: Output, text: bytes) -> None:
+    def askOnce(self, client: Client, output: Output, text: bytes) -> None:
         """
-        Ask once.
-
-        @param client: asks the server.
-
-        @param output: takes the reply.
-
-        @param text: what to ask.
+        Send one text, which may have several lines, as one datagram.
         """
-        self._begin(client, output)
         self._waiting.append(Line(1, text, len(text)))
-        self._proceed()
-
-    def read(self, client: Client, output: Output, input: IPushProducer) -> None:
-        """
-        Ask line by line.
-
-        @param client: asks the server.
-
-        @param output: takes the replies.
-
-        @param input: calls L{inputReceived} and L{inputEnded}.
-        """
         self._begin(client, output)
+
+    def askLines(self, client: Client, output: Output, input: IPushProducer) -> None:
+        """
+        Send line by line.
+
+        @param input: Calls L{inputReceived} and L{inputEnded}.
+        """
         self._input = input
         self._isNumbered = True
-        self._proceed()
+        self._begin(client, output)
 
     def _begin(self, client: Client, output: Output) -> None:
         self._client = client
         self._output = output
         output.registerProducer(self, True)
+        self._proceed()
 
     def inputReceived(self, chunk: bytes) -> None:
         """
-        Take bytes from the user.
+        Called with each chunk of standard input.
         """
-        self._accept(self._splitter.feed(chunk))
+        self._waiting.extend(self._splitter.feed(chunk))
+        self._proceed()
 
     def inputEnded(self, reason: Failure) -> None:
         """
-        Take the end of what the user says.
+        Called at the end of standard input.
         """
         if isinstance(reason.value, OSError):
             self._error(f"cannot read standard input: {reason.value.strerror}")
         self._input = None
-        self._accept(self._splitter.finish())
-
-    def _accept(self, lines: Iterable[Line]) -> None:
-        self._waiting.extend(lines)
+        self._waiting.extend(self._splitter.finish())
         self._proceed()
 
     def _proceed(self) -> None:
-        # What fails at once would come back here for every line.
+        # A line that fails at once calls this again.
         if self._isProceeding:
             return
         self._isProceeding = True
-        while self._waiting and self._hasRoom(self._waiting[0]):
+        while self._waiting and self._canSend(self._waiting[0]):
             self._send(self._waiting.popleft())
         self._isProceeding = False
         if self._input is not None:
@@ -151,7 +211,7 @@ class LineSession:
         elif not (self._waiting or self._inFlight):
             self._finish()
 
-    def _hasRoom(self, line: Line) -> bool:
+    def _canSend(self, line: Line) -> bool:
         if self._isPaused or self._inFlight >= self._maxInFlight:
             return False
         return not self._inFlight or self._cost + _cost(line) <= self.maxCost
@@ -188,12 +248,12 @@ class LineSession:
         if isinstance(error, NoAnswer) and error.isFixedPoint and not self._hasHinted:
             self._hasHinted = True
             self._printError(
-                "a line with nothing to put into capitals is its own answer, "
-                "and servers answer only so many of those at once, lest loops go on"
+                "lines without lower-case letters are rate-limited by the server "
+                "(loop protection)"
             )
         self._failed += not isinstance(error, TooLong)
         if self._failed >= self._maxInFlight and not self._answered:
-            self._error(f"giving up: none of {self._failed} lines got a right answer")
+            self._error(f"giving up: none of {self._failed} lines got a right reply")
             self._finish()
 
     def _release(self, _: object, line: Line) -> None:
@@ -209,33 +269,26 @@ class LineSession:
 
     def unexpectedReplyReceived(self, reply: bytes, expected: bytes | None) -> None:
         """
-        Called with the first wrong reply to a line, and with each reply that comes
+        Called with the first wrong reply to a line, and with each reply that arrives
         when no line is in flight.
 
-        @param expected: the right reply; L{None} when no line is in flight.
+        @param expected: The right reply; C{None} when no line is in flight.
         """
         if self._isFinished:
             return
+        peer = self._client.peer
         if expected is None:
-            self._error(
-                f"{self._client.peer} sent {quoteDatagram(reply)} without being asked"
-            )
+            self._error(f"unexpected reply from {peer}: {quoteDatagram(reply)}")
         elif self._showsWrongReplies:
             self._printError(
-                f"{self._client.peer} answered {quoteDatagram(reply)} instead of "
+                f"{peer} answered {quoteDatagram(reply)} instead of "
                 f"{quoteDatagram(expected)}; still waiting for the right reply"
             )
 
     def pauseProducing(self) -> None:
-        """
-        Stop asking until the user has read what was answered.
-        """
         self._isPaused = True
 
     def resumeProducing(self) -> None:
-        """
-        Go on asking.
-        """
         self._isPaused = False
         self._proceed()
 
@@ -245,29 +298,24 @@ class LineSession:
         """
 
     def _finish(self) -> None:
-        if self._isFinished:
-            return
-        self._isFinished = True
-        self._waiting.clear()
-        self._output.finish()
+        if not self._isFinished:
+            self._isFinished = True
+            self._waiting.clear()
+            self._output.finish()
 
-    def outputEnded(self, reason: Failure) -> None:
+    def outputEnded(self, status: int) -> None:
         """
-        End, now that all is printed or nothing can be printed any more.
+        Called when all replies are printed, or no more can be printed.
+
+        @param status: The exit status that this makes; see L{Output}.
         """
         if self.done.called:
             return
-        error: Any = reason.value
-        if isinstance(error, ConnectionLost) or getattr(error, "errno", 0) == EPIPE:
-            # The reader had enough, as in "shout < lines | head -1".
-            self._status = 128 + signal.SIGPIPE
-        elif not isinstance(error, ConnectionDone):
-            self._error(f"cannot write to standard output: {error.strerror}")
         self._isFinished = True
         self._waiting.clear()
         if self._input is not None:
             self._input.pauseProducing()
-        self.done.callback(self._status)
+        self.done.callback(status or self._status)
 
 
 def _cost(line: Line) -> int:

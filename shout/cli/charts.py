@@ -1,5 +1,5 @@
 """
-Measurements as tables and bars of text.
+Results as tables and bars of text.
 """
 
 from __future__ import annotations
@@ -13,33 +13,30 @@ from shout.measure.result import Result
 _ROWS = 12
 _BAR = 40
 
-_COLUMNS = "server sent answered lost late refused wrong duplicates min mean p99 max"
+_COUNTS = ("sent", "answered", "lost", "late", "refused", "wrong", "duplicates")
+_TIMES = ("min", "mean", "p99", "max")
 
 
 def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
     """
-    Return the figures of several measurements side by side: each in a line, or,
-    where that is too wide, each in a column.
+    Return several results side by side: one per line or, if that is too wide, one
+    per column.
 
-    @param columns: how wide it may be; L{None} for any width.
+    @param columns: The width available in characters; C{None} for any.
     """
-    rows = [_COLUMNS.split()]
+    rows = [["server", *_COUNTS, *_TIMES]]
     for result in results:
-        histogram = result.roundTrips
-        times = ["-"] * 4
-        if histogram is not None:
-            wanted = (histogram.min, histogram.mean, histogram.p99, histogram.max)
-            times = [milliseconds(each) for each in wanted]
-        counts = (result.sent, result.answered, result.lost, result.late)
-        others = (result.refused, result.wrong, result.duplicates)
-        rows.append([nameOf(result), *map(str, counts + others), *times])
-    lines = _aligned(rows)
+        rtt = result.roundTrips
+        counts = [str(getattr(result, name)) for name in _COUNTS]
+        times = [milliseconds(getattr(rtt, name)) if rtt else "-" for name in _TIMES]
+        rows.append([nameOf(result), *counts, *times])
+    lines = _align(rows)
     if columns is not None and len(lines[0]) > columns:
-        lines = _aligned([*zip(*rows)])
+        lines = _align([*zip(*rows)])
     return [*lines, "round trips in ms"]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
     for first, *others in rows:
@@ -52,17 +49,17 @@ def histogramLines(
     histogram: Histogram, lost: int, late: int, columns: int = 80
 ) -> list[str]:
     """
-    Return how round trips are distributed, with what never came.
+    Return the distribution of round trips, with rows for late and lost datagrams.
 
-    @param lost: how many were lost.
+    @param lost: The number of lost datagrams.
 
-    @param late: how many came too late.
+    @param late: The number of late replies.
 
-    @param columns: how wide it may be, if it can be made to fit.
+    @param columns: The width available in characters; labels may need more.
     """
     rows: list[tuple[str, int]] = []
     if histogram.count:
-        rows = _spread(histogram)
+        rows = _distribute(histogram)
     rows += [(name, count) for name, count in (("late", late), ("lost", lost)) if count]
     if not rows:
         return []
@@ -77,27 +74,27 @@ def histogramLines(
     return lines
 
 
-def _spread(histogram: Histogram) -> list[tuple[str, int]]:
+def _distribute(histogram: Histogram) -> list[tuple[str, int]]:
     """
-    Return rows for round trips: of equal width when all are alike, and each
-    wider than the one before by the same factor when they are not.
+    Return rows for round trips.  They are of equal width if the round trips are
+    similar; otherwise each is wider than the one before by the same factor.
     """
     least, most = max(1, histogram.min), max(2, histogram.max + 1)
     buckets = list(histogram.buckets())
-    count = min(_ROWS, len(buckets))
+    rows = min(_ROWS, len(buckets))
     if most / least < 4:
-        bounds = [least + (most - least) * i / count for i in range(count + 1)]
+        bounds = [least + (most - least) * i / rows for i in range(rows + 1)]
     else:
-        bounds = [least * (most / least) ** (i / count) for i in range(count + 1)]
-    counts = [0] * count
+        bounds = [least * (most / least) ** (i / rows) for i in range(rows + 1)]
+    counts = [0] * rows
     row = 0
     for bucket in buckets:
-        while row < count - 1 and (bucket.low + bucket.high) / 2 >= bounds[row + 1]:
+        while row < rows - 1 and (bucket.low + bucket.high) / 2 >= bounds[row + 1]:
             row += 1
         counts[row] += bucket.count
     ends = [milliseconds(bound) for bound in bounds]
     width = max(map(len, ends))
     return [
         (f"{ends[i]:>{width}} to {ends[i + 1]:>{width}} ms", counts[i])
-        for i in range(count)
+        for i in range(rows)
     ]

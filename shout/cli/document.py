@@ -1,5 +1,5 @@
 """
-Measurements as JSON.
+Results and events as JSON for programs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from shout.measure.target import Target
 
 FORMAT = 1
 """
-The version of the objects.  It changes when a field changes its meaning or goes
-away, and not when one is added.
+The version of the objects.  It changes if the meaning of a field changes or a field
+is removed, but not if one is added.
 """
 
-# The names of the counts, and of their attributes.
+# The names of the counts, and the attributes of a Result.
 _COUNTS = {
     "sent": "sent",
     "answered": "answered",
@@ -43,58 +43,48 @@ def document(
     results: Sequence[Result], failures: Sequence[tuple[Target, str]] = ()
 ) -> dict[str, Any]:
     """
-    Return what is printed as JSON: with one target its object, with several
-    C{targets}, a list of theirs; and C{format}.
+    Return the object printed at the end.  It has C{format}, and the fields of a
+    target if there is only one, otherwise C{targets}, a list of objects.
 
-    @param failures: the targets that could not be measured, and why.
+    @param failures: The targets that could not be measured, each with the reason.
     """
-    targets = [_object(result) for result in results]
-    targets += [_failureObject(target, error) for target, error in failures]
+    targets = [_targetObject(result, result) for result in results]
+    targets += [_targetObject(target, None, error) for target, error in failures]
     if len(targets) == 1:
         return {"format": FORMAT, **targets[0]}
     return {"format": FORMAT, "targets": targets}
 
 
-def _object(result: Result) -> dict[str, Any]:
-    histogram = result.roundTrips
-    return {
-        "host": result.host,
-        "port": result.port,
-        **{name: getattr(result, each) for name, each in _COUNTS.items()},
-        "rate": round(result.rate, 3),
-        "rtt_ns": {name: getattr(histogram, name, None) for name in _TIMES},
-        "jitter_ns": result.jitter,
-        "clock": clockName(result.hasKernelTimes),
-        "error": None,
-    }
-
-
-def _failureObject(target: Target, error: str) -> dict[str, Any]:
+def _targetObject(
+    target: Target | Result, result: Result | None, error: str | None = None
+) -> dict[str, Any]:
+    # Without a result the counts are 0 and the times null.
+    trips = result and result.roundTrips
     return {
         "host": target.host,
         "port": target.port,
-        **dict.fromkeys(_COUNTS, 0),
-        "rate": 0.0,
-        "rtt_ns": dict.fromkeys(_TIMES),
-        "jitter_ns": None,
-        "clock": None,
+        **{name: getattr(result, each, 0) for name, each in _COUNTS.items()},
+        "rate": round(result.rate, 3) if result else 0.0,
+        "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
+        "jitter_ns": result and result.jitter,
+        "clock": result and clockName(result.hasKernelTimes),
         "error": error,
     }
 
 
 def clockName(hasKernelTimes: bool) -> str:
     """
-    Return whose times those of arrival are.
+    Return the name of the clock that the times of arrival are from.
     """
     return "kernel" if hasKernelTimes else "monotonic"
 
 
 def eventObject(event: Event, target: Target) -> dict[str, Any]:
     """
-    Return what is printed as JSON for an event.
+    Return the object for an event.
     """
     fields: dict[str, Any] = {
-        "event": event.kind,
+        "event": event.kind.replace(" ", "_"),
         "host": target.host,
         "port": target.port,
         "seq": event.number,
@@ -112,14 +102,14 @@ def eventObject(event: Event, target: Target) -> dict[str, Any]:
 
 def eventLine(event: Event, target: Target) -> str:
     """
-    Return the line about an event.
+    Return the line for an event.
     """
     return json.dumps(eventObject(event, target))
 
 
 def beginObject(target: Target, size: int, hasKernelTimes: bool) -> dict[str, Any]:
     """
-    Return what is printed as JSON before the first event.
+    Return the object printed before the first event.
     """
     return {
         "event": "begin",
@@ -133,25 +123,23 @@ def beginObject(target: Target, size: int, hasKernelTimes: bool) -> dict[str, An
 
 def leftOutLine(count: int) -> str:
     """
-    Return what is printed in the place of events that nobody reads in time.
+    Return the line in place of events that were read too slowly.
     """
     return json.dumps({"event": "left out", "count": count})
 
 
 def rateObject(
-    target: Target, found: RateResult, error: str | None = None
+    target: Target, result: RateResult, error: str | None = None
 ) -> dict[str, Any]:
     """
-    Return what is printed as JSON for the highest rate without loss.
+    Return the object for the highest rate without loss.
 
-    @param error: why it could not be looked for.
+    @param error: The reason if there was no search.
     """
     return {
-        "format": FORMAT,
-        "host": target.host,
-        "port": target.port,
-        "rate": found.best,
-        "limit": found.limit,
+        **_header(target),
+        "rate": result.best,
+        "limit": result.limit,
         "steps": [
             {
                 "rate": step.rate,
@@ -159,27 +147,29 @@ def rateObject(
                 "answered": step.result.answered,
                 "managed": round(step.result.rate, 3),
             }
-            for step in found.steps
+            for step in result.steps
         ],
         "error": error,
     }
 
 
-def sizesObject(
-    target: Target, found: MTUResult, error: str | None = None
+def mtuObject(
+    target: Target, result: MTUResult, error: str | None = None
 ) -> dict[str, Any]:
     """
-    Return what is printed as JSON for the largest datagrams.
+    Return the object for the largest datagrams.
 
-    @param error: why they were not found.
+    @param error: The reason if they were not result.
     """
     return {
-        "format": FORMAT,
-        "host": target.host,
-        "port": target.port,
-        "whole": found.whole,
-        "unfragmented": found.unfragmented,
-        "path_mtu": found.pathMTU,
-        "path_mtu_at_least": found.isAtLeast,
+        **_header(target),
+        "whole": result.whole,
+        "unfragmented": result.unfragmented,
+        "path_mtu": result.pathMTU,
+        "path_mtu_at_least": result.isAtLeast,
         "error": error,
     }
+
+
+def _header(target: Target) -> dict[str, Any]:
+    return {"format": FORMAT, "host": target.host, "port": target.port}

@@ -1,39 +1,35 @@
 """
-Standard output, with a line at its end that changes.
+Standard output, with a status line below the others on a terminal.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
-from errno import EPIPE
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from shout.cli.stdio import Output
 
-# What a terminal shows beside the changing line for Ctrl-C, and likewise Ctrl-\.
+# The characters that a terminal adds to the status line for Ctrl-C, or Ctrl-\.
 _ECHO = "^C"
 
 
 @implementer(IPushProducer)
 class LiveLine:
     """
-    Print lines without ever waiting for who reads them.  When they are read too
-    slowly, those that may be left out are.
+    Print lines without blocking.  If they are read too slowly, optional lines are
+    left out.
 
-    @ivar isTerminal: whether a line can be printed over.
-    @type isTerminal: L{bool}
+    @ivar isTerminal: C{True} if a line can be overwritten.
+    @type isTerminal: C{bool}
 
-    @ivar ended: fires when nothing more is to be or can be printed, with the
-        exit status that this makes: 0 when all was.
-    @type ended: L{Deferred} of L{int}
+    @ivar ended: Fires with an exit status when everything is printed, or nothing can
+        be printed any more; see L{Output}.
+    @type ended: L{Deferred} of C{int}
     """
 
     def __init__(
@@ -45,62 +41,57 @@ class LiveLine:
         reactor: Any,
     ) -> None:
         """
-        @param fd: the descriptor to print to; it stays open.
+        @param fd: The descriptor to print to; it stays open.
 
-        @param isTerminal: whether a line can be printed over.
+        @param isTerminal: C{True} if a line can be overwritten.
 
-        @param leftOutLine: makes the line that says how many were left out.
-
-        @param complain: called with one line when nothing can be printed.
-
-        @param reactor: an L{IReactorFDSet
-            <twisted.internet.interfaces.IReactorFDSet>} provider.
+        @param leftOutLine: Called with the number of lines left out; returns the line
+            in their place.
         """
         self.isTerminal = isTerminal
+        self.printError = printError
         self.ended: Deferred[int] = Deferred()
-        self._printError = printError
         self._leftOutLine = leftOutLine
         self._fd = fd
-        self._live = ""
+        self._status = ""
         self._isPaused = False
         self._isOver = False
         self._leftOut = 0
-        self._output = Output(fd, self._outputEnded, reactor)
+        self._output = Output(fd, self._outputEnded, printError, reactor)
         self._output.registerProducer(self, True)
 
-    def say(self, text: str, canBeLeftOut: bool = False) -> None:
+    def writeLine(self, text: str, isOptional: bool = False) -> None:
         """
         Print a line.
 
-        @param canBeLeftOut: whether it need not be printed when nobody reads.
+        @param isOptional: C{True} if the line may be left out.
         """
         if self._isOver:
             return
-        if self._isPaused and canBeLeftOut:
+        if self._isPaused and isOptional:
             self._leftOut += 1
             return
-        left, self._leftOut = self._leftOut, 0
-        note = f"{self._leftOutLine(left)}\n" if left else ""
-        live = self._live
-        self._write(self._erase() + note + text + "\n" + live)
-        self._live = live
+        leftOut, self._leftOut = self._leftOut, 0
+        note = f"{self._leftOutLine(leftOut)}\n" if leftOut else ""
+        status = self._status
+        self._write(self._erase() + note + text + "\n" + status)
+        self._status = status
 
-    def show(self, text: str) -> None:
+    def setStatus(self, text: str) -> None:
         """
-        Print the changing line anew, on a terminal; nothing takes it away.
+        Replace the status line, on a terminal; an empty text removes it.
         """
         if not self.isTerminal or self._isPaused or self._isOver:
             return
-        # What does not fit in one line cannot be printed over, nor what the
-        # terminal adds.
+        # Only one line can be overwritten, with the characters that a terminal adds.
         text = text[: self.columns - 1 - len(_ECHO)]
-        if text != self._live:
+        if text != self._status:
             self._write(self._erase() + text)
-            self._live = text
+            self._status = text
 
     def finish(self) -> None:
         """
-        Print what is left, and end.
+        Print the rest, and end.
         """
         if not self._isOver:
             self._isOver = True
@@ -110,7 +101,7 @@ class LiveLine:
     @property
     def columns(self) -> int:
         """
-        How many characters a line of the terminal has.
+        The width of the terminal in characters.
         """
         try:
             return os.get_terminal_size(self._fd).columns or 80
@@ -118,23 +109,17 @@ class LiveLine:
             return 80
 
     def _erase(self) -> str:
-        live, self._live = self._live, ""
-        return f"\r{' ' * len(live + _ECHO)}\r" if live else ""
+        status, self._status = self._status, ""
+        return f"\r{' ' * len(status + _ECHO)}\r" if status else ""
 
     def _write(self, text: str) -> None:
-        # What does not show in a locale's encoding must not end a measurement.
+        # Not in the locale's encoding: a character that it lacks would raise.
         self._output.write(text.encode("utf-8", "surrogateescape"))
 
     def pauseProducing(self) -> None:
-        """
-        Leave out lines until the user has read what was printed.
-        """
         self._isPaused = True
 
     def resumeProducing(self) -> None:
-        """
-        Go on printing.
-        """
         self._isPaused = False
 
     def stopProducing(self) -> None:
@@ -142,13 +127,6 @@ class LiveLine:
         Do nothing: C{ended} fires too.
         """
 
-    def _outputEnded(self, reason: Failure) -> None:
+    def _outputEnded(self, status: int) -> None:
         self._isOver = True
-        error: Any = reason.value
-        if isinstance(error, ConnectionDone):
-            self.ended.callback(0)
-        elif isinstance(error, ConnectionLost) or getattr(error, "errno", 0) == EPIPE:
-            self.ended.callback(128 + signal.SIGPIPE)
-        else:
-            self._printError(f"cannot write to standard output: {error.strerror}")
-            self.ended.callback(1)
+        self.ended.callback(status)

@@ -1,10 +1,11 @@
 """
-A measurement of one or several targets that is printed.
+A measurement of one or several targets, and its printed results.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,58 +16,117 @@ from twisted.internet.task import LoopingCall
 
 from shout.cli import charts, document, text
 from shout.cli.live import LiveLine
-from shout.cli.signals import signals
+from shout.cli.pingoptions import scheduleOf
+from shout.cli.search import FLOOD, SearchCommand
+from shout.cli.signals import signalHandlers
+from shout.cli.usage import UsageError
 from shout.measure.probe import OTHER_RUN
 from shout.measure.result import Event, Result
-from shout.measure.schedule import Schedule
 from shout.measure.session import PingSession
-from shout.measure.target import Target
+from shout.measure.target import Target, resolveTarget
+from shout.request import AskError, UnknownHost
+
+
+async def ping(
+    options: Namespace,
+    printError: Callable[[str], None],
+    reactor: Any,
+    stdout: int = 1,
+) -> int:
+    """
+    Measure the destinations of the options, and print the results.
+
+    @param options: The options, as L{shout.cli.pingoptions.parse} returns them.
+
+    @param printError: Called with one line for the user.
+
+    @return: The exit status, the highest of those that apply; the help has a list.
+    """
+    targets: list[Target] = []
+    failures: list[tuple[Target, str]] = []
+    failed = 0
+    for host, port, unix in options.destinations:
+        try:
+            target = await resolveTarget(host, port, unix, options.family, reactor)
+            targets.append(target)
+        except AskError as e:
+            # The others can still be measured.
+            printError(str(e))
+            failed = max(failed, 2 if isinstance(e, UnknownHost) else 1)
+            name = unix or host
+            failures.append((Target(name, name, None if unix else port), str(e)))
+    try:
+        checkTargets(targets, options)
+    except UsageError as e:
+        printError(str(e))
+        return 2
+    isTerminal = not options.json and os.isatty(stdout)
+    leftOutLine = document.leftOutLine if options.json else text.leftOutLine
+    live = LiveLine(stdout, isTerminal, leftOutLine, printError, reactor)
+    try:
+        if not (options.find_rate or options.mtu):
+            command = PingCommand(targets, failures, options, live, reactor)
+            status = await command.run()
+        else:
+            target, error = failures[0] if failures else (targets[0], "")
+            search = SearchCommand(target, options, live, reactor)
+            status = await (search.fail(error) if error else search.run())
+    except OSError as e:
+        # The peer's UNIX socket may be gone by now, and descriptors may run out.
+        printError(f"cannot open a socket: {e.strerror}")
+        status = 1
+    return max(failed, status)
+
+
+def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
+    """
+    Raise L{UsageError} if an option does not fit the targets.
+    """
+    schedule = scheduleOf(options)
+    for target in targets:
+        if schedule.size > target.largest:
+            raise UsageError(
+                f"--size must be at most {target.largest} over IPv4, "
+                f"not {schedule.size}"
+            )
+    remote = [target for target in targets if not target.isLocal]
+    isFlood = len(remote) / schedule.interval > FLOOD + 0.01
+    if isFlood and not options.flood:
+        where = remote[0].address if len(remote) == 1 else f"{len(remote)} hosts"
+        raise UsageError(
+            f"more than {FLOOD:,} datagrams per second to {where}, "
+            "not on the loopback: add --flood to send them"
+        )
 
 
 class PingCommand:
     """
-    A measurement of one or several targets that is printed.
+    A measurement of targets side by side, and its printed results.
     """
 
     def __init__(
         self,
         targets: Sequence[Target],
         failures: Sequence[tuple[Target, str]],
-        schedule: Schedule,
         options: Namespace,
         live: LiveLine,
-        printError: Callable[[str], None],
         reactor: Any,
     ) -> None:
         """
-        @param targets: what to measure, side by side.
+        @param failures: The targets that cannot be measured, each with the reason.
 
-        @param failures: what else was wanted, and why it cannot be measured.
-
-        @param plan: how to.
-
-        @param options: what the user wants printed.
-
-        @param console: prints it.
-
-        @param complain: prints a line to standard error.
-
-        @param reactor: as for L{PingSession}.
-
-        @raise OSError: when not all of them can be opened; then none is.
+        @raise OSError: If a socket cannot be opened; then none is.
         """
-        self._targets = targets
         self._failures = failures
-        self._schedule = schedule
+        self._schedule = scheduleOf(options)
         self._options = options
         self._live = live
-        self._printError = printError
         self._reactor = reactor
         with ExitStack() as undo:
             sockets = [undo.enter_context(target.open()) for target in targets]
             undo.pop_all()
         self._sessions = [
-            PingSession(sock, schedule, self._listener(target), reactor)
+            (target, PingSession(sock, self._schedule, self._printer(target), reactor))
             for target, sock in zip(targets, sockets)
         ]
 
@@ -74,49 +134,41 @@ class PingCommand:
         """
         Measure, and print.
 
-        @return: the exit status that the results make.
+        @return: The exit status.
         """
         live = self._live
-        printing = live.ended.addCallback(self._outputEnded)
-        showing = LoopingCall(self._show)
-        showing.clock = self._reactor
-        with signals(self._reactor, self._stop, self._showSoFar):
-            for target, session in zip(self._targets, self._sessions):
+        ended = live.ended.addCallback(self._outputEnded)
+        updates = LoopingCall(self._updateStatus)
+        updates.clock = self._reactor
+        with signalHandlers(self._reactor, self._stop, self._showSoFar):
+            for target, session in self._sessions:
                 session.listen()
-                self._open(target, session)
-            running = [session.start() for session in self._sessions]
+                self._printOpening(target, session)
+            running = [session.start() for _, session in self._sessions]
             if live.isTerminal:
-                showing.start(0.1, now=False)
+                updates.start(0.1, now=False)
             await gatherResults(running)
-        if showing.running:
-            showing.stop()
-            live.show("")
+        if updates.running:
+            updates.stop()
+            live.setStatus("")
         results = self._results()
-        for line in self._closing(results):
-            live.say(line)
+        for line in self._closingLines(results):
+            live.writeLine(line)
         live.finish()
-        status = await printing
+        status = await ended
         return status or statusOf(results, self._options.max_loss)
 
-    def _open(self, target: Target, session: PingSession) -> None:
+    def _printOpening(self, target: Target, session: PingSession) -> None:
         schedule, hasKernelTimes = self._schedule, session.hasKernelTimes
         if self._options.json_lines:
             begin = document.beginObject(target, schedule.size, hasKernelTimes)
-            self._live.say(json.dumps(begin))
+            self._live.writeLine(json.dumps(begin))
         elif not self._options.json:
-            self._live.say(
-                text.opening(
-                    target,
-                    schedule.size,
-                    schedule.interval,
-                    schedule.timeout,
-                    hasKernelTimes,
-                )
-            )
+            self._live.writeLine(text.openingLine(target, schedule, hasKernelTimes))
 
-    def _listener(self, target: Target) -> Callable[[Event], object]:
+    def _printer(self, target: Target) -> Callable[[Event], object]:
         """
-        Return what is to be called with each event.
+        Return a function that prints an event of a target.
         """
         isFast = self._schedule.interval <= 0.01
         line: Callable[[Event, Target], str] = text.eventLine
@@ -124,20 +176,22 @@ class PingCommand:
             line = document.eventLine
         elif self._options.quiet or self._options.json or isFast:
             return lambda event: None
-        return lambda event: self._live.say(line(event, target), True)
+        return lambda event: self._live.writeLine(line(event, target), True)
 
-    def _show(self) -> None:
-        self._live.show(text.liveLine([each.tracker for each in self._sessions]))
+    def _updateStatus(self) -> None:
+        trackers = [session.tracker for _, session in self._sessions]
+        self._live.setStatus(text.statusLine(trackers))
 
     def _showSoFar(self) -> None:
-        # What is not a terminal may be read by a program.
-        tell = self._live.say if self._live.isTerminal else self._printError
+        # If it is not a terminal, a program may be reading standard output.
+        live = self._live
+        writeLine = live.writeLine if live.isTerminal else live.printError
         for result in self._results():
             for line in text.summary(result):
-                tell(line)
+                writeLine(line)
 
     def _stop(self) -> None:
-        for session in self._sessions:
+        for _, session in self._sessions:
             session.stop()
 
     def _outputEnded(self, status: int) -> int:
@@ -145,12 +199,9 @@ class PingCommand:
         return status
 
     def _results(self) -> list[Result]:
-        return [
-            session.result(target)
-            for target, session in zip(self._targets, self._sessions)
-        ]
+        return [session.result(target) for target, session in self._sessions]
 
-    def _closing(self, results: Sequence[Result]) -> list[str]:
+    def _closingLines(self, results: Sequence[Result]) -> list[str]:
         if self._options.json:
             return [json.dumps(document.document(results, self._failures))]
         columns = self._live.columns if self._live.isTerminal else None
@@ -167,23 +218,17 @@ class PingCommand:
 
 def statusOf(results: Sequence[Result], maxLoss: float | None) -> int:
     """
-    Return the exit status that results make.
+    Return the exit status for some results.
 
-    @param maxLoss: how many percent may stay without an answer in time; L{None}
-        for any number but all.
+    @param maxLoss: The percentage that may stay unanswered in time; C{None} allows
+        any below 100.
     """
     status = 0
     for result in results:
-        if _isMistaken(result):
+        isRight = result.answered or result.late
+        if not isRight and result.wrong > result.kinds.get(OTHER_RUN, 0):
+            # All replies were wrong, so the server is not shout.
             return 3
         if not result.answered or (maxLoss is not None and result.unanswered > maxLoss):
             status = 1
     return status
-
-
-def _isMistaken(result: Result) -> bool:
-    """
-    Whether what answered is not shout: nothing that came was right.
-    """
-    isRight = result.answered or result.late
-    return not isRight and result.wrong > result.kinds.get(OTHER_RUN, 0)

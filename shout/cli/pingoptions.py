@@ -1,177 +1,230 @@
 """
-The options with which C{shout} measures.
+The command line of C{shoutping}.
 """
 
 from __future__ import annotations
 
-import argparse
+import re
+from argparse import Namespace
+from collections.abc import Sequence
 from functools import partial
+from ipaddress import IPv6Address
+from typing import NamedTuple
 
-from shout.cli.usage import UsageError, addNumber
+from shout.cli.usage import (
+    DEFAULT_PORT,
+    Parser,
+    UsageError,
+    addFamilies,
+    addFlag,
+    addNumber,
+    addPort,
+    addSeconds,
+    number,
+    refuseOptions,
+)
 from shout.measure.probe import MIN_SIZE
 from shout.measure.schedule import Schedule
 
-_SIZE = 56
-_INTERVAL = 1.0
+_DESCRIPTION = """\
+Measure whether UDP datagrams reach shout servers and come back, how long that
+takes, and how many get lost.
 
-# A UNIX socket carries more than UDP, but nobody is helped by a lot of it.
+  shoutping example.com           one datagram a second, until Ctrl-C
+  shoutping -c 10 -i 0.2 example.com:4000
+  shoutping 192.0.2.2 [2001:db8::2]:4000 unix:/run/shout.sock
+                                  several servers side by side, with a table
+  shoutping --mtu example.com     the largest datagrams, and the path MTU
+  shoutping --find-rate 192.0.2.2 the highest rate without loss
+"""
+
+_EPILOG = """\
+Ctrl-C ends a measurement with its results, and Ctrl-\\ shows those so far.
+
+The exit status is 0 if all is well; 1 if a server did not answer in time or cannot
+be reached, or --max-loss was exceeded; 2 if the command line is wrong or a host is
+unknown; and 3 if all replies of a server were wrong.
+"""
+
+# The options that searches allow.
+_COMMON = {"destinations", "port", "family", "timeout", "json", "quiet"}
+_ALLOWED = {
+    "mtu": _COMMON | {"mtu"},
+    "find_rate": _COMMON | {"find_rate", "size", "flood"},
+}
+
+_INTERVAL = 1.0
+_SIZE = 56
+_TIMEOUT = 1.0
+
+# A UNIX socket carries more than UDP over IPv6, but there is no use for that.
 _LARGEST = 65527
 
+_HOST_PORT = re.compile(r"(?:\[(.*)\]|([^:\[\]]*))(?::([^:]*))?", re.DOTALL)
 
-def addPingOptions(parser: argparse.ArgumentParser) -> None:
+
+class Destination(NamedTuple):
     """
-    Add the options to a parser.
+    A server to measure, as the user named it.
+
+    @ivar unix: The path of a UNIX socket, or its abstract name after an C{@};
+        C{None} for UDP.
     """
-    option = parser.add_argument_group("measuring").add_argument
-    addSeconds = partial(addNumber, option, kind="a number of seconds", convert=float)
-    option(
-        "--ping",
-        action="store_true",
-        help="send a datagram a second, measure the replies, and sum up at the end; "
-        "-H may be given several times, and a reply after -t is late",
-    )
+
+    host: str
+    port: int
+    unix: str | None = None
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """
+    Parse a command line.
+
+    @param arguments: The words after the name of the command.
+
+    @return: The options by name, and the L{Destination}s as C{destinations}.
+
+    @raise UsageError: If the command line is wrong.
+
+    @raise SystemExit: If the help or the version was printed.
+    """
+    parser = _makeParser()
+    options, words, rest = parser.parseWords(arguments)
+    refuseOptions(words, "")
+    words += rest
+    if not words:
+        raise UsageError("no host to measure: try shoutping localhost, or --help")
+    port = options.port or DEFAULT_PORT
+    options.destinations = [parseDestination(word, port) for word in words]
+    if options.family and any(each.unix for each in options.destinations):
+        raise UsageError("-4 and -6 do not apply to unix:PATH; leave them out")
+    if options.interval and options.rate:
+        raise UsageError("--interval and --rate exclude each other; give one of them")
+    for mode in filter(partial(getattr, options), _ALLOWED):
+        _checkMode(mode, options)
+    options.json = options.json or options.json_lines
+    return options
+
+
+def _makeParser() -> Parser:
+    parser = Parser("shoutping", "HOST[:PORT] ...", _DESCRIPTION, _EPILOG)
+    count = "number of datagrams to send [no limit]"
+    addNumber(parser, "-c", "--count", high=10**12, help=count)
+    interval = f"time from one datagram to the next [{_INTERVAL:g}]"
+    addSeconds(parser, "-i", "--interval", low=0.000001, help=interval)
+    deadline = "time until the end; the last datagram leaves early enough for its reply"
+    addSeconds(parser, "-w", "--deadline", high=10**9, help=deadline)
     addNumber(
-        option,
-        "-c",
-        "--count",
-        low=1,
-        high=10**12,
-        metavar="NUMBER",
-        help="stop after so many; without -c and -w, Ctrl-C does",
-    )
-    addSeconds(
-        "-i",
-        "--interval",
-        low=0.000001,
-        high=86400,
-        metavar="SECONDS",
-        help="how long there is from one datagram to the next [1]",
-    )
-    addNumber(
-        option,
+        parser,
         "-s",
         "--size",
         kind="a number of bytes",
         low=MIN_SIZE,
         high=_LARGEST,
         metavar="BYTES",
-        help=f"how long a datagram is, without headers [{_SIZE}]",
+        help=f"size of each datagram without headers [{_SIZE}]",
     )
-    addSeconds(
-        "-w",
-        "--deadline",
-        low=0.001,
-        high=10**9,
-        metavar="SECONDS",
-        help="end after that time; the last datagram leaves in time to be answered",
-    )
-    option("-q", "--quiet", action="store_true", help="the figures alone")
-    option("--json", action="store_true", help="print one JSON object at the end")
-    option(
-        "--json-lines",
-        action="store_true",
-        help="print one for every event as well, a line each, also with -q",
-    )
+    timeout = f"time after which a reply is late [{_TIMEOUT:g}]"
+    addSeconds(parser, "-t", "--timeout", default=_TIMEOUT, help=timeout)
+    addFlag(parser, "-q", "--quiet", help="print only the results")
+    parser.addHelp()
+
+    group = parser.add_argument_group("addresses")
+    port = f"UDP port of hosts that are given without one [{DEFAULT_PORT}]"
+    addPort(group, "-p", "--port", help=port)
+    addFamilies(group)
+
+    group = parser.add_argument_group("searches, with one server")
+    mtu = "find the largest datagrams that come back, and the path MTU"
+    addFlag(group, "--mtu", help=mtu)
+    addFlag(group, "--find-rate", help="find the highest rate without loss")
+
+    group = parser.add_argument_group("high rates")
     addNumber(
-        option,
+        group,
+        "--rate",
+        kind="a number per second",
+        convert=float,
+        low=0.001,
+        high=1_000_000,
+        help="datagrams per second, instead of -i; 100 or more imply -q",
+    )
+    flood = "allow more than 1,000 datagrams per second to other hosts"
+    addFlag(group, "--flood", help=flood)
+
+    group = parser.add_argument_group("for programs")
+    addFlag(group, "--json", help="print one JSON object at the end")
+    lines = "print one for each event as well, one per line, also with -q"
+    addFlag(group, "--json-lines", help=lines)
+    addNumber(
+        group,
         "--max-loss",
         kind="a percentage",
         convert=float,
         low=0,
         high=100,
         metavar="PERCENT",
-        help="exit with 1 when more than that is not answered in time",
+        help="exit with 1 if more than that is not answered in time",
     )
-    addNumber(
-        option,
-        "--rate",
-        kind="a number per second",
-        convert=float,
-        low=0.001,
-        high=1_000_000,
-        metavar="NUMBER",
-        help="send so many per second, evenly, instead of -i; from 100 on with the "
-        "figures alone, as with -q",
-    )
-    option(
-        "--flood",
-        action="store_true",
-        help="allow more than 1,000 per second to other hosts than this one",
-    )
-    option(
-        "--find-rate",
-        action="store_true",
-        help="instead of --ping: look for the highest rate without loss",
-    )
-    option(
-        "--sizes",
-        action="store_true",
-        help="instead of --ping: look for the largest datagrams that come back, "
-        "whole and unfragmented",
-    )
+    return parser
 
 
-def checkPingOptions(options: argparse.Namespace) -> None:
+def parseDestination(text: str, defaultPort: int) -> Destination:
     """
-    Refuse what does not go together, and set what was not given.
+    Parse C{HOST}, C{HOST:PORT}, C{[IPV6]:PORT} or C{unix:PATH}.  An IPv6 address
+    without brackets has no port.
 
-    @raise UsageError: when something does not go together.
+    @raise UsageError: If it is none of these.
     """
-    modes = [mode for mode in ("find_rate", "sizes") if getattr(options, mode)]
-    if len(modes) > 1:
-        raise UsageError("--find-rate and --sizes go one at a time")
-    options.ping = options.ping or bool(modes)
-    given = [name for name in _NAMES if _isGiven(options, name)]
-    if not options.ping:
-        if given:
-            raise UsageError(f"--{given[0]} goes with --ping")
-        return
-    if options.text:
-        raise UsageError("--ping takes no text; the host to measure goes after -H")
-    if options.unicode:
-        raise UsageError("--ping goes without --unicode; either server answers it")
-    if options.retries is not None:
-        raise UsageError("--ping goes without --retries; it sends nothing again")
-    if options.interval and options.rate:
-        raise UsageError("--interval and --rate say the same; give one of them")
-    allowed = {"find_rate": ("size", "flood"), "sizes": ()}
-    for mode in modes:
-        for name in given:
-            if name not in (*allowed[mode], "json", "quiet"):
-                option = mode.replace("_", "-")
-                raise UsageError(f"--{option} goes without --{name}")
-        if len(options.hosts) > 1:
-            raise UsageError(f"--{mode.replace('_', '-')} takes one host at a time")
-    options.json = options.json or options.json_lines
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path:
+            raise UsageError("no path after unix:; write unix:PATH or unix:@NAME")
+        return Destination("", defaultPort, path)
+    if _isIPv6(text):
+        return Destination(text, defaultPort)
+    match = _HOST_PORT.fullmatch(text)
+    address, name, port = match.groups() if match else ("", "", None)
+    if not match or (address is not None and not _isIPv6(address)):
+        raise UsageError(
+            f"{text!r} is not an address; with a port, write [IPV6-ADDRESS]:PORT"
+        )
+    host = address or name
+    if not host:
+        raise UsageError(f"no host in {text!r}; write HOST or HOST:PORT")
+    if port is None:
+        return Destination(host, defaultPort)
+    parsePort = number(f"the port in {text!r}", "a number", int, 1, 65535)
+    return Destination(host, parsePort(port))
 
 
-_NAMES = (
-    "count",
-    "interval",
-    "size",
-    "deadline",
-    "quiet",
-    "json",
-    "json-lines",
-    "max-loss",
-    "rate",
-    "flood",
-)
+def _isIPv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
-def _isGiven(options: argparse.Namespace, name: str) -> bool:
-    # A value of 0 is given, too.
-    value = getattr(options, name.replace("-", "_"))
-    return value is not None and value is not False
-
-
-def scheduleOf(options: argparse.Namespace) -> Schedule:
+def _checkMode(mode: str, options: Namespace) -> None:
     """
-    Return what the options ask to measure.
+    Refuse options that do not apply to a search.
     """
-    interval = options.interval or _INTERVAL
-    if options.rate:
-        interval = 1 / options.rate
+    name = mode.replace("_", "-")
+    if len(options.destinations) > 1:
+        raise UsageError(f"--{name} takes one host at a time")
+    for other, value in vars(options).items():
+        # 0 is a value, too.
+        isGiven = value is not None and value is not False
+        if isGiven and other not in _ALLOWED[mode]:
+            raise UsageError(f"--{name} excludes --{other.replace('_', '-')}")
+
+
+def scheduleOf(options: Namespace) -> Schedule:
+    """
+    Return the schedule for some options.
+    """
+    interval = 1 / options.rate if options.rate else options.interval or _INTERVAL
     return Schedule(
         count=options.count,
         interval=interval,

@@ -1,147 +1,125 @@
 """
-A search for the highest rate, or the largest datagrams, that is printed.
+A search for the highest rate or the largest datagrams, and its printed result.
 """
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable
 from typing import Any
 
-from shout.cli import document, found
+from shout.cli import document, text
 from shout.cli.live import LiveLine
-from shout.cli.signals import signals
-from shout.measure.mtu import NOTHING, findMTU
+from shout.cli.pingoptions import scheduleOf
+from shout.cli.signals import signalHandlers
+from shout.measure.mtu import NOTHING, MTUResult, findMTU
 from shout.measure.probe import OTHER_RUN
 from shout.measure.rate import HIGHEST, STOPPED, RateResult, findRate
-from shout.measure.schedule import Schedule
 from shout.measure.search import SearchRunner, Stopped
 from shout.measure.target import Target
 
 FLOOD = 1000
 """
-How many datagrams a second go to other hosts than this one without C{--flood}.
+The number of datagrams per second to other hosts that needs no C{--flood}.
 """
 
 
 class SearchCommand:
     """
-    A search in one target.
+    A search with one target, and its printed result.
     """
 
     def __init__(
-        self,
-        target: Target,
-        schedule: Schedule,
-        options: Namespace,
-        live: LiveLine,
-        printError: Callable[[str], None],
-        reactor: Any,
+        self, target: Target, options: Namespace, live: LiveLine, reactor: Any
     ) -> None:
         """
-        @param plan: how large the datagrams are, and how long to wait for them.
-
-        @param options: what the user wants.
-
-        @param console: prints what is found.
-
-        @param complain: prints a line to standard error.
-
-        @param reactor: as for L{SearchRunner}.
+        @param options: The options; C{find_rate} chooses the search.
         """
         self._target = target
-        self._schedule = schedule
+        self._schedule = scheduleOf(options)
         self._options = options
         self._live = live
-        self._printError = printError
         self._reactor = reactor
         self._runner = SearchRunner(target, reactor)
-        self._last = ""
+        self._lastStep = ""
 
     async def run(self) -> int:
         """
-        Search, and print.
-
-        @return: the exit status: 0 when something was found, 3 when only
-            something answered that is not shout, and else 1.
+        Search, print, and return the exit status.
         """
+        result: RateResult | MTUResult
+        error = None
         isRate = self._options.find_rate
-        with signals(self._reactor, self._runner.stop, self._showSoFar):
-            hasFound = await (self._findRate() if isRate else self._findSizes())
-        self._live.finish()
-        failed = await self._live.ended
-        isMistaken = set(self._runner.kinds) - {OTHER_RUN}
-        if isMistaken and not self._runner.answered:
-            return failed or 3
-        return failed or (0 if hasFound else 1)
+        with signalHandlers(self._reactor, self._runner.stop, self._showSoFar):
+            try:
+                result = await (self._findRate() if isRate else self._findMTU())
+            except Stopped:
+                result, error = NOTHING, "stopped before the largest size was found"
+                self._live.printError(error)
+        return await self._end(result, error)
 
     async def fail(self, error: str) -> int:
         """
-        Print why there can be no search, where that is not yet said.
-
-        @return: the exit status.
+        Print why the search is impossible, as JSON if that was asked for, and return
+        the exit status.
         """
-        if self._options.find_rate:
-            nothing = RateResult([], 0, STOPPED)
-            self._close(document.rateObject(self._target, nothing, error), [])
-        else:
-            self._close(document.sizesObject(self._target, NOTHING, error), [])
-        self._live.finish()
-        return await self._live.ended or 1
+        isRate = self._options.find_rate
+        return await self._end(RateResult([], 0, STOPPED) if isRate else NOTHING, error)
 
-    async def _findRate(self) -> bool:
+    async def _findRate(self) -> RateResult:
         schedule = self._schedule
-        isFree = self._options.flood or self._target.isLocal
-        self._open(f"the highest rate without loss, {schedule.size} bytes")
-        result = await findRate(
+        isUnlimited = self._options.flood or self._target.isLocal
+        self._printOpening(f"the highest rate without loss, {schedule.size} bytes")
+        return await findRate(
             self._runner,
             schedule.size,
             schedule.timeout,
-            HIGHEST if isFree else FLOOD,
-            lambda step: self._tried(found.stepLine(step)),
+            HIGHEST if isUnlimited else FLOOD,
+            lambda step: self._printStep(text.rateLine(step)),
         )
-        self._close(
-            document.rateObject(self._target, result),
-            found.rateLines(result, found.nothingLine(self._runner)),
-        )
-        return result.best > 0
 
-    async def _findSizes(self) -> bool:
-        self._open("the largest datagrams that come back")
-        try:
-            with self._target.open() as sock:
-                result = await findMTU(
-                    self._runner,
-                    sock,
-                    self._schedule.timeout,
-                    lambda *what: self._tried(found.sizeLine(*what)),
-                )
-        except Stopped:
-            error = "stopped before the largest datagrams were found"
-            self._printError(error)
-            self._close(document.sizesObject(self._target, NOTHING, error), [])
-            return False
-        self._close(
-            document.sizesObject(self._target, result),
-            found.sizeLines(result, found.nothingLine(self._runner)),
-        )
-        return result.whole is not None
+    async def _findMTU(self) -> MTUResult:
+        self._printOpening("the largest datagrams that come back")
+        with self._target.open() as sock:
+            return await findMTU(
+                self._runner,
+                sock,
+                self._schedule.timeout,
+                lambda *step: self._printStep(text.sizeLine(*step)),
+            )
 
-    def _open(self, wanted: str) -> None:
+    def _printOpening(self, wanted: str) -> None:
         if not self._options.json:
-            self._live.say(f"SHOUT {self._target}: {wanted}")
+            self._live.writeLine(f"SHOUT {self._target}: {wanted}")
 
-    def _tried(self, line: str) -> None:
-        self._last = line.strip()
+    def _printStep(self, line: str) -> None:
+        self._lastStep = line.strip()
         if not (self._options.json or self._options.quiet):
-            self._live.say(line)
+            self._live.writeLine(line)
 
     def _showSoFar(self) -> None:
-        self._printError(self._last or "nothing is known yet")
+        self._live.printError(self._lastStep or "no results yet")
 
-    def _close(self, result: dict[str, Any], lines: list[str]) -> None:
+    async def _end(self, result: RateResult | MTUResult, error: str | None) -> int:
+        """
+        Print the result, and return the exit status: 0 if something was found, 3 if
+        all replies were wrong, otherwise 1.
+        """
+        nothing = text.nothingLine(self._runner)
+        if isinstance(result, RateResult):
+            isFound = result.best > 0
+            printed = document.rateObject(self._target, result, error)
+            lines = text.rateLines(result, nothing)
+        else:
+            isFound = result.whole is not None
+            printed = document.mtuObject(self._target, result, error)
+            lines = text.mtuLines(result, nothing)
         if self._options.json:
-            lines = [json.dumps(result)]
+            lines = [json.dumps(printed)]
+        elif error:
+            lines = []
         for line in lines:
-            self._live.say(line)
+            self._live.writeLine(line)
+        self._live.finish()
+        isWrong = set(self._runner.kinds) - {OTHER_RUN} and not self._runner.answered
+        return await self._live.ended or (3 if isWrong else 0 if isFound else 1)

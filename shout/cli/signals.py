@@ -1,5 +1,5 @@
 """
-Ctrl-C and Ctrl-\\ while something is measured.
+Ctrl-C and Ctrl-\\ during a measurement.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from typing import Any
 
 
 @contextmanager
-def signals(
+def signalHandlers(
     reactor: Any, stop: Callable[[], None], show: Callable[[], None]
 ) -> Iterator[None]:
     """
-    Stop at Ctrl-C, and show at Ctrl-\\, instead of ending the process.
+    Stop at Ctrl-C and show at Ctrl-\\, instead of ending the process.
 
-    @param reactor: an L{IReactorFromThreads
-        <twisted.internet.interfaces.IReactorFromThreads>} provider, which calls
-        them.
+    @param reactor: An L{IReactorFromThreads
+        <twisted.internet.interfaces.IReactorFromThreads>} provider, which makes the
+        calls.
     """
 
     def interrupted(*_: object) -> None:
-        # Whoever presses it again means it.
+        # A second Ctrl-C ends the process.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         reactor.callFromThread(stop)
 
-    wanted: dict[signal.Signals, Callable[..., object]] = {
+    handlers: dict[signal.Signals, Callable[..., object]] = {
         signal.SIGINT: interrupted,
         signal.SIGQUIT: lambda *_: reactor.callFromThread(show),
     }
     before: dict[signal.Signals, Any] = {}
-    for number, action in wanted.items():
-        # A shell has the commands it starts with & ignore them.
+    for number, handler in handlers.items():
+        # A shell makes commands that it starts with & ignore these signals.
         if signal.getsignal(number) != signal.SIG_IGN:
-            before[number] = signal.signal(number, action)
+            before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, action in before.items():
-            signal.signal(number, action)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -5,11 +5,14 @@ Lines from standard input, and bytes to standard output.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
+from errno import EPIPE
 from select import PIPE_BUF
 from typing import Any, NamedTuple
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
@@ -18,12 +21,9 @@ class Line(NamedTuple):
     """
     A line without its end.
 
-    @ivar number: where it stands, from 1.
+    @ivar text: The bytes of the line, up to the length that is kept.
 
-    @ivar text: its bytes, as far as they were kept.
-
-    @ivar length: how many bytes it has; more than C{text} when it was too long
-        to keep.
+    @ivar length: The number of bytes in the line, those not kept among them.
     """
 
     number: int
@@ -39,7 +39,7 @@ class LineSplitter:
 
     def __init__(self, maxLength: int) -> None:
         """
-        @param maxLength: how many bytes of a line to keep.
+        @param maxLength: The number of bytes of a line to keep.
         """
         self._maxLength = maxLength
         self._text = bytearray()
@@ -49,9 +49,7 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> list[Line]:
         """
-        Take the next bytes.
-
-        @return: the lines that end in them.
+        Take the next bytes, and return the lines that end in them.
         """
         *ended, rest = chunk.split(b"\n")
         lines = []
@@ -65,9 +63,7 @@ class LineSplitter:
 
     def finish(self) -> list[Line]:
         """
-        Take the end of the bytes.
-
-        @return: the last line, if something stands after the last line end.
+        Return the last line, if any bytes follow the last line end.
         """
         return [self._take()] if self._length else []
 
@@ -86,11 +82,11 @@ class LineSplitter:
         return line
 
 
-# Twisted's StandardIO makes its descriptors non-blocking.  They are often the
-# shell's own, and a shell, or whatever else shares them, gets errors that it
-# does not expect, after this program is gone too.  These two leave the mode as
-# it is.  A descriptor that is ready does not block: a read returns what is
-# there, and a pipe that can be written to takes PIPE_BUF bytes; see pipe(7).
+# Twisted's StandardIO makes its descriptors non-blocking.  They are often shared with
+# a shell and other programs, which then get errors that they do not expect, even after
+# this program has ended.  These two classes leave the mode as it is.  A descriptor that
+# is ready does not block: a read returns the bytes available, and a pipe that can be
+# written to takes PIPE_BUF bytes; see pipe(7).
 class Input(FileDescriptor):
     """
     Read from a descriptor of any kind: terminal, pipe, file.
@@ -106,16 +102,13 @@ class Input(FileDescriptor):
         reactor: Any,
     ) -> None:
         """
-        @param fd: the descriptor; it stays open.
+        @param fd: The descriptor; it stays open.
 
-        @param received: called with each chunk of bytes.
+        @param received: Called with each chunk of bytes.
 
-        @param ended: called once, at the end, with L{ConnectionDone
-            <twisted.internet.error.ConnectionDone>}, or with the L{OSError}
-            that ended it.
-
-        @param reactor: an L{IReactorFDSet
-            <twisted.internet.interfaces.IReactorFDSet>} provider.
+        @param ended: Called once, at the end, with L{ConnectionDone
+            <twisted.internet.error.ConnectionDone>}, or with the C{OSError} of the
+            last read.
         """
         super().__init__(reactor)
         self._fd = fd
@@ -123,17 +116,9 @@ class Input(FileDescriptor):
         self._ended = ended
 
     def fileno(self) -> int:
-        """
-        Return the descriptor.
-        """
         return self._fd
 
     def doRead(self) -> Exception | None:
-        """
-        Read what is there.
-
-        @return: L{None}, or why there will be no more.
-        """
         try:
             chunk = os.read(self._fd, 65536)
         except BlockingIOError:
@@ -146,9 +131,6 @@ class Input(FileDescriptor):
         return None
 
     def connectionLost(self, reason: Failure) -> None:
-        """
-        Tell that there will be no more.
-        """
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self._ended(reason)
 
@@ -160,33 +142,31 @@ class Output(FileDescriptor):
 
     connected = True
 
-    def __init__(self, fd: int, ended: Callable[[Failure], None], reactor: Any) -> None:
+    def __init__(
+        self,
+        fd: int,
+        ended: Callable[[int], None],
+        printError: Callable[[str], object],
+        reactor: Any,
+    ) -> None:
         """
-        @param fd: the descriptor; it stays open.
+        @param fd: The descriptor; it stays open.
 
-        @param ended: called once: with L{ConnectionDone
-            <twisted.internet.error.ConnectionDone>} when everything is written
-            after L{finish}, or with the error that ended it.
+        @param ended: Called once with an exit status: 0 when everything is written
+            after L{finish}, 141 (128 and SIGPIPE) if the reader has ended, and 1 if
+            nothing can be written.
 
-        @param reactor: an L{IReactorFDSet
-            <twisted.internet.interfaces.IReactorFDSet>} provider.
+        @param printError: Called with one line if nothing can be written.
         """
         super().__init__(reactor)
         self._fd = fd
         self._ended = ended
+        self._printError = printError
 
     def fileno(self) -> int:
-        """
-        Return the descriptor.
-        """
         return self._fd
 
     def writeSomeData(self, data: bytes) -> int | Exception:
-        """
-        Write as much as does not block.
-
-        @return: how many bytes, or why no more can be written.
-        """
         try:
             return os.write(self._fd, data[:PIPE_BUF])
         except BlockingIOError:
@@ -196,14 +176,19 @@ class Output(FileDescriptor):
 
     def finish(self) -> None:
         """
-        Write what is left, and end.
+        Write the rest, and end.
         """
         self.unregisterProducer()
         self.loseConnection()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure) -> None:
-        """
-        Tell that no more can be written.
-        """
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self._ended(reason)
+        error: Any = reason.value
+        if isinstance(error, ConnectionDone):
+            self._ended(0)
+        elif isinstance(error, ConnectionLost) or getattr(error, "errno", 0) == EPIPE:
+            # As in "shout < lines | head -1".
+            self._ended(128 + signal.SIGPIPE)
+        else:
+            self._printError(f"cannot write to standard output: {error.strerror}")
+            self._ended(1)

@@ -1,12 +1,14 @@
 """
-Measurements as people and programs read them.
+Results and events as text for people.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
-from shout.measure.histogram import RoundTrips
+from shout.measure.mtu import MTUResult
+from shout.measure.rate import CEILING, LOSS, MACHINE, STOPPED, RateResult, Step
 from shout.measure.result import (
     DUPLICATE,
     LATE,
@@ -18,13 +20,21 @@ from shout.measure.result import (
     Event,
     Result,
 )
+from shout.measure.schedule import Schedule
+from shout.measure.search import SearchRunner
 from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
+
+_BAR = 40
+
+_NOTES = {DUPLICATE: "duplicate", LATE: "late", OUT_OF_WINDOW: "late or duplicate"}
+
+_getTimes = attrgetter("min", "mean", "p50", "p90", "p99", "max", "stddev")
 
 
 def milliseconds(nanoseconds: float) -> str:
     """
-    Return a time in milliseconds, with as many digits as make sense.
+    Return a time in milliseconds, with three or four significant digits.
     """
     value = nanoseconds / 1e6
     digits = 3 if value < 10 else 2 if value < 100 else 1 if value < 1000 else 0
@@ -33,8 +43,7 @@ def milliseconds(nanoseconds: float) -> str:
 
 def percent(value: float) -> str:
     """
-    Return a percentage, with as many digits as make sense: all is not said to
-    be well, or lost, when it is not.
+    Return a percentage, rounded, but never to 0 or 100 if it is neither.
     """
     if 0 < value < 0.01:
         return "less than 0.01 %"
@@ -43,17 +52,39 @@ def percent(value: float) -> str:
     return f"{value:.{2 if value < 1 else 1}f}".rstrip("0").rstrip(".") + " %"
 
 
-def opening(
-    target: Target, size: int, interval: float, timeout: float, hasKernelTimes: bool
-) -> str:
+def pace(rate: float) -> str:
+    """
+    Return a rate per second, with at least three significant digits.
+    """
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def nameOf(result: Result) -> str:
+    """
+    Return the target of a result.
+    """
+    return str(Target(result.host, result.address, result.port))
+
+
+def inWords(counts: Mapping[str, int]) -> str:
+    """
+    Return counts with their names; a single name stands without its count.
+    """
+    if len(counts) == 1:
+        return str(next(iter(counts)))
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def openingLine(target: Target, schedule: Schedule, hasKernelTimes: bool) -> str:
     """
     Return the line before the first reply.
     """
+    interval = schedule.interval
     isSlow = interval >= 0.01
     often = f"every {interval:g} s" if isSlow else f"{1 / interval:,.0f} per s"
     return (
-        f"SHOUT {target}: {size} bytes, {often}, late after {timeout:g} s, "
-        f"times by {_clock(hasKernelTimes)}"
+        f"SHOUT {target}: {schedule.size} bytes, {often}, "
+        f"late after {schedule.timeout:g} s, times by {_clock(hasKernelTimes)}"
     )
 
 
@@ -64,49 +95,41 @@ def _clock(hasKernelTimes: bool) -> str:
 def eventLine(event: Event, target: Target) -> str:
     """
     Return the line about an event.
-
-    @param target: where it happened.
     """
     where = target.address
     number = "" if event.number is None else f" seq={event.number}"
-    time = ""
+    if event.kind == LOST:
+        return f"no answer from {where}:{number}"
+    if event.kind == REFUSED:
+        return f"refused on the way to {where}:{number} {event.detail}"
+    reply = f"{event.length} bytes from {where}:{number}"
     if event.roundTrip is not None:
-        time = f" time={milliseconds(event.roundTrip)} ms"
-    reply = f"{event.length} bytes from {where}:{number}{time}"
+        reply += f" time={milliseconds(event.roundTrip)} ms"
     if event.isOutOfOrder:
         reply += " (out of order)"
     if event.kind == REPLY:
         return reply
-    if event.kind == DUPLICATE:
-        return f"{reply} (duplicate)"
-    if event.kind == LATE:
-        return f"{reply} (late)"
-    if event.kind == OUT_OF_WINDOW:
-        return f"{reply} (late or duplicate)"
     if event.kind == WRONG:
         return f"{reply} wrong: {event.detail}"
-    if event.kind == REFUSED:
-        return f"refused on the way to {where}:{number} {event.detail}"
-    assert event.kind == LOST
-    return f"no answer from {where}:{number}"
+    return f"{reply} ({_NOTES[event.kind]})"
 
 
 def leftOutLine(count: int) -> str:
     """
-    Return the line in the place of others that nobody reads in time.
+    Return the line in place of others that were read too slowly.
     """
     return f"({count} lines left out)"
 
 
-def liveLine(tallies: Sequence[ProbeTracker]) -> str:
+def statusLine(trackers: Sequence[ProbeTracker]) -> str:
     """
-    Return the figures so far, in a few words.
+    Return a short summary of the results so far.
     """
-    sent = sum(tracker.sent for tracker in tallies)
-    lost = sum(tracker.lost for tracker in tallies)
+    sent = sum(tracker.sent for tracker in trackers)
+    lost = sum(tracker.lost for tracker in trackers)
     text = f"{sent} sent, {percent(100 * lost / sent if sent else 0)} lost"
-    if len(tallies) == 1 and tallies[0].histogram.count:
-        histogram = tallies[0].histogram
+    if len(trackers) == 1 and trackers[0].histogram.count:
+        histogram = trackers[0].histogram
         text += f", last {milliseconds(histogram.last)} ms"
         text += f", mean {milliseconds(histogram.mean)} ms"
     return text
@@ -129,9 +152,8 @@ def summary(result: Result) -> list[str]:
         f"{result.duplicates} duplicates, {result.outOfOrder} out of order"
         + (f", {result.outOfWindow} late or duplicate" if result.outOfWindow else ""),
     ]
-    histogram = result.roundTrips
-    if histogram is not None:
-        times = "/".join(map(milliseconds, _values(histogram)))
+    if result.roundTrips is not None:
+        times = "/".join(map(milliseconds, _getTimes(result.roundTrips)))
         lines.append(f"round trip min/mean/p50/p90/p99/max/stddev = {times} ms")
         jitter = ""
         if result.jitter is not None:
@@ -139,49 +161,112 @@ def summary(result: Result) -> list[str]:
         lines.append(f"{jitter}times by {_clock(result.hasKernelTimes)}")
     if result.skipped:
         lines.append(
-            f"sent {pace(result.rate)} per s, {result.skipped} fewer than were due: "
-            "this machine, or what was on its way, did not allow more"
+            f"sent {pace(result.rate)} per s, {result.skipped} datagrams skipped: "
+            "this machine was too slow, or too many were in flight"
         )
     if result.kernelDrops:
         lines.append(
-            f"this machine had no room for {result.kernelDrops} datagrams that came "
-            "back, perhaps some of the lost: measure at a lower rate"
+            f"{result.kernelDrops} replies dropped by the kernel of this machine: "
+            "receive buffer full; measure at a lower rate"
         )
     if result.inFlightAtEnd:
-        lines.append(f"{result.inFlightAtEnd} still on the way, not counted")
+        lines.append(f"{result.inFlightAtEnd} in flight at the end, not counted")
     return lines
 
 
-def pace(rate: float) -> str:
+def nothingLine(runner: SearchRunner) -> str:
     """
-    Return a rate per second, with as many digits as make sense.
+    Return the line about a target from which no right reply arrived.
     """
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+    if runner.kinds:
+        return f"only wrong replies came back: {inWords(runner.kinds)}"
+    if runner.icmpErrors:
+        return f"nothing came back: {inWords(runner.icmpErrors)}"
+    return "nothing came back"
 
 
-def nameOf(result: Result) -> str:
+def rateLine(step: Step) -> str:
     """
-    Return what was measured.
+    Return the line about a step of the search for a rate.
     """
-    return str(Target(result.host, result.address, result.port))
+    result = step.result
+    text = f"{step.rate:>11,.0f} per s: {result.sent} sent, "
+    text += f"{percent(result.unanswered)} not answered"
+    if result.roundTrips is not None:
+        text += f", p50 {milliseconds(result.roundTrips.p50)} ms"
+    return text if step.isSent else f"{text}, {_managed(step)}"
 
 
-def inWords(counts: Mapping[str, int]) -> str:
-    """
-    Return how many there are of what, without the number where all are the same.
-    """
-    if len(counts) == 1:
-        return str(next(iter(counts)))
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+def _managed(step: Step) -> str:
+    return f"this machine managed {pace(step.result.rate)} per s"
 
 
-def _values(histogram: RoundTrips) -> tuple[int, ...]:
-    return (
-        histogram.min,
-        histogram.mean,
-        histogram.p50,
-        histogram.p90,
-        histogram.p99,
-        histogram.max,
-        histogram.stddev,
-    )
+def rateLines(result: RateResult, nothing: str) -> list[str]:
+    """
+    Return the loss at each rate, and the highest rate without loss.
+
+    @param nothing: The line for a target that did not answer.
+    """
+    lines = ["", "not answered, by rate:"] if result.steps else []
+    for step in sorted(result.steps, key=lambda step: step.rate):
+        share = step.result.unanswered
+        bar = "#" * -(-_BAR * round(share * 100) // 10000)
+        note = "" if step.isSent else _managed(step)
+        parts = (f"{step.rate:>11,.0f} per s {percent(share):>17}", bar, note)
+        lines.append(" ".join(filter(None, parts)))
+    reasons = {
+        LOSS: "above that, datagrams get lost",
+        MACHINE: "above that, this machine cannot send and receive evenly",
+        CEILING: "no higher rate was tried; off the loopback --flood allows more",
+        STOPPED: "stopped before a higher one was tried",
+    }
+    if not result.isSudden:
+        reasons[LOSS] = (
+            "above that some get lost, but hardly more at higher rates: "
+            "the rate may not be the cause"
+        )
+    lines.append("")
+    if result.best:
+        reason = reasons[result.limit]
+        lines.append(f"highest rate without loss: {result.best:,.0f} per s ({reason})")
+    elif result.limit == STOPPED:
+        lines.append("stopped before any rate was known to be without loss")
+    elif any(step.result.answered for step in result.steps):
+        lines.append("no rate was without loss")
+    else:
+        lines.append(nothing)
+    return lines
+
+
+def sizeLine(size: int, mayFragment: bool, isBack: bool) -> str:
+    """
+    Return the line about a step of the search for a size.
+
+    @param mayFragment: C{True} if the datagram may be fragmented.
+
+    @param isBack: C{True} if it came back.
+    """
+    how = "" if mayFragment else " unfragmented"
+    return f"{size:>7} bytes{how}: {'came back' if isBack else 'did not come back'}"
+
+
+def mtuLines(result: MTUResult, nothing: str) -> list[str]:
+    """
+    Return the largest datagrams, and the path MTU.
+
+    @param nothing: The line for a target that did not answer.
+    """
+    if result.whole is None:
+        return ["", f"{nothing}, of any size"]
+    most = ", the maximum" if result.whole == result.largest else ""
+    lines = ["", f"largest that comes back whole: {result.whole} bytes{most}"]
+    if result.unfragmented is not None:
+        atLeast = "at least " if result.isAtLeast else ""
+        lines += [
+            f"largest that comes back unfragmented: {result.unfragmented} bytes",
+            f"path MTU: {atLeast}{result.pathMTU} bytes "
+            f"({result.headers} of them headers)",
+        ]
+    elif result.headers:
+        lines.append("nothing comes back unfragmented, or this system cannot test it")
+    return lines

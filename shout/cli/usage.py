@@ -1,12 +1,21 @@
 """
-Reading the values of options.
+Parsing of command lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
+
+from twisted import copyright
+
+import shout
+
+DEFAULT_PORT = 9999
 
 
 class UsageError(Exception):
@@ -15,63 +24,145 @@ class UsageError(Exception):
     """
 
 
+class Parser(ArgumentParser):
+    """
+    A parser of options that may stand before, between and after other words.
+    """
+
+    def __init__(self, name: str, words: str, description: str, epilog: str) -> None:
+        super().__init__(
+            name,
+            usage=f"{name} [options] {words}",
+            description=description,
+            epilog=epilog,
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        name, isMissing, _ = message.partition(": expected one argument")
+        if isMissing:
+            name = name.removeprefix("argument ")
+            message = f"{name} takes a value that does not begin with -"
+        raise UsageError(message)
+
+    def addHelp(self) -> None:
+        """
+        Add the options that only print something.
+        """
+        versions = f"shout {shout.__version__} (Twisted {copyright.version})"
+        version = "show the versions of shout and Twisted"
+        self.add_argument("--version", action="version", version=versions, help=version)
+        self.add_argument("-h", "--help", action="help", help="show this help")
+
+    def parseWords(
+        self, arguments: Sequence[str]
+    ) -> tuple[Namespace, list[str], list[str]]:
+        """
+        Parse the options of a command line.
+
+        @return: The options by name; the words before C{--} that belong to no
+            option, unknown options among them; the words after C{--}.
+
+        @raise UsageError: If an option is wrong.
+
+        @raise SystemExit: If the help or the version was printed.
+        """
+        words, rest = list(arguments), []
+        if "--" in words:
+            end = words.index("--")
+            words, rest = words[:end], words[end + 1 :]
+        return *self.parse_known_args(words), rest
+
+
+def refuseOptions(words: Sequence[str], hint: str) -> None:
+    """
+    Refuse words that begin like options.
+
+    @param hint: The end of the message.
+
+    @raise UsageError: If there is one.
+    """
+    for word in words:
+        # argparse takes a dash alone, and text with a space, for no option either.
+        if word.startswith("-") and word != "-" and " " not in word:
+            raise UsageError(f"unknown option {word!r}; --help lists the options{hint}")
+
+
+def addFamilies(group: Any) -> None:
+    """
+    Add C{-4} and C{-6} to a parser, or to a group of its options.
+    """
+    families = group.add_mutually_exclusive_group()
+    families.set_defaults(family=socket.AF_UNSPEC)
+    for name, family in (("-4", socket.AF_INET), ("-6", socket.AF_INET6)):
+        text = f"use only IPv{name[1]} addresses"
+        families.add_argument(
+            name, dest="family", action="store_const", const=family, help=text
+        )
+
+
+def addFlag(group: Any, *names: str, help: str) -> None:
+    """
+    Add an option without a value.
+    """
+    group.add_argument(*names, action="store_true", help=help)
+
+
 def addNumber(
-    option: Callable[..., object],
+    group: Any,
     *names: str,
     kind: str = "a number",
     convert: Callable[[str], float] = int,
-    low: float,
+    low: float = 1,
     high: float,
+    metavar: str = "NUMBER",
     **details: Any,
 ) -> None:
     """
-    Add an option that takes a number.
+    Add an option whose value is a number; see L{number}.
 
-    @param option: the C{add_argument} of a parser.
+    @param names: The names of the option, the long one last.
 
-    @param names: of the option, the long one last.
-
-    @param kind: what it takes, for messages.
-
-    @param convert: C{int} or C{float}.
-
-    @param low: the least that is allowed.
-
-    @param high: the most.
-
-    @param details: for C{add_argument}.
+    @param details: Keywords for C{add_argument}.
     """
-    option(*names, type=number(names[-1], kind, convert, low, high), **details)
+    parse = number(names[-1], kind, convert, low, high)
+    group.add_argument(*names, type=parse, metavar=metavar, **details)
+
+
+addSeconds = partial(
+    addNumber,
+    kind="a number of seconds",
+    convert=float,
+    low=0.001,
+    high=86400,
+    metavar="SECONDS",
+)
+addPort = partial(addNumber, high=65535, metavar="PORT")
 
 
 def number(
     name: str, kind: str, convert: Callable[[str], float], low: float, high: float
-) -> Callable[[str], float]:
+) -> Callable[[str], Any]:
     """
-    Make what turns the value of an option into a number.
+    Make a function that turns text into a number, or raises L{UsageError}.
 
-    @param name: of the option, for messages.
+    @param name: The name of the value, for messages.
 
-    @param kind: what it takes, for messages.
+    @param kind: The kind of number, for messages.
 
     @param convert: C{int} or C{float}.
-
-    @param low: the least that is allowed.
-
-    @param high: the most.
-
-    @return: takes the text, and raises L{UsageError} when it is not such a
-        number.
     """
 
     def parse(text: str) -> float:
-        # What is not ASCII or has underscores is a number to Python alone.
+        # Only Python reads digits that are not ASCII, and underscores, as a number.
         with suppress(ValueError):
             value = convert(text)
             if low <= value <= high and text.isascii() and "_" not in text:
                 return value
         limits = f"from {_plain(low)} to {_plain(high)}"
-        raise UsageError(f"{name} takes {kind} {limits}, not {text!r}")
+        raise UsageError(f"{name} must be {kind} {limits}, not {text!r}")
 
     return parse
 

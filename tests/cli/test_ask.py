@@ -1,475 +1,230 @@
 """
-Tests for L{shout.cli.ask}.
+Tests for L{shout.cli.ask.ask}, with real servers.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from typing import Any
-
-from hypothesis import given
-from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IPushProducer
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
-
-from shout.cli.ask import LineSession
-from shout.request import NoAnswer, Refused, TooLong, WrongAnswer
+from shout.sockets.unix import bindUNIX
+from tests.cli.command import CommandCase
+from tests.directory import shortDirectory
+from tests.families import needsIPv6
 
 
-class FakeClient:
+class TextTests(CommandCase):
     """
-    Keeps what is asked until a test answers it.
+    Tests for C{shout TEXT}.
     """
 
-    peer = "peer:9999"
-
-    def __init__(self) -> None:
-        self.asked: list[bytes] = []
-        self.answers: dict[bytes, list[Deferred[bytes]]] = {}
-        self.error: Exception | None = None
-
-    async def ask(self, datagram: bytes) -> bytes:
-        self.asked.append(datagram)
-        if self.error is not None:
-            raise self.error
-        answer: Deferred[bytes] = Deferred()
-        self.answers.setdefault(datagram, []).append(answer)
-        return await answer
-
-    def settle(self, datagram: bytes, result: Any = None) -> None:
+    @needsIPv6
+    async def test_ipv6(self) -> None:
         """
-        Answer the oldest request for a datagram, in capitals or with an error.
+        The host may be an IPv6 address.
         """
-        answers = self.answers[datagram]
-        answer = answers.pop(0)
-        if not answers:
-            del self.answers[datagram]
-        if isinstance(result, Exception):
-            answer.errback(result)
-        else:
-            answer.callback(datagram.upper())
+        port = str(self.serveUDP("::1"))
+        result = await self.ask("-H", "::1", "-p", port, "hello")
+        self.assertEqual(result, (0, b"HELLO\n", []))
+
+    async def test_name(self) -> None:
+        """
+        The host may be a name whose server listens on IPv4 only.
+        """
+        port = str(self.serveUDP())
+        result = await self.ask("-H", "localhost", "-p", port, "hello", "world")
+        self.assertEqual(result, (0, b"HELLO WORLD\n", []))
+
+    async def test_unix(self) -> None:
+        """
+        The server may be at a UNIX socket.
+        """
+        path = shortDirectory(self) + "/shout"
+        self.serve(bindUNIX(path))
+        result = await self.ask("-u", path, "hello")
+        self.assertEqual(result, (0, b"HELLO\n", []))
+
+    async def test_unicode(self) -> None:
+        """
+        With C{--unicode} the right reply has the capitals of Unicode.
+        """
+        _, port = self.misbehave(lambda datagram: [datagram.decode().upper().encode()])
+        arguments = ("-p", str(port), "straße")
+        result = await self.ask("--unicode", *arguments)
+        self.assertEqual(result, (0, b"STRASSE\n", []))
+        status, _, _ = await self.ask("-t", "0.01", *arguments)
+        self.assertEqual(status, 1)
+
+    async def test_refused(self) -> None:
+        """
+        If nothing listens at a port, one line has a command that starts a server, and
+        the status is 1.
+        """
+        port = self.freePort()
+        result = await self.ask("-p", str(port), "-t", "86400", "hello")
+        error = f"127.0.0.1:{port} refused: nothing is listening there"
+        error += f" (start one with: twistd -n shout --port {port})"
+        self.assertEqual(result, (1, b"", [error]))
+
+    async def test_noSuchSocket(self) -> None:
+        """
+        If there is no socket at a path, one line reports it, and the status is 1.
+        """
+        result = await self.ask("-u", "/nonexistent/s", "hello")
+        error = "/nonexistent/s refused: there is no such socket"
+        error += " (start one with: twistd -n shout --unix /nonexistent/s)"
+        self.assertEqual(result, (1, b"", [error]))
+
+    async def test_otherHost(self) -> None:
+        """
+        No server is started on another host, so the advice is to look there.
+        """
+        port = str(self.freePort())
+        _, _, (error,) = await self.ask("-H", "127.0.0.2", "-p", port, "hello")
+        self.assertIn("(is a server running there, on this port?)", error)
+
+    async def test_unreachable(self) -> None:
+        """
+        If there is no route to the host, one line reports it, and the status is 1.
+        """
+        status, _, (error,) = await self.ask("-H", "255.255.255.255", "hello")
+        self.assertEqual(status, 1)
+        self.assertIn("cannot reach 255.255.255.255:9999: ", error)
+
+    async def test_noAnswer(self) -> None:
+        """
+        If the server does not answer, one line reports it, and the status is 1.
+        """
+        _, port = self.misbehave(lambda datagram: [])
+        arguments = ("-p", str(port), "-t", "0.01", "-r", "3", "hello")
+        status, out, (error,) = await self.ask(*arguments)
+        self.assertEqual((status, out), (1, b""))
+        self.assertIn(f"no answer from 127.0.0.1:{port} to 4 tries", error)
+
+    async def test_wrongAnswer(self) -> None:
+        """
+        If only wrong replies arrive, one line reports it, and the status is 1.
+        """
+        _, port = self.misbehave(lambda datagram: [datagram])
+        arguments = ("-p", str(port), "-t", "0.15", "hello")
+        status, out, (error,) = await self.ask(*arguments)
+        self.assertEqual((status, out), (1, b""))
+        expected = f"127.0.0.1:{port} answered 'hello' instead of 'HELLO' "
+        self.assertIn(f"{expected}(3 wrong replies to 3 tries in ", error)
+
+    async def test_forgedReplies(self) -> None:
+        """
+        Wrong replies before the right one change neither the output nor the status.
+        """
+        replies = [b"\xffgarbage", b"hello", b"GOODBYE", b"HELLO"]
+        _, port = self.misbehave(lambda datagram: replies)
+        result = await self.ask("-p", str(port), "hello")
+        self.assertEqual(result, (0, b"HELLO\n", []))
+
+    async def test_unknownHost(self) -> None:
+        """
+        If the host has no address, one line reports it, and the status is 2.
+        """
+        result = await self.ask("-H", "a..b", "hello")
+        self.assertEqual(result, (2, b"", ["no address is known for 'a..b'"]))
 
 
-@implementer(IPushProducer)
-class FakeInput:
+class LinesTests(CommandCase):
     """
-    Knows whether it may be read.
+    Tests for C{shout} without text.
     """
 
-    def __init__(self) -> None:
-        self.isReading = False
-
-    def resumeProducing(self) -> None:
-        self.isReading = True
-
-    def pauseProducing(self) -> None:
-        self.isReading = False
-
-    def stopProducing(self) -> None:
-        self.isReading = False
-
-
-class FakeOutput:
-    """
-    Keeps what is written, and is done as soon as it is finished.
-    """
-
-    def __init__(self, session: LineSession) -> None:
-        self.written: list[bytes] = []
-        self._conversation = session
-
-    def registerProducer(self, producer: object, streaming: bool) -> None:
-        assert streaming
-        verifyObject(IPushProducer, producer)
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-    def finish(self) -> None:
-        self._conversation.outputEnded(Failure(ConnectionDone()))
-
-
-class Talk:
-    """
-    A conversation with everything around it faked.
-    """
-
-    def __init__(
-        self,
-        text: bytes | None = None,
-        maxInFlight: int = 4,
-        showsWrongReplies: bool = False,
-    ) -> None:
-        self.complaints: list[str] = []
-        self.session = LineSession(
-            self.complaints.append, "hint", maxInFlight, showsWrongReplies
-        )
-        self.client = FakeClient()
-        self.input = FakeInput()
-        self.output = FakeOutput(self.session)
-        client: Any = self.client
-        output: Any = self.output
-        if text is not None:
-            self.session.say(client, output, text)
-        else:
-            self.session.read(client, output, self.input)
-
-    def type(self, chunk: bytes) -> None:
+    async def test_thousand(self) -> None:
         """
-        Take bytes from standard input, which must be expected.
+        Each of a thousand lines gets its reply.
         """
-        assert self.input.isReading, "not reading"
-        self.session.inputReceived(chunk)
-
-    def end(self, error: Exception | None = None) -> None:
-        """
-        Take the end of standard input.
-        """
-        assert self.input.isReading, "not reading"
-        self.session.inputEnded(Failure(error or ConnectionDone()))
-
-
-class SayTests(SynchronousTestCase):
-    """
-    Tests for L{LineSession.say}.
-    """
-
-    def test_answer(self) -> None:
-        """
-        The reply is printed with a line end, and the status is 0.
-        """
-        talk = Talk(b"hello\nworld\r\n")
-        self.assertNoResult(talk.session.done)
-        talk.client.settle(b"hello\nworld\r\n")
-        self.assertEqual(self.successResultOf(talk.session.done), 0)
-        self.assertEqual(talk.output.written, [b"HELLO\nWORLD\r\n\n"])
-        self.assertEqual(talk.complaints, [])
-
-    def test_errors(self) -> None:
-        """
-        What went wrong is told without a line number, and the status is 1.
-        """
-        for error in (NoAnswer("none"), WrongAnswer("wrong", b""), TooLong("long")):
-            talk = Talk(b"hello")
-            talk.client.settle(b"hello", error)
-            self.assertEqual(self.successResultOf(talk.session.done), 1)
-            self.assertEqual(talk.complaints, [str(error)])
-            self.assertEqual(talk.output.written, [])
-
-    def test_refused(self) -> None:
-        """
-        A refusal is told with a hint of what to do.
-        """
-        talk = Talk(b"hello")
-        talk.client.settle(b"hello", Refused("refused"))
-        self.assertEqual(self.successResultOf(talk.session.done), 1)
-        self.assertEqual(talk.complaints, ["refused (hint)"])
-
-    def test_tooLong(self) -> None:
-        """
-        A text that fits in no datagram is not sent.
-        """
-        talk = Talk(b"x" * 65508)
-        self.assertEqual(self.successResultOf(talk.session.done), 1)
+        lines = [b"line number %d" % number for number in range(1000)]
+        port = str(self.serveUDP())
+        status, out, errors = await self.ask("-p", port, stdin=b"\n".join(lines))
+        self.assertEqual((status, errors), (0, []))
         self.assertEqual(
-            talk.complaints,
-            ["65508 bytes do not fit in a datagram; at most 65507 do"],
-        )
-        self.assertEqual(talk.client.asked, [])
-
-    def test_bug(self) -> None:
-        """
-        An error that is nobody's to expect ends the conversation with it.
-        """
-        talk = Talk(b"hello")
-        talk.client.settle(b"hello", ZeroDivisionError())
-        self.failureResultOf(talk.session.done, ZeroDivisionError)
-
-
-class ReadTests(SynchronousTestCase):
-    """
-    Tests for L{LineSession.read}.
-    """
-
-    def setUp(self) -> None:
-        self.talk = Talk()
-        self.done = self.talk.session.done
-
-    def test_asItComes(self) -> None:
-        """
-        A line is sent as soon as it is typed, and its reply is printed as soon
-        as it comes, before others that were sent earlier.
-        """
-        self.talk.type(b"one\ntw")
-        self.assertEqual(self.talk.client.asked, [b"one"])
-        self.talk.type(b"o\n")
-        self.assertEqual(self.talk.client.asked, [b"one", b"two"])
-        self.talk.client.settle(b"two")
-        self.assertEqual(self.talk.output.written, [b"TWO\n"])
-        self.talk.client.settle(b"one")
-        self.assertEqual(self.talk.output.written, [b"TWO\n", b"ONE\n"])
-        self.assertNoResult(self.done)
-
-    def test_end(self) -> None:
-        """
-        After the end of the input it waits for what is outstanding, the last
-        line among it though it has no end.
-        """
-        self.talk.type(b"one\ntwo")
-        self.talk.end()
-        self.assertEqual(self.talk.client.asked, [b"one", b"two"])
-        self.talk.client.settle(b"one")
-        self.assertNoResult(self.done)
-        self.talk.client.settle(b"two")
-        self.assertEqual(self.successResultOf(self.done), 0)
-
-    def test_nothing(self) -> None:
-        """
-        No input at all is answered correctly.
-        """
-        self.talk.end()
-        self.assertEqual(self.successResultOf(self.done), 0)
-        self.assertEqual(self.talk.client.asked, [])
-
-    def test_window(self) -> None:
-        """
-        A bounded number of lines is in flight, and no more input is read while
-        others wait.
-        """
-        self.talk.type(b"1\n2\n3\n4\n5\n6\n")
-        self.assertEqual(self.talk.client.asked, [b"1", b"2", b"3", b"4"])
-        self.assertFalse(self.talk.input.isReading)
-        self.talk.client.settle(b"3")
-        self.assertEqual(self.talk.client.asked[4:], [b"5"])
-        self.assertFalse(self.talk.input.isReading)
-        self.talk.client.settle(b"1")
-        self.assertEqual(self.talk.client.asked[5:], [b"6"])
-        self.assertTrue(self.talk.input.isReading)
-
-    def test_bytesInFlight(self) -> None:
-        """
-        A long line is sent only when the server has room for it, and the
-        longest one alone.
-        """
-        longest = b"x" * 65507
-        self.talk.type(b"short\n" + longest + b"\nshort\n")
-        self.assertEqual(self.talk.client.asked, [b"short"])
-        self.talk.client.settle(b"short")
-        self.assertEqual(self.talk.client.asked[1:], [longest])
-        self.talk.client.settle(longest)
-        self.assertEqual(self.talk.client.asked[2:], [b"short"])
-
-    def test_slowOutput(self) -> None:
-        """
-        While the output takes no more, nothing is sent and nothing is read.
-        """
-        self.talk.type(b"1\n2\n3\n4\n5\n")
-        self.talk.session.pauseProducing()
-        for number in b"1", b"2", b"3", b"4":
-            self.talk.client.settle(number)
-        self.assertEqual(len(self.talk.client.asked), 4)
-        self.assertFalse(self.talk.input.isReading)
-        self.talk.session.resumeProducing()
-        self.assertEqual(self.talk.client.asked[4:], [b"5"])
-        self.assertTrue(self.talk.input.isReading)
-
-    def test_tooLong(self) -> None:
-        """
-        A line that fits in no datagram is told with its number, and the others
-        are sent.
-        """
-        self.talk.type(b"one\n" + b"x" * 70000 + b"\nthree\n")
-        self.talk.client.settle(b"one")
-        self.talk.end()
-        self.assertEqual(self.talk.client.asked, [b"one", b"three"])
-        self.talk.client.settle(b"three")
-        self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(
-            self.talk.complaints,
-            ["line 2: 70000 bytes do not fit in a datagram; at most 65507 do"],
+            sorted(out.splitlines()), sorted(line.upper() for line in lines)
         )
 
-    def test_unanswered(self) -> None:
+    async def test_unix(self) -> None:
         """
-        Lines that are not answered are told with their numbers, and the others
-        go on.
+        So does each of many lines to a UNIX socket, whose queue is short.
         """
-        self.talk.type(b"one\ntwo\n")
-        self.talk.client.settle(b"two", NoAnswer("none"))
-        self.talk.type(b"three")
-        self.talk.end()
-        self.talk.client.settle(b"one")
-        self.talk.client.settle(b"three", WrongAnswer("wrong", b""))
-        self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(self.talk.complaints, ["line 2: none", "line 3: wrong"])
-        self.assertEqual(self.talk.output.written, [b"ONE\n"])
+        path = shortDirectory(self) + "/shout"
+        self.serve(bindUNIX(path))
+        lines = [b"%d" % number for number in range(200)]
+        status, out, errors = await self.ask("-u", path, stdin=b"\n".join(lines))
+        self.assertEqual((status, errors), (0, []))
+        self.assertEqual(sorted(out.splitlines()), sorted(lines))
 
-    def test_refused(self) -> None:
+    async def test_long(self) -> None:
         """
-        A refusal is told once, and ends the conversation at once.
+        The longest lines do not overflow the server, without a second try.
         """
-        self.talk.type(b"1\n2\n3\n4\n5\n")
-        for number in b"1", b"2", b"3", b"4":
-            self.talk.client.settle(number, Refused("refused"))
-        self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(self.talk.complaints, ["refused (hint)"])
-        self.assertEqual(len(self.talk.client.asked), 4)
-        self.assertFalse(self.talk.input.isReading)
+        lines = [b"%02d" % number + b"x" * 65505 for number in range(20)]
+        arguments = ("-p", str(self.serveUDP()), "-r", "0", "-t", "30")
+        status, out, errors = await self.ask(*arguments, stdin=b"\n".join(lines))
+        self.assertEqual((status, errors), (0, []))
+        self.assertEqual(sorted(out.splitlines()), [line.upper() for line in lines])
 
-    def test_fixedPoints(self) -> None:
+    async def test_bytes(self) -> None:
         """
-        The first time that no answer comes to a line that is its own answer,
-        the user is told why that can be.
+        All bytes but the line ends are sent and printed unchanged, capitals apart.
         """
-        talk = Talk()
-        talk.session.inputReceived(b"a\nB\nC\n")
-        talk.client.settle(b"a", NoAnswer("no answer"))
-        self.assertEqual(talk.complaints, ["line 1: no answer"])
-        talk.client.settle(b"B", NoAnswer("no answer", True))
-        talk.client.settle(b"C", NoAnswer("no answer", True))
-        self.assertEqual(len(talk.complaints), 4)
-        self.assertIn("nothing to put into capitals", talk.complaints[2])
+        every = bytes(byte for byte in range(256) if byte != ord("\n"))
+        port = str(self.serveUDP())
+        result = await self.ask("-p", port, stdin=every + b"\r\n")
+        self.assertEqual(result, (0, every.upper() + b"\n", []))
 
-    def test_givingUp(self) -> None:
+    async def test_lineEnds(self) -> None:
         """
-        When as many lines as can be in flight were not answered, and none was,
-        it gives up.
+        Line ends are not sent, empty lines are, and the last line needs no end.
         """
-        self.talk.type(b"1\n2\n3\n4\n5\n6\n7\n8\n")
-        for number in b"1", b"2", b"3", b"4":
-            self.talk.client.settle(number, NoAnswer("none"))
-        self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(
-            self.talk.complaints[-1], "giving up: none of 4 lines got a right answer"
+        peer, port = self.misbehave(lambda datagram: [datagram.upper()])
+        status, out, errors = await self.ask("-p", str(port), stdin=b"a\r\n\nb")
+        self.assertEqual((status, errors), (0, []))
+        self.assertEqual(sorted(out.splitlines()), [b"", b"A", b"B"])
+        self.assertEqual(sorted(peer.received), [b"", b"a", b"b"])
+
+    async def test_someUnanswered(self) -> None:
+        """
+        A line without a reply is reported with its number, the others get theirs,
+        and the status is 1.
+        """
+        _, port = self.misbehave(
+            lambda datagram: [] if datagram == b"b" else [datagram.upper()]
         )
-        self.assertEqual(len(self.talk.complaints), 5)
+        arguments = ("-p", str(port), "-t", "0.05", "-r", "5")
+        status, out, (error,) = await self.ask(*arguments, stdin=b"a\nb\nc\n")
+        self.assertEqual((status, sorted(out.splitlines())), (1, [b"A", b"C"]))
+        self.assertIn("line 2: no answer from ", error)
 
-    def test_notGivingUp(self) -> None:
+    async def test_duplicates(self) -> None:
         """
-        Once a line was answered it never gives up.
+        Replies that arrive twice are printed once.
         """
-        lines = [b"%d" % number for number in range(20)]
-        self.talk.type(b"\n".join(lines))
-        self.talk.client.settle(lines[0])
-        for line in lines[1:-1]:
-            self.talk.client.settle(line, NoAnswer("none"))
-        self.assertEqual(self.talk.client.asked, lines[:-1])
-        self.assertNoResult(self.done)
+        _, port = self.misbehave(lambda datagram: [datagram.upper()] * 2)
+        lines = [b"%d" % number for number in range(200)]
+        result = await self.ask("-p", str(port), stdin=b"\n".join(lines))
+        status, out, errors = result
+        self.assertEqual((status, errors), (0, []))
+        self.assertEqual(sorted(out.splitlines()), sorted(lines))
 
-    def test_failsAtOnce(self) -> None:
+    async def test_echo(self) -> None:
         """
-        Any number of lines may fail as soon as they are sent.
+        An echo server is given up on before all lines are sent.
         """
-        self.talk.type(b"answered\n")
-        self.talk.client.settle(b"answered")
-        self.talk.client.error = NoAnswer("none")
-        self.talk.type(b"\n" * 5000)
-        self.talk.end()
-        self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(len(self.talk.complaints), 5000)
+        peer, port = self.misbehave(lambda datagram: [datagram])
+        arguments = ("-p", str(port), "-t", "0.3", "-r", "0")
+        status, out, errors = await self.ask(*arguments, stdin=b"hello\n" * 1000)
+        self.assertEqual((status, out), (1, b""))
+        expected = f"127.0.0.1:{port} answered 'hello' instead of 'HELLO'"
+        self.assertIn(expected, errors[0])
+        self.assertIn("giving up", errors[-1])
+        self.assertLess(len(peer.received), 1000)
 
-    def test_stray(self) -> None:
+    async def test_refused(self) -> None:
         """
-        A reply that comes when no line is in flight is shown, and the status is 1.
+        If nothing listens there, one line reports it, whatever the number of lines.
         """
-        self.talk.session.unexpectedReplyReceived(b"boo", None)
-        self.talk.end()
-        self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(
-            self.talk.complaints, ["peer:9999 sent 'boo' without being asked"]
-        )
-        self.talk.session.unexpectedReplyReceived(b"boo", None)
-        self.assertEqual(len(self.talk.complaints), 1)
-
-    def test_wrongReply(self) -> None:
-        """
-        On a terminal a wrong reply is shown when it comes; the line is still
-        answered, and the status is 0.
-        """
-        talk = Talk(b"hi", showsWrongReplies=True)
-        talk.session.unexpectedReplyReceived(b"hi", b"HI")
-        complaint = "peer:9999 answered 'hi' instead of 'HI'"
-        self.assertEqual(
-            talk.complaints, [f"{complaint}; still waiting for the right reply"]
-        )
-        talk.client.settle(b"hi")
-        self.assertEqual(self.successResultOf(talk.session.done), 0)
-        self.assertEqual(talk.output.written, [b"HI\n"])
-        talk.session.unexpectedReplyReceived(b"hi", b"HI")
-        self.assertEqual(len(talk.complaints), 1)
-
-    def test_wrongReplyToProgram(self) -> None:
-        """
-        Elsewhere than on a terminal a wrong reply is not shown while the right one
-        can still come.
-        """
-        talk = Talk(b"hi")
-        talk.session.unexpectedReplyReceived(b"hi", b"HI")
-        talk.client.settle(b"hi")
-        self.assertEqual(self.successResultOf(talk.session.done), 0)
-        self.assertEqual(talk.complaints, [])
-
-    def test_inputError(self) -> None:
-        """
-        Input that cannot be read is told, after the lines that could be.
-        """
-        self.talk.type(b"one\n")
-        self.talk.end(OSError(errno.EIO, os.strerror(errno.EIO)))
-        self.assertNoResult(self.done)
-        self.talk.client.settle(b"one")
-        self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(
-            self.talk.complaints, ["cannot read standard input: Input/output error"]
-        )
-
-    def test_outputError(self) -> None:
-        """
-        Output that cannot be written is told, and ends the conversation.
-        """
-        self.talk.type(b"one\n")
-        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.talk.session.outputEnded(Failure(error))
-        self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(
-            self.talk.complaints,
-            ["cannot write to standard output: No space left on device"],
-        )
-        self.assertFalse(self.talk.input.isReading)
-
-    def test_readerGone(self) -> None:
-        """
-        When nobody reads the output any more, the conversation ends quietly
-        with the status of a process that has died of SIGPIPE.
-        """
-        for error in (ConnectionLost(), BrokenPipeError(errno.EPIPE, "gone")):
-            talk = Talk()
-            talk.session.outputEnded(Failure(error))
-            self.assertEqual(self.successResultOf(talk.session.done), 141)
-            self.assertEqual(talk.complaints, [])
-
-    @given(
-        st.lists(st.binary(max_size=3).filter(lambda line: b"\n" not in line)),
-        st.randoms(use_true_random=False),
-    )
-    def test_anyLines(self, lines: list[bytes], random: Any) -> None:
-        """
-        Whatever the lines, and in whatever order they are answered, each has its
-        reply printed, and never are more in flight than is allowed.
-        """
-        talk = Talk()
-        talk.type(b"".join(line + b"\r\n" for line in lines))
-        while talk.client.answers:
-            flying = [line for line, each in talk.client.answers.items() for _ in each]
-            self.assertLessEqual(len(flying), 4)
-            talk.client.settle(random.choice(flying))
-        talk.end()
-        self.assertEqual(self.successResultOf(talk.session.done), 0)
-        self.assertEqual(
-            sorted(talk.output.written), sorted(line.upper() + b"\n" for line in lines)
-        )
+        port = str(self.freePort())
+        status, out, (error,) = await self.ask("-p", port, stdin=b"hello\n" * 1000)
+        self.assertEqual((status, out), (1, b""))
+        self.assertIn("refused", error)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,13 +16,14 @@ from tests.measure.fakes import RESULT, histogramOf
 
 class HistogramTests(SynchronousTestCase):
     """
-    Tests for L{histogram}.
+    Tests for L{histogramLines}.
     """
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 2**40)), st.integers(0, 9), st.integers(0, 9))
     def test_all(self, times: list[int], lost: int, late: int) -> None:
         """
-        Whatever came and did not come is in one of a few short rows.
+        Every reply and every loss is in one of a few short rows.
         """
         lines = histogramLines(histogramOf(times), lost, late)
         counts = [int(line.split("  ")[-2 if "#" in line else -1]) for line in lines]
@@ -31,10 +32,11 @@ class HistogramTests(SynchronousTestCase):
         for line in lines:
             self.assertLess(len(line), 90)
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 2**40)), st.integers(36, 200))
     def test_narrow(self, times: list[int], columns: int) -> None:
         """
-        No row is wider than the terminal, and all that has a count has a bar.
+        No row is wider than the terminal, and every row with a count has a bar.
         """
         for line in histogramLines(histogramOf(times), 3, 0, columns):
             self.assertLessEqual(len(line), columns)
@@ -42,7 +44,7 @@ class HistogramTests(SynchronousTestCase):
 
     def test_rows(self) -> None:
         """
-        The longest bar is that of the most; the losses stand at the end.
+        The row with the highest count has the longest bar; losses come last.
         """
         lines = histogramLines(histogramOf([10**6] * 8 + [2 * 10**6] * 4), 2, 0)
         self.assertEqual(len(lines), 3)
@@ -57,7 +59,7 @@ class TableTests(SynchronousTestCase):
 
     def test_table(self) -> None:
         """
-        There is a row for each target, with its columns under their names.
+        Each target has a row, with its columns under their names.
         """
         answered = replace(RESULT, roundTrips=histogramOf([10**6]).summarize())
         head, first, second, unit = table([answered, replace(RESULT, host="other")])
@@ -69,7 +71,7 @@ class TableTests(SynchronousTestCase):
 
     def test_narrow(self) -> None:
         """
-        Where that is too wide each target has a column.
+        If that is too wide, each target has a column.
         """
         results = [RESULT, replace(RESULT, host="other")]
         lines = table(results)

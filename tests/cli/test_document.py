@@ -15,12 +15,20 @@ from shout.cli.document import (
     document,
     eventObject,
     leftOutLine,
+    mtuObject,
     rateObject,
-    sizesObject,
 )
 from shout.measure.mtu import MTUResult
 from shout.measure.rate import MACHINE, RateResult, Step
-from shout.measure.result import LATE, LOST, REFUSED, REPLY, WRONG, Event
+from shout.measure.result import (
+    LATE,
+    LOST,
+    OUT_OF_WINDOW,
+    REFUSED,
+    REPLY,
+    WRONG,
+    Event,
+)
 from shout.measure.target import Target
 from tests.measure.fakes import RESULT, histogramOf
 
@@ -34,7 +42,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_fields(self) -> None:
         """
-        Each count stands in its own field, and the times are whole nanoseconds.
+        Each count has a field, and the times are whole nanoseconds.
         """
         result = replace(
             RESULT,
@@ -92,7 +100,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """
-        Where nothing came back the times are null.
+        Without replies the times are null.
         """
         nothing = document([replace(RESULT, hasKernelTimes=False)])
         self.assertEqual(nothing["clock"], "monotonic")
@@ -102,8 +110,8 @@ class DocumentTests(SynchronousTestCase):
 
     def test_failed(self) -> None:
         """
-        A target that cannot be measured has an object with the same fields, and
-        why.
+        A target that cannot be measured has an object with the same fields, and the
+        reason.
         """
         failed = document([], [(TARGET, "no way")])
         self.assertEqual(list(failed), list(document([RESULT])))
@@ -117,8 +125,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_several(self) -> None:
         """
-        With several targets their objects are a list, without a format of their
-        own.
+        With several targets there is a list of objects without C{format}.
         """
         result = document([RESULT, replace(RESULT, host="other", port=None)])
         self.assertEqual(list(result), ["format", "targets"])
@@ -128,12 +135,12 @@ class DocumentTests(SynchronousTestCase):
 
 class EventTests(SynchronousTestCase):
     """
-    Tests for what is printed line by line.
+    Tests for L{eventObject} and other lines.
     """
 
     def test_begin(self) -> None:
         """
-        The first object says what is measured, and whose times there are.
+        The first object has the target and the clock.
         """
         expected = {
             "event": "begin",
@@ -149,8 +156,7 @@ class EventTests(SynchronousTestCase):
 
     def test_events(self) -> None:
         """
-        An event has the fields that apply to it; an empty reply has a length
-        too.
+        An event has the fields that apply to it; an empty reply has a length, too.
         """
         expected: list[tuple[Event, dict[str, Any]]] = [
             (Event(REPLY, 1, 56, 99), {"seq": 1, "bytes": 56, "rtt_ns": 99}),
@@ -164,28 +170,30 @@ class EventTests(SynchronousTestCase):
             ),
             (Event(REFUSED, 3, detail="no"), {"seq": 3, "detail": "no"}),
             (Event(LOST, 4), {"seq": 4}),
+            (Event(OUT_OF_WINDOW, 5, 56), {"seq": 5, "bytes": 56}),
         ]
         for event, fields in expected:
+            name = "out_of_window" if event.kind == OUT_OF_WINDOW else event.kind
             self.assertEqual(
                 eventObject(event, TARGET),
-                {"event": event.kind, "host": "a.example", "port": 9999, **fields},
+                {"event": name, "host": "a.example", "port": 9999, **fields},
             )
 
     def test_leftOut(self) -> None:
         """
-        Events that nobody reads in time have an object in their place.
+        Events that are read too slowly are replaced by an object.
         """
         self.assertEqual(json.loads(leftOutLine(7)), {"event": "left out", "count": 7})
 
 
-class FoundTests(SynchronousTestCase):
+class SearchTests(SynchronousTestCase):
     """
-    Tests for what a search has found.
+    Tests for L{rateObject} and L{mtuObject}.
     """
 
     def test_rate(self) -> None:
         """
-        The rate comes with why there is no higher one, and with what was tried.
+        The rate comes with its limit and the steps of the search.
         """
         steps = [Step(125, replace(RESULT, answered=98, duration=10**9))]
         self.assertEqual(
@@ -203,7 +211,7 @@ class FoundTests(SynchronousTestCase):
 
     def test_sizes(self) -> None:
         """
-        The sizes come with the path MTU, null where it is not known.
+        The sizes come with the path MTU, which is null if it is unknown.
         """
         for unfragmented, pathMTU, isAtLeast in (
             (1372, 1400, False),
@@ -211,7 +219,7 @@ class FoundTests(SynchronousTestCase):
             (65507, 65535, True),
         ):
             self.assertEqual(
-                sizesObject(TARGET, MTUResult(65507, unfragmented, 28, 65507)),
+                mtuObject(TARGET, MTUResult(65507, unfragmented, 28, 65507)),
                 {
                     "format": 1,
                     "host": "a.example",

@@ -11,25 +11,25 @@ from shout.cli.text import leftOutLine
 from tests.peers import PeerCase
 
 
-class ConsoleTests(PeerCase):
+class LiveLineTests(PeerCase):
     """
     Tests for L{LiveLine}.
     """
 
     def live(self, isTerminal: bool) -> LiveLine:
         """
-        Return a console that writes to a pipe.
+        Return a L{LiveLine} that prints to a pipe.
         """
         self.ours, theirs = os.pipe()
         self.addCleanup(os.close, theirs)
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         return LiveLine(
-            theirs, isTerminal, leftOutLine, self.complaints.append, self.reactor
+            theirs, isTerminal, leftOutLine, self.errors.append, self.reactor
         )
 
     async def printed(self, live: LiveLine) -> str:
         """
-        End, and return what was printed.
+        Finish, and return the output.
         """
         live.finish()
         self.assertEqual(await live.ended, 0)
@@ -39,24 +39,24 @@ class ConsoleTests(PeerCase):
 
     async def test_plain(self) -> None:
         """
-        Where nothing can be printed over, there are lines alone.
+        Without a terminal there is no status line.
         """
         live = self.live(False)
-        live.say("one")
-        live.show("live")
-        live.say("two")
+        live.writeLine("one")
+        live.setStatus("live")
+        live.writeLine("two")
         self.assertEqual(await self.printed(live), "one\ntwo\n")
 
     async def test_terminal(self) -> None:
         """
-        On a terminal the changing line stays below the others, and goes away,
+        On a terminal the status line stays below the others, and is erased at the end,
         with the C{^C} that a terminal writes beside it.
         """
         live = self.live(True)
-        live.show("live")
-        live.show("live")
-        live.say("one")
-        live.show("lively")
+        live.setStatus("live")
+        live.setStatus("live")
+        live.writeLine("one")
+        live.setStatus("lively")
         self.assertEqual(
             await self.printed(live),
             "live" + "\r      \rone\nlive" + "\r      \rlively" + "\r        \r",
@@ -64,59 +64,59 @@ class ConsoleTests(PeerCase):
 
     async def test_wide(self) -> None:
         """
-        What is wider than the terminal is cut off, as only one line can be
-        printed over.
+        A status wider than the terminal is cut, as only one line can be overwritten.
         """
         live = self.live(True)
-        live.show("x" * 100)
+        live.setStatus("x" * 100)
         self.assertEqual(await self.printed(live), "x" * 77 + f"\r{' ' * 79}\r")
 
     async def test_slow(self) -> None:
         """
-        Lines that may be left out are, while nobody reads; how many is said
-        before the next that is printed.
+        Optional lines are left out while the output is full; their number is printed
+        before the next line.
         """
         live = self.live(False)
         live.pauseProducing()
-        live.say("one", canBeLeftOut=True)
-        live.say("two", canBeLeftOut=True)
-        live.say("three")
+        live.writeLine("one", isOptional=True)
+        live.writeLine("two", isOptional=True)
+        live.writeLine("three")
         live.resumeProducing()
-        live.say("four", canBeLeftOut=True)
+        live.writeLine("four", isOptional=True)
         self.assertEqual(await self.printed(live), "(2 lines left out)\nthree\nfour\n")
 
     async def test_slowTerminal(self) -> None:
         """
-        Nor does the last line of a terminal change while nobody reads.
+        The status line does not change while the output is full.
         """
         live = self.live(True)
         live.pauseProducing()
-        live.show("live")
+        live.setStatus("live")
         live.resumeProducing()
-        live.say("one")
+        live.writeLine("one")
         self.assertEqual(await self.printed(live), "one\n")
 
     async def test_closed(self) -> None:
         """
-        When nobody reads any more it ends as the shell expects, without a word.
+        When the reader has ended, the status is that of a process that SIGPIPE ended,
+        and nothing is printed.
         """
         live = self.live(False)
         os.close(self.ours)
-        live.say("one")
+        live.writeLine("one")
         self.assertEqual(await live.ended, 141)
-        self.assertEqual(self.complaints, [])
-        live.say("two")
+        self.assertEqual(self.errors, [])
+        live.writeLine("two")
         live.finish()
 
     async def test_never(self) -> None:
         """
-        What cannot be written to is complained about, once.
+        A descriptor that cannot be written to is reported once.
         """
         fd = os.open(os.devnull, os.O_RDONLY)
         self.addCleanup(os.close, fd)
-        complaints: list[str] = []
-        live = LiveLine(fd, False, leftOutLine, complaints.append, self.reactor)
-        live.say("one")
+        errors: list[str] = []
+        live = LiveLine(fd, False, leftOutLine, errors.append, self.reactor)
+        live.writeLine("one")
         self.assertEqual(await live.ended, 1)
-        (complaint,) = complaints
-        self.assertIn("standard output", complaint)
+        (error,) = errors
+        self.assertIn("standard output", error)

@@ -5,6 +5,7 @@ Tests for L{shout.cli.options}.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from contextlib import redirect_stdout
 from io import StringIO
@@ -12,33 +13,27 @@ from io import StringIO
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import __version__
-from shout.cli.options import UsageError, parse
-from shout.cli.pingoptions import scheduleOf
-from shout.measure.schedule import Schedule
+from shout.cli import pingoptions
+from shout.cli.options import parse
+from shout.cli.usage import UsageError
 
 
-class ParseCase(SynchronousTestCase):
+class ParseTests(SynchronousTestCase):
     """
-    Parses wrong command lines.
+    Tests for L{parse}.
     """
 
     def refuse(self, *arguments: str) -> str:
         """
-        Return what is said about a wrong command line.
+        Return the message about a wrong command line.
         """
         message = str(self.assertRaises(UsageError, parse, arguments))
         self.assertNotIn("\n", message)
         return message
 
-
-class ParseTests(ParseCase):
-    """
-    Tests for L{parse}.
-    """
-
     def printed(self, *arguments: str) -> str:
         """
-        Return what is printed before the command exits with success.
+        Return the output of a command line that only prints something.
         """
         output = StringIO()
         with redirect_stdout(output):
@@ -48,8 +43,8 @@ class ParseTests(ParseCase):
 
     def test_defaults(self) -> None:
         """
-        Without arguments it is UDP port 9999 of this host, three tries of one
-        second, and no text.
+        The defaults are UDP port 9999 of this host, three tries of one second, and no
+        text.
         """
         options = parse([])
         self.assertEqual((options.host, options.port), ("127.0.0.1", 9999))
@@ -90,13 +85,13 @@ class ParseTests(ParseCase):
 
     def test_emptyText(self) -> None:
         """
-        An empty text is not the same as none.
+        An empty text differs from no text.
         """
         self.assertEqual(parse([""]).text, b"")
 
     def test_endOfOptions(self) -> None:
         """
-        After two dashes everything is text, also two dashes.
+        Everything after two dashes is text, also two more dashes.
         """
         options = parse(["a", "-p", "1", "--", "-p", "--", "b"])
         self.assertEqual((options.text, options.port), (b"a -p -- b", 1))
@@ -104,7 +99,7 @@ class ParseTests(ParseCase):
 
     def test_bytes(self) -> None:
         """
-        The text has the bytes that were given, whatever the encoding.
+        The text has the bytes of the arguments, whatever their encoding.
         """
         self.assertEqual(parse([os.fsdecode(b"\xff\xc3\x9f")]).text, b"\xff\xc3\x9f")
 
@@ -115,7 +110,7 @@ class ParseTests(ParseCase):
         for text in ("x", "", "0", "65536", "1.5", "1_0", "\u0661", "9" * 5000):
             self.assertEqual(
                 self.refuse("--port", text),
-                f"--port takes a number from 1 to 65535, not {text!r}",
+                f"--port must be a number from 1 to 65535, not {text!r}",
             )
 
     def test_timeout(self) -> None:
@@ -125,7 +120,7 @@ class ParseTests(ParseCase):
         for text in ("x", "0", "nan", "inf"):
             self.assertEqual(
                 self.refuse("-t", text),
-                "--timeout takes a number of seconds from 0.001 to 86400, "
+                "--timeout must be a number of seconds from 0.001 to 86400, "
                 f"not {text!r}",
             )
 
@@ -134,29 +129,28 @@ class ParseTests(ParseCase):
         The number of retries is not negative.
         """
         for arguments in (["-r", "x"], ["--retries=-1"]):
-            self.assertIn("--retries takes a number", self.refuse(*arguments))
+            self.assertIn("--retries must be a number", self.refuse(*arguments))
 
     def test_unix(self) -> None:
         """
-        A UNIX socket has a path, and neither host nor port.
+        A UNIX socket has a path, and neither a host nor a port.
         """
         for other in (["-H", "h"], ["-p", "1"], ["-4"], ["-6"]):
             self.assertEqual(
                 self.refuse("-u", "s", *other),
-                "--unix goes without --host, --port, -4 and -6",
+                "--unix excludes --host, --port, -4 and -6",
             )
         self.assertEqual(self.refuse("-u", ""), "--unix takes a path")
 
     def test_families(self) -> None:
         """
-        There is at most one family.
+        C{-4} and C{-6} exclude each other.
         """
         self.assertIn("not allowed with", self.refuse("-4", "-6"))
 
     def test_unknown(self) -> None:
         """
-        An option that does not exist is named, also when it begins like one
-        that does.
+        An unknown option is named, also if it is the beginning of another option.
         """
         for option in ("--foo", "-x", "--ho", "-1"):
             self.assertIn(
@@ -170,16 +164,16 @@ class ParseTests(ParseCase):
         for words in (["-p"], ["-p", "-1"], ["--ping", "--port", "-1", "-q"]):
             self.assertEqual(
                 self.refuse(*words),
-                "-p/--port takes a value, which does not begin with -",
+                "-p/--port takes a value that does not begin with -",
             )
 
     def test_help(self) -> None:
         """
-        The help begins with what the command is for, and has an example of it
-        and the defaults.
+        The help begins with the purpose of the command, and has examples and the
+        defaults.
         """
         text = self.printed("--help")
-        self.assertIn("usage: shout [options] [text ...]\n\nSend text to", text)
+        self.assertIn("usage: shout [options] [TEXT ...]\n\nSend text to", text)
         self.assertIn("shout hello world               prints HELLO WORLD", text)
         for default in ("[127.0.0.1]", "[9999]", "[1]", "[2]"):
             self.assertIn(default, text)
@@ -191,89 +185,45 @@ class ParseTests(ParseCase):
         self.assertTrue(self.printed("--version").startswith(f"shout {__version__} ("))
 
 
-class PingTests(ParseCase):
+class FormerOptionTests(SynchronousTestCase):
     """
-    Tests for the options that measure.
+    Tests for options that C{shoutping} has now.
     """
 
-    def test_defaults(self) -> None:
+    def test_command(self) -> None:
         """
-        C{--ping} alone measures this host, once per second, without end.
+        The message has the C{shoutping} command for the options.
         """
-        options = parse(["--ping"])
-        self.assertEqual(options.hosts, ["127.0.0.1"])
-        self.assertEqual(scheduleOf(options), Schedule(None, 1.0, 56, 1.0, None))
-        self.assertFalse(options.json or options.quiet)
+        for words, command in (
+            ("--ping", "127.0.0.1"),
+            ("--sizes -H h -t 0.3 -q", "h -t 0.3 --mtu -q"),
+            ("--find-rate -4 -H h", "h -4 --find-rate"),
+            ("-c 3 --ping -H h -p 4000", "h:4000 -c 3"),
+            ("--ping --rate=9 -H ::1 -H h -p 1", "'[::1]:1' h:1 --rate=9"),
+            ("--ping --json -u @s", "unix:@s --json"),
+            ("-q -H h", "h -q"),
+            ("--count 3", "127.0.0.1 --count 3"),
+            ("--max-loss=3 -6", "127.0.0.1 -6 --max-loss=3"),
+        ):
+            error = self.assertRaises(UsageError, parse, words.split())
+            message = "measuring is a command of its own now: shoutping "
+            self.assertEqual(str(error), message + command)
 
-    def test_short(self) -> None:
+    def test_valid(self) -> None:
         """
-        The options have the letters that those of ping have.
+        The command in the message is valid.
         """
-        words = "--ping -c 5 -i 0.2 -s 100 -w 10 -t 3 -q -H a -H b"
-        options = parse(words.split())
-        self.assertEqual(scheduleOf(options), Schedule(5, 0.2, 100, 3.0, 10.0))
-        self.assertEqual((options.hosts, options.quiet), (["a", "b"], True))
-
-    def test_long(self) -> None:
-        """
-        They have long names, too.
-        """
-        words = "--ping --count 5 --interval 0.2 --size 100 --deadline 10 --quiet"
+        words = ["--ping", "-H", "::1", "-p", "1", "-c", "3", "-6", "-t", "2"]
+        error = self.assertRaises(UsageError, parse, words)
+        command = shlex.split(str(error).partition(": ")[2])
+        options = pingoptions.parse(command[1:])
+        self.assertEqual(options.destinations, [("::1", 1, None)])
         self.assertEqual(
-            scheduleOf(parse(words.split())), Schedule(5, 0.2, 100, 1.0, 10.0)
+            (options.count, options.family, options.timeout), (3, socket.AF_INET6, 2)
         )
 
-    def test_rate(self) -> None:
+    def test_text(self) -> None:
         """
-        A rate is another way to give the interval.
+        Such words after two dashes are text.
         """
-        self.assertEqual(scheduleOf(parse(["--ping", "--rate", "4"])).interval, 0.25)
-
-    def test_jsonLines(self) -> None:
-        """
-        C{--json-lines} is C{--json} with more.
-        """
-        self.assertTrue(parse(["--ping", "--json-lines"]).json)
-
-    def test_modes(self) -> None:
-        """
-        C{--sizes} and C{--find-rate} are kinds of C{--ping}.
-        """
-        self.assertTrue(parse(["--sizes"]).ping)
-        self.assertTrue(parse(["--find-rate", "--flood", "-s", "100"]).ping)
-
-    def test_smallest(self) -> None:
-        """
-        A size that cannot hold the nonce and the number is refused, and the
-        least that can is named.
-        """
-        self.assertEqual(parse(["--ping", "-s", "32"]).size, 32)
-        self.assertIn("from 32 to", self.refuse("--ping", "-s", "31"))
-
-    def test_refused(self) -> None:
-        """
-        What does not go together is refused, in a line that says what does not.
-        """
-        for words, expected in (
-            ("--ping hello", "-H"),
-            ("-c 3", "--count goes with --ping"),
-            ("-q hello", "--quiet goes with --ping"),
-            ("--json-lines hello", "--json-lines goes with --ping"),
-            ("--max-loss 0 hello", "--max-loss goes with --ping"),
-            ("-H a -H b hello", "several hosts"),
-            ("--ping --unicode", "--unicode"),
-            ("--ping -r 3", "--retries"),
-            ("--ping -i 1 --rate 5", "--rate"),
-            ("--sizes --find-rate", "one at a time"),
-            ("--sizes -c 3", "--sizes goes without --count"),
-            ("--sizes -H a -H b", "one host"),
-            ("--find-rate -i 1", "--find-rate goes without --interval"),
-            ("--ping -c 0", "--count takes a number from 1"),
-            ("--ping -c x", "--count"),
-            ("--ping -i 0", "--interval"),
-            ("--ping -i nan", "--interval"),
-            ("--ping -w 0", "--deadline"),
-            ("--ping --max-loss 101", "--max-loss"),
-            ("--ping --rate 0", "--rate"),
-        ):
-            self.assertIn(expected, self.refuse(*words.split()))
+        self.assertEqual(parse(["--", "--ping"]).text, b"--ping")

@@ -1,69 +1,96 @@
 """
-Tests for C{shout --find-rate} and C{shout --sizes} as their users run them.
+Tests for L{shout.cli.search}.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 
-from twisted.internet.task import deferLater
+from shout.measure import rate
+from tests.cli.command import CommandCase
 
-from tests.cli.test_ping import MeasureCase
+
+class SearchCase(CommandCase):
+    """
+    Runs searches that spend little time on each rate.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(rate, "_DURATION", 0.04)
+        # However busy this machine is, it can send evenly enough.
+        self.patch(rate, "_EVEN", 0.0)
+
+    def press(self, *keys: int) -> None:
+        """
+        Send signals to this process, one after the other.
+        """
+        for number, key in enumerate(keys):
+            self.reactor.callLater(number * 0.02, os.kill, os.getpid(), key)
 
 
-class FindRateTests(MeasureCase):
+class FindRateTests(SearchCase):
     """
     Tests for C{--find-rate}.
     """
 
     async def test_lossy(self) -> None:
         """
-        It prints the rates that it tries, its curve and what it finds, here
-        where every second datagram is lost.
+        The rates tried are printed, then the loss at each and the result: here every
+        second datagram is lost.
         """
-        port = self.answerHalf()
-        status, out, err = await self.run_("--find-rate", "-p", str(port), "-t", "0.05")
-        self.assertEqual((status, err), (1, []))
-        self.assertIn(b"50 % not answered", out)
-        self.assertIn(b"no rate was without loss", out)
+        self.patch(rate, "_LOWEST", 125.0)
+        target = f"127.0.0.1:{self.answerHalf()}"
+        status, out, errors = await self.ping("--find-rate", target, "-t", "0.1")
+        self.assertEqual((status, errors), (1, []))
+        self.assertIn("highest rate without loss, 56 bytes", out)
+        self.assertRegex(out, "125 per s: 5 sent, [46]0 % not answered, p50 ")
+        self.assertRegex(out, "125 per s +[46]0 % #+\n")
+        self.assertIn("no rate was without loss", out)
 
     async def test_echo(self) -> None:
         """
-        Where something answers that is not shout the status is 3, and it is
-        said what came.
+        If all replies are wrong, the result has their kind, and the status is 3.
         """
         _, port = self.misbehave(lambda datagram: [datagram])
-        status, out, err = await self.run_("--find-rate", *f"-p {port} -t 0.05".split())
-        self.assertEqual((status, err), (3, []))
-        self.assertIn(b"only wrong replies came back: echoed", out)
+        target = f"127.0.0.1:{port}"
+        status, out, errors = await self.ping("--find-rate", target, "-t", "0.02")
+        self.assertEqual((status, errors), (3, []))
+        self.assertIn("only wrong replies came back: echoed", out)
 
-    async def test_interrupt(self) -> None:
+    async def test_keys(self) -> None:
         """
-        Ctrl-\\ says how far it is, and Ctrl-C ends it with what was found.
+        Ctrl-\\ prints the last rate tried, and Ctrl-C ends the search with its result.
         """
-        port = str(self.serveUDP())
-        command = self.start("--find-rate", "-p", port)
-        assert command.transport is not None
-        await command.until(lambda: b"125 per s: 62 sent" in command.out)
-        command.transport.signalProcess(signal.SIGQUIT)
-        await command.until(lambda: b"125 per s: 62 sent" in command.err)
-        command.transport.signalProcess(signal.SIGINT)
-        self.assertEqual(await command.ended, 0)
-        self.assertRegex(
-            command.out, rb"highest rate without loss: [\d,]+ per s \(stopped"
-        )
+        received = []
+
+        def answer(datagram: bytes) -> list[bytes]:
+            received.append(datagram)
+            # Five are sent at the first rate, ten at the second.
+            if len(received) == 6:
+                self.press(signal.SIGQUIT, signal.SIGINT)
+            return [datagram.upper()]
+
+        _, port = self.misbehave(answer)
+        target = f"127.0.0.1:{port}"
+        status, out, errors = await self.ping("--find-rate", target)
+        self.assertEqual(status, 0)
+        self.assertEqual(len(errors), 1)
+        self.assertIn("125 per s: 5 sent, 0 % not answered", errors[0])
+        self.assertIn("highest rate without loss: 125 per s (stopped", out)
 
     async def test_json(self) -> None:
         """
-        As JSON it has the rates that were tried.
+        The JSON object has the rates that were tried.
         """
         port = self.freePort()
-        status, out, _ = await self.run_("--find-rate", "--json", "-p", str(port))
-        result = json.loads(out)
+        target = f"127.0.0.1:{port}"
+        status, result = await self.measure("--find-rate", target)
         for step in result["steps"]:
             self.assertLess(0, step.pop("managed"))
-        steps = [{"rate": 125.0, "sent": 62, "answered": 0}] * 2
+        steps = [{"rate": 125.0, "sent": 5, "answered": 0}] * 2
         self.assertEqual(status, 1)
         self.assertEqual(
             result,
@@ -80,84 +107,81 @@ class FindRateTests(MeasureCase):
 
     async def test_unreachable(self) -> None:
         """
-        Where there is no way to the target, that is said in JSON too.
+        If there is no route to the target, the JSON object has the reason too, and
+        the status is 1.
         """
-        for mode in ("--find-rate", "--sizes"):
-            status, out, (line,) = await self.run_(
-                mode, "--json", "-H", "255.255.255.255"
-            )
-            self.assertEqual(status, 1)
-            self.assertEqual(line, f"shout: {json.loads(out)['error']}")
+        for mode in ("--find-rate", "--mtu"):
+            status, out, errors = await self.ping(mode, "--json", "255.255.255.255")
+            self.assertEqual((status, [json.loads(out)["error"]]), (1, errors))
+            status, out, errors = await self.ping(mode, "255.255.255.255")
+            self.assertEqual((status, out, len(errors)), (1, "", 1))
 
 
-class FindSizesTests(MeasureCase):
+class FindMTUTests(SearchCase):
     """
-    Tests for C{--sizes}.
+    Tests for C{--mtu}.
     """
 
     async def test_found(self) -> None:
         """
-        It finds the largest datagram that comes back.
+        The largest datagram that comes back is found.
         """
-        port = str(self.serveUDP())
-        status, out, err = await self.run_("--sizes", "-p", port)
-        self.assertEqual((status, err), (0, []))
-        self.assertIn(b"largest that comes back whole: 65507 bytes", out)
+        target = f"127.0.0.1:{self.serveUDP()}"
+        status, out, errors = await self.ping("--mtu", target)
+        self.assertEqual((status, errors), (0, []))
+        self.assertIn("largest that comes back whole: 65507 bytes, the maximum", out)
 
-    async def test_short(self) -> None:
+    async def test_cut(self) -> None:
         """
-        A server that cuts what is long is measured like others.
+        A server that cuts long datagrams is measured too, all from one source port.
         """
-        _, port = self.misbehave(lambda datagram: [datagram.upper()[:1000]])
-        status, out, _ = await self.run_(*f"--sizes -q -t 0.05 -p {port}".split())
+        peer, port = self.misbehave(lambda datagram: [datagram.upper()[:65506]])
+        target = f"127.0.0.1:{port}"
+        status, out, _ = await self.ping("--mtu", target, "-q", "-t", "0.1")
         self.assertEqual(status, 0)
-        self.assertIn(b"largest that comes back whole: 1000 bytes\n", out)
-
-    async def test_sourcePort(self) -> None:
-        """
-        All that it sends comes from one source port.
-        """
-        peer, port = self.misbehave(lambda datagram: [datagram.upper()[:1000]])
-        status, _, _ = await self.run_(*f"--sizes -q -t 0.05 -p {port}".split())
-        self.assertEqual(status, 0)
+        self.assertNotIn("came back", out)
+        self.assertIn("largest that comes back whole: 65506 bytes\n", out)
         self.assertEqual(len(set(peer.senders)), 1)
 
     async def test_nothing(self) -> None:
         """
-        Where nothing right comes back it is said what came instead; when that
-        was not shout the status is 3.
+        If no right reply arrives, the result has what came back instead; if those
+        were wrong replies, the status is 3.
         """
-        status, out, _ = await self.run_("--sizes", "-p", str(self.freePort()))
+        target = f"127.0.0.1:{self.freePort()}"
+        status, out, _ = await self.ping("--mtu", target)
         self.assertEqual(status, 1)
-        self.assertIn(b"nothing came back: port unreachable, of any size", out)
+        self.assertIn("nothing came back: port unreachable, of any size", out)
         _, port = self.misbehave(lambda datagram: [datagram])
-        status, out, _ = await self.run_(*f"--sizes -t 0.05 -p {port}".split())
+        target = f"127.0.0.1:{port}"
+        status, out, _ = await self.ping("--mtu", target, "-t", "0.02")
         self.assertEqual(status, 3)
-        self.assertIn(b"only wrong replies came back: echoed, of any size", out)
+        self.assertIn("only wrong replies came back: echoed, of any size", out)
 
-    async def test_interrupt(self) -> None:
+    async def test_keys(self) -> None:
         """
-        Ctrl-C ends it.
+        Ctrl-C ends the search, and the result has the reason; before the first result
+        Ctrl-\\ reports that there is none.
         """
-        peer, port = self.misbehave(lambda datagram: [])
-        command = self.start("--sizes", "--json", "-p", str(port), "-t", "30")
-        assert command.transport is not None
-        while not peer.received:
-            await deferLater(self.reactor, 0.05)
-        command.transport.signalProcess(signal.SIGQUIT)
-        await command.until(lambda: b"nothing is known yet" in command.err)
-        command.transport.signalProcess(signal.SIGINT)
-        self.assertEqual(await command.ended, 1)
-        error = "stopped before the largest datagrams were found"
-        self.assertIn(error.encode(), command.err)
-        result = json.loads(command.out)
+
+        def answer(datagram: bytes) -> list[bytes]:
+            if len(peer.received) == 1:
+                self.press(signal.SIGQUIT, signal.SIGINT)
+            return []
+
+        peer, port = self.misbehave(answer)
+        target = f"127.0.0.1:{port}"
+        options = ("--mtu", "--json", "-t", "30")
+        status, out, errors = await self.ping(target, *options)
+        error = "stopped before the largest size was found"
+        self.assertEqual((status, errors), (1, ["no results yet", error]))
+        result = json.loads(out)
         self.assertEqual((result["whole"], result["error"]), (None, error))
 
     async def test_json(self) -> None:
         """
-        The largest sizes have an object too.
+        The JSON object has the sizes.
         """
-        port = self.serveUDP()
-        _, out, _ = await self.run_("--sizes", "--json", "-p", str(port))
-        result = json.loads(out)
+        target = f"127.0.0.1:{self.serveUDP()}"
+        _, result = await self.measure("--mtu", target)
         self.assertEqual((result["format"], result["whole"]), (1, 65507))

@@ -9,21 +9,21 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.cli.signals import signals
+from shout.cli.signals import signalHandlers
 
 
 class FakeReactor:
     """
-    A reactor that calls at once.
+    A reactor that makes calls from threads at once.
     """
 
     def callFromThread(self, call: Callable[[], None]) -> None:
         call()
 
 
-class SignalsTests(SynchronousTestCase):
+class SignalHandlersTests(SynchronousTestCase):
     """
-    Tests for L{signals}.
+    Tests for L{signalHandlers}.
     """
 
     def setUp(self) -> None:
@@ -40,10 +40,10 @@ class SignalsTests(SynchronousTestCase):
 
     def test_keys(self) -> None:
         """
-        Ctrl-\\ shows, as often as it is pressed, and Ctrl-C stops; afterwards
-        both do what they did before.
+        Ctrl-\\ shows each time, and Ctrl-C stops; afterwards both have their former
+        handlers.
         """
-        with signals(FakeReactor(), self.stop, self.show):
+        with signalHandlers(FakeReactor(), self.stop, self.show):
             for number in (signal.SIGQUIT, signal.SIGQUIT, signal.SIGINT):
                 signal.raise_signal(number)
         self.assertEqual(self.done, ["show", "show", "stop"])
@@ -52,18 +52,18 @@ class SignalsTests(SynchronousTestCase):
 
     def test_twice(self) -> None:
         """
-        A second Ctrl-C ends the process as if nothing were done.
+        After the first Ctrl-C, the second one ends the process.
         """
-        with signals(FakeReactor(), self.stop, self.show):
+        with signalHandlers(FakeReactor(), self.stop, self.show):
             signal.raise_signal(signal.SIGINT)
             self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_DFL)
 
     def test_ignored(self) -> None:
         """
-        What is ignored stays so.
+        A signal that is ignored stays ignored.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with signals(FakeReactor(), self.stop, self.show):
+        with signalHandlers(FakeReactor(), self.stop, self.show):
             signal.raise_signal(signal.SIGINT)
         self.assertEqual(self.done, [])
         self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_IGN)

@@ -5,21 +5,29 @@ Tests for L{shout.cli.text}.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.cli.text import (
     eventLine,
     leftOutLine,
-    liveLine,
     milliseconds,
-    opening,
+    mtuLines,
+    nothingLine,
+    openingLine,
     pace,
     percent,
+    rateLine,
+    rateLines,
+    sizeLine,
+    statusLine,
     summary,
 )
 from shout.measure.histogram import Histogram
+from shout.measure.mtu import MTUResult
 from shout.measure.probe import Probes
+from shout.measure.rate import CEILING, LOSS, STOPPED, RateResult, Step
 from shout.measure.result import (
     DUPLICATE,
     LATE,
@@ -30,21 +38,23 @@ from shout.measure.result import (
     WRONG,
     Event,
 )
+from shout.measure.schedule import Schedule
+from shout.measure.search import SearchRunner
 from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
-from tests.measure.fakes import RESULT
+from tests.measure.fakes import LOSSY, RESULT, SLOW
 
 TARGET = Target("example.com", "192.0.2.1", 9999)
 
 
-class FigureTests(SynchronousTestCase):
+class NumberTests(SynchronousTestCase):
     """
-    Tests for L{milliseconds} and L{percent}.
+    Tests for L{milliseconds}, L{percent} and L{pace}.
     """
 
     def test_milliseconds(self) -> None:
         """
-        A time has no more digits than make sense.
+        A time has three or four significant digits.
         """
         times = [0, 123, 123_456, 9_876_543, 98_765_432, 987_654_321, 9_876_543_210]
         self.assertEqual(
@@ -54,7 +64,7 @@ class FigureTests(SynchronousTestCase):
 
     def test_percent(self) -> None:
         """
-        Something is never rounded to nothing or to everything.
+        A percentage between 0 and 100 is rounded to neither.
         """
         for value, expected in (
             (0, "0 %"),
@@ -69,7 +79,7 @@ class FigureTests(SynchronousTestCase):
 
     def test_pace(self) -> None:
         """
-        A rate has no more digits than make sense.
+        A rate has at least three significant digits.
         """
         for rate, expected in ((79_374.2, "79,374"), (19.74, "19.7"), (0.5, "0.5")):
             self.assertEqual(pace(rate), expected)
@@ -77,32 +87,33 @@ class FigureTests(SynchronousTestCase):
 
 class LineTests(SynchronousTestCase):
     """
-    Tests for the lines while it runs.
+    Tests for the lines during a measurement.
     """
 
     def test_opening(self) -> None:
         """
-        The first line says what is sent where, how fast, and whose times are
-        printed.
+        The first line has the target, the size, the interval, the timeout and the
+        clock.
         """
         self.assertEqual(
-            opening(TARGET, 56, 1.0, 2.0, True),
+            openingLine(TARGET, Schedule(timeout=2.0), True),
             "SHOUT example.com (192.0.2.1:9999): 56 bytes, every 1 s, "
             "late after 2 s, times by the kernel",
         )
-        self.assertIn("20,000 per s", opening(TARGET, 56, 0.00005, 1.0, True))
-        self.assertIn("monotonic", opening(TARGET, 56, 1.0, 1.0, False))
+        self.assertIn(
+            "20,000 per s", openingLine(TARGET, Schedule(interval=0.00005), True)
+        )
+        self.assertIn("monotonic", openingLine(TARGET, Schedule(), False))
 
     def test_target(self) -> None:
         """
         An IPv6 address stands in brackets, and a UNIX socket has no port.
         """
-        self.assertIn(
-            "SHOUT [::1]:1:", opening(Target("::1", "::1", 1), 56, 1, 1, True)
-        )
-        self.assertIn(
-            "SHOUT /run/s:", opening(Target("/run/s", "/run/s", None), 56, 1, 1, True)
-        )
+        for target, name in (
+            (Target("::1", "::1", 1), "[::1]:1"),
+            (Target("/run/s", "/run/s", None), "/run/s"),
+        ):
+            self.assertIn(f"SHOUT {name}:", openingLine(target, Schedule(), True))
 
     def test_events(self) -> None:
         """
@@ -133,29 +144,29 @@ class LineTests(SynchronousTestCase):
 
     def test_leftOut(self) -> None:
         """
-        It is said how many lines nobody has read in time.
+        Lines left out are replaced by one with their number.
         """
         self.assertEqual(leftOutLine(7), "(7 lines left out)")
 
     def test_live(self) -> None:
         """
-        The line that changes has the losses, and the last and the mean round
-        trip.
+        The status line has the losses and, with one target, the last and the mean
+        round trip.
         """
         tracker = ProbeTracker(Probes(56), 100)
-        self.assertEqual(liveLine([tracker]), "0 sent, 0 % lost")
+        self.assertEqual(statusLine([tracker]), "0 sent, 0 % lost")
         for time in (1_000_000, 3_000_000):
             tracker.probesSent(0)
             tracker.histogram.add(time)
         self.assertEqual(
-            liveLine([tracker]), "2 sent, 0 % lost, last 3.000 ms, mean 2.000 ms"
+            statusLine([tracker]), "2 sent, 0 % lost, last 3.000 ms, mean 2.000 ms"
         )
-        self.assertEqual(liveLine([tracker, tracker]), "4 sent, 0 % lost")
+        self.assertEqual(statusLine([tracker, tracker]), "4 sent, 0 % lost")
 
 
 class SummaryTests(SynchronousTestCase):
     """
-    Tests for what stands at the end.
+    Tests for L{summary}.
     """
 
     def test_nothing(self) -> None:
@@ -174,7 +185,7 @@ class SummaryTests(SynchronousTestCase):
 
     def test_everything(self) -> None:
         """
-        What is special is said in words.
+        Counts and lines that are not always there stand in their places.
         """
         histogram = Histogram()
         histogram.add(1_000_000)
@@ -209,12 +220,160 @@ class SummaryTests(SynchronousTestCase):
         )
         self.assertEqual(
             lines[5],
-            "sent 10,000,000,000 per s, 7 fewer than were due: this machine, or what "
-            "was on its way, did not allow more",
+            "sent 10,000,000,000 per s, 7 datagrams skipped: this machine was too "
+            "slow, or too many were in flight",
         )
         self.assertEqual(
             lines[6],
-            "this machine had no room for 2 datagrams that came back, perhaps some "
-            "of the lost: measure at a lower rate",
+            "2 replies dropped by the kernel of this machine: receive buffer full; "
+            "measure at a lower rate",
         )
-        self.assertEqual(lines[7], "1 still on the way, not counted")
+        self.assertEqual(lines[7], "1 in flight at the end, not counted")
+
+
+class MTUTests(SynchronousTestCase):
+    """
+    Tests for L{mtuLines}.
+    """
+
+    def lines(self, *found: Any) -> list[str]:
+        return mtuLines(MTUResult(*found), "nothing came back")
+
+    def test_path(self) -> None:
+        """
+        The largest sizes and the path MTU have a line each.
+        """
+        self.assertEqual(
+            self.lines(65507, 1372, 28, 65507),
+            [
+                "",
+                "largest that comes back whole: 65507 bytes, the maximum",
+                "largest that comes back unfragmented: 1372 bytes",
+                "path MTU: 1400 bytes (28 of them headers)",
+            ],
+        )
+
+    def test_atLeast(self) -> None:
+        """
+        If no larger datagram came back even in fragments, the path MTU may be larger.
+        """
+        for size in (65507, 1000):
+            line = self.lines(size, size, 28, 65507)[-1]
+            self.assertIn(f"at least {size + 28} bytes", line)
+
+    def test_unknown(self) -> None:
+        """
+        A UNIX socket has no path MTU, and the path MTU of a network may be unknown.
+        """
+        self.assertEqual(len(self.lines(9, None, 0, 9)), 2)
+        self.assertIn("cannot test it", self.lines(9, None, 28, 65507)[-1])
+
+    def test_step(self) -> None:
+        """
+        The line for a step has the size, and its result.
+        """
+        self.assertEqual(sizeLine(64, True, True), "     64 bytes: came back")
+        line = "     64 bytes unfragmented: did not come back"
+        self.assertEqual(sizeLine(64, False, False), line)
+
+    def test_nothing(self) -> None:
+        """
+        If nothing came back, there is no size.
+        """
+        self.assertEqual(
+            self.lines(None, None, 28, 65507), ["", "nothing came back, of any size"]
+        )
+
+
+class RateTests(SynchronousTestCase):
+    """
+    Tests for L{rateLines} and L{rateLine}.
+    """
+
+    def last(self, steps: list[Step], best: float, limit: str) -> str:
+        return rateLines(RateResult(steps, best, limit), "nothing came back")[-1]
+
+    def test_curve(self) -> None:
+        """
+        There is a line per rate, from the lowest to the highest, with a bar for the
+        loss, and a note if this machine was too slow.
+        """
+        half = replace(RESULT, answered=50, lost=50)
+        steps = [Step(125, RESULT), Step(250, half), Step(187, LOSSY)]
+        lines = rateLines(RateResult([*steps, Step(500, SLOW)], 125, LOSS), "")
+        self.assertEqual(
+            [line.split()[0] for line in lines[2:6]], ["125", "187", "250", "500"]
+        )
+        self.assertEqual([line.count("#") for line in lines[2:6]], [0, 1, 20, 0])
+        self.assertTrue(lines[5].endswith("0 % this machine managed 99 per s"), lines)
+
+    def test_best(self) -> None:
+        """
+        The result has the reason why there is no higher rate.
+        """
+        steps = [Step(125, RESULT)]
+        for limit, why in (
+            (LOSS, "datagrams get lost"),
+            (CEILING, "--flood"),
+            (STOPPED, "stopped"),
+        ):
+            line = self.last(steps, 125, limit)
+            self.assertIn("highest rate without loss: 125 per s", line)
+            self.assertIn(why, line)
+
+    def test_notSudden(self) -> None:
+        """
+        If the loss hardly grows with the rate, the rate may not be its cause, and the
+        result has a note.
+        """
+        best = Step(74, RESULT)
+        for lost, isSudden in ((3, False), (20, False), (22, True), (50, True)):
+            lossy = replace(RESULT, answered=100 - lost, lost=lost)
+            steps = [Step(125, lossy), Step(100, LOSSY), best, Step(200, SLOW)]
+            line = self.last(steps, 74, LOSS)
+            self.assertEqual("may not be the cause" in line, not isSudden, line)
+
+    def test_none(self) -> None:
+        """
+        Loss at any rate is distinguished from no reply at all.
+        """
+        self.assertIn("no rate", self.last([Step(125, LOSSY)], 0, LOSS))
+        refused = replace(RESULT, answered=0)
+        self.assertEqual(self.last([Step(125, refused)], 0, LOSS), "nothing came back")
+
+    def test_stopped(self) -> None:
+        """
+        So is a search that was stopped before.
+        """
+        line = "stopped before any rate was known to be without loss"
+        self.assertEqual(self.last([Step(125, LOSSY)], 0, STOPPED), line)
+        self.assertEqual(rateLines(RateResult([], 0, STOPPED), ""), ["", line])
+
+    def test_step(self) -> None:
+        """
+        The line for a step has the loss, and a note if this machine was too slow.
+        """
+        self.assertEqual(
+            rateLine(Step(125, LOSSY)).strip(),
+            "125 per s: 100 sent, 1 % not answered",
+        )
+        self.assertIn("this machine managed 99 per s", rateLine(Step(125, SLOW)))
+
+
+class NothingTests(SynchronousTestCase):
+    """
+    Tests for L{nothingLine}.
+    """
+
+    def test_reasons(self) -> None:
+        """
+        The line has what came back instead of right replies, if anything.
+        """
+        runner = SearchRunner(Target("h", "192.0.2.1", 9999), None)
+        self.assertEqual(nothingLine(runner), "nothing came back")
+        runner.icmpErrors["port unreachable"] = 3
+        self.assertEqual(nothingLine(runner), "nothing came back: port unreachable")
+        runner.kinds.update(echoed=2, garbage=1)
+        self.assertEqual(
+            nothingLine(runner), "only wrong replies came back: 2 echoed, 1 garbage"
+        )

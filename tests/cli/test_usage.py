@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,47 +21,49 @@ class NumberTests(SynchronousTestCase):
     def refuse(self, parse: Callable[[str], float], text: str) -> str:
         return str(self.assertRaises(UsageError, parse, text))
 
+    @settings(deadline=None)
     @given(st.integers(1, 65535))
     def test_whole(self, value: int) -> None:
         """
-        A whole number in range is that number.
+        A whole number in range is returned as an C{int}.
         """
         parsed = number("--port", "a number", int, 1, 65535)(str(value))
         self.assertEqual((parsed, type(parsed)), (value, int))
 
+    @settings(deadline=None)
     @given(st.floats(0.001, 86400))
     def test_fraction(self, value: float) -> None:
         """
-        So is one with a fraction.
+        A number with a fraction is returned as a C{float}.
         """
         parse = number("--timeout", "a number of seconds", float, 0.001, 86400)
         self.assertEqual(parse(repr(value)), value)
 
     def test_range(self) -> None:
         """
-        The limits themselves are in range, and what is beyond them is refused
-        with the option, what it takes, and what was given.
+        The limits are in range; a number beyond them is refused with the name, the
+        range and the text.
         """
         parse = number("--port", "a number", int, 1, 65535)
         self.assertEqual((parse("1"), parse("65535")), (1, 65535))
         for text in ("0", "65536", "-1"):
             self.assertEqual(
                 self.refuse(parse, text),
-                f"--port takes a number from 1 to 65535, not {text!r}",
+                f"--port must be a number from 1 to 65535, not {text!r}",
             )
 
     def test_small(self) -> None:
         """
-        A small limit is written as people write it.
+        A small limit is written without an exponent.
         """
         for low, text in ((0.000001, "0.000001"), (0.001, "0.001"), (0, "0")):
             parse = number("--interval", "a number", float, low, 86400)
-            message = f"--interval takes a number from {text} to 86400, not '-1'"
+            message = f"--interval must be a number from {text} to 86400, not '-1'"
             self.assertEqual(self.refuse(parse, "-1"), message)
 
     def test_notNumbers(self) -> None:
         """
-        What is no number is refused, and so is what Python alone takes for one.
+        Text that is not a number, or only in Python, is refused.
         """
         whole = number("--count", "a number", int, 1, 100)
         for text in ("", "x", "1.5", "1_0", "\u0663", "0x10", "nan"):
