@@ -47,7 +47,8 @@ class LayersTests(SynchronousTestCase):
                 __init__="import shout.service",
                 service="import shout, twisted; shout.__version__",
                 guard="from shout.sources import a; from . import sources",
-                sources="from shout.udp.peer import a; from shout.sockets import b",
+                sources="from shout.udp.peer import a; from shout import sockets",
+                sockets_bind="",
                 udp_peer="from .port import a; from shout.udp import port",
             ),
             [],
@@ -103,10 +104,8 @@ class LayersTests(SynchronousTestCase):
         """
         More than twelve modules directly in the package are a violation.
         """
-        names = (
-            "__main__ client counters guard listening options protocol ratelimitedlog"
-            " request service sources tap"
-        ).split()
+        names = ["__main__", "client", "counters", "guard", "listening", "options"]
+        names += ["protocol", "ratelimitedlog", "request", "service", "sources", "tap"]
         self.assertEqual(self.violations(**dict.fromkeys(names, "")), [])
         [violation] = self.violations(**dict.fromkeys(names, ""), udp="")
         self.assertEqual(violation, "13 modules directly in shout/, at most 12 allowed")
