@@ -46,10 +46,11 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """
-    Run the tests with a browser, terminals and pip.
+    Run the tests that take long: with a browser, and with terminals and pip.
     """
     session.install("-e", ".[test]")
-    session.run(*TRIAL, *(session.posargs or ["tests.slow"]))
+    names = [f"tests.slow.{path.stem}" for path in Path("tests/slow").glob("[!_]*.py")]
+    session.run(*TRIAL, *(session.posargs or sorted(names)))
 
 
 @nox.session
