@@ -23,6 +23,9 @@ SETUP.read("setup.cfg")
 # What python -m twisted.trial runs; Twisted 22.4 needs pkg_resources for that.
 TRIAL = ("python", "-c", "from twisted.scripts.trial import run; run()")
 
+# The worker processes of trial wait more than they compute.
+ALL = ["-j4", "tests"]
+
 # The commands that start another command in each special host.
 OFFLINE = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
 HOSTS = {
@@ -40,7 +43,7 @@ def tests(session: nox.Session) -> None:
     Run the tests, or those named after --.
     """
     session.install("-e", ".[test]")
-    session.run(*TRIAL, *(session.posargs or ["tests"]))
+    session.run(*TRIAL, *(session.posargs or ALL))
 
 
 @nox.session
@@ -173,5 +176,5 @@ def sdist(session: nox.Session, host: str) -> None:
         # What root has installed for itself is closed to others.
         environment = {"HOME": directory, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         session.run("chown", "-R", "nobody:", ".", external=True)
-    command = (*HOSTS[host], *TRIAL, *(session.posargs or ["tests"]))
+    command = (*HOSTS[host], *TRIAL, *(session.posargs or ALL))
     session.run(*command, env=environment, external=True)

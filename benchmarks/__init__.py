@@ -1,3 +1,3 @@
 """
-How fast shout is, beside other servers that do the same.
+Benchmarks that compare shout with other servers that do the same.
 """

@@ -1,5 +1,5 @@
 """
-Measure shout beside other servers that do the same; see L{main}.
+Compare shout with other servers that do the same; see L{main}.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.plot import draw
 from benchmarks.report import (
     Measurement,
     describe,
-    machine,
+    describeMachine,
     summarize,
     table,
     writeJSON,
@@ -28,21 +28,22 @@ from benchmarks.servers import SERVERS, Failed, Missing, also
 from shout.udp import mmsg
 
 HELP = """\
-Measures shout, as twistd starts it, beside other servers that answer in capitals,
-in turn and repeatedly, each alone on a core, and the load on another.  Two workers
-have two cores where there is a third one for the load, and else share one.  Every
-reply is checked.  The table goes to standard output.
+Compares shout, as twistd starts it, with other servers that answer in capitals.
+The servers are measured in turn and repeatedly, each alone on one core, with the load
+generator on another core.  Two workers get two cores if there is a third one for the
+load generator, and otherwise share one.  Every reply is checked.  The table goes to
+standard output.
 
 loads:
-  stream    one client: 128 datagrams under way over four sockets
-  crowd     256 clients that ask in turn: one datagram under way each
-  ping      one datagram under way: the round trip
+  stream    one client: 128 datagrams in flight over four sockets
+  crowd     256 clients in turn: one datagram in flight each
+  ping      one datagram in flight: the round trip
 """
 
 EXAMPLES = """\
 examples:
   python -m benchmarks --quick
-  python -m benchmarks --json figures.json --plot figures.svg
+  python -m benchmarks --json results.json --plot results.svg
   python -m benchmarks --servers shout,c --also 'other=./other --port {port}'
 """
 
@@ -84,8 +85,8 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 
     add = parser.add_argument
     add("--quick", action="store_true", help="2 rounds of 0.3 s, and fewer sizes")
-    add("--rounds", type=rounds, help="how often to measure each server [5]")
-    add("--seconds", type=seconds, help="how long, each time [1]")
+    add("--rounds", type=rounds, help="number of rounds [5]")
+    add("--seconds", type=seconds, help="seconds per measurement [1]")
     add("--sizes", type=sizes, help="bytes per datagram [0,32,512,1400,8000]")
     add(
         "--loads",
@@ -105,15 +106,17 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="one more server; {port} in its command stands for the port",
+        help="measure another server as well; its command contains {port}",
     )
-    add("--json", type=Path, metavar="FILE", help="write all figures there")
-    add("--plot", type=Path, metavar="FILE", help="draw them there (needs matplotlib)")
+    add("--json", type=Path, metavar="FILE", help="write all values to FILE")
+    add(
+        "--plot", type=Path, metavar="FILE", help="draw them to FILE (needs matplotlib)"
+    )
     options = parser.parse_args(arguments)
-    usual = (
+    defaults = (
         (2, 0.3, [32, 1400]) if options.quick else (5, 1.0, [0, 32, 512, 1400, 8000])
     )
-    for name, value in zip(("rounds", "seconds", "sizes"), usual):
+    for name, value in zip(("rounds", "seconds", "sizes"), defaults):
         if getattr(options, name) is None:
             setattr(options, name, value)
     return options
@@ -123,11 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Measure, and print the table.
 
-    @return: the exit status: 1 when a reply was wrong or a server failed.
+    @return: The exit status: 1 if a reply was wrong or a server failed.
     """
     options = parse(arguments)
     if not mmsg.available:
-        sys.exit("the load needs recvmmsg(2) and sendmmsg(2), as Linux has them")
+        sys.exit(
+            "the load generator needs recvmmsg(2) and sendmmsg(2), which only Linux has"
+        )
     if options.plot and find_spec("matplotlib") is None:
         sys.exit("--plot needs matplotlib: pip install matplotlib")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -138,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands = prepare(options, Path(name))
         total = len(commands) * len(options.sizes) * len(options.loads) * options.rounds
         seconds = total * (options.seconds + WARM_UP + 0.1)
-        say(f"{total} measurements, about {seconds:.0f} seconds")
+        writeLine(f"{total} measurements, about {seconds:.0f} seconds")
         running = measure(
             commands,
             Path(name),
@@ -149,61 +154,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         try:
             with closing(running):
-                for one in running:
-                    measurements.append(one)
-                    say(progress(one))
-                    if one.figures.get("wrong"):
+                for each in running:
+                    measurements.append(each)
+                    writeLine(describeProgress(each))
+                    if each.values.get("wrong"):
                         status = 1
         except Failed as e:
-            say(str(e))
+            writeLine(str(e))
             status = 1
         except KeyboardInterrupt:
-            say("stopped")
+            writeLine("stopped")
             status = 128 + signal.SIGINT
 
     if not measurements:
         return status
-    where, summary = machine(), summarize(measurements)
-    print(describe(where))
+    machine, summary = describeMachine(), summarize(measurements)
+    print(describe(machine))
     print(table(summary))
     if options.json:
-        writeJSON(options.json, where, measurements)
+        writeJSON(options.json, machine, measurements)
     if options.plot:
-        draw(options.plot, where, summary)
+        draw(options.plot, machine, summary)
     return status
 
 
-def prepare(options: Namespace, folder: Path) -> dict[str, list[str]]:
+def prepare(options: Namespace, directory: Path) -> dict[str, list[str]]:
     """
-    Find out how to start the servers, and say which cannot be.
+    Return the command lines of the servers, without those that cannot be started.
     """
     chosen = {name: SERVERS[name] for name in options.servers}
     commands = {}
     for name, command in {**chosen, **dict(options.also)}.items():
         try:
-            commands[name] = command(folder)
+            commands[name] = command(directory)
         except Missing as e:
-            say(f"skipping {name}: {e}")
+            writeLine(f"skipping {name}: {e}")
     return commands
 
 
-def progress(one: Measurement) -> str:
+def describeProgress(measurement: Measurement) -> str:
     """
-    Say in one line what was measured.
+    Return a measurement as one line.
     """
-    figures = one.figures
-    line = f"round {one.round + 1}  {one.load:7} {one.size:5}  {one.server:13}"
-    if one.load == "memory":
-        return f"{line}{figures['rss']:9.1f} MiB"
-    if not figures:
+    values = measurement.values
+    line = f"round {measurement.round + 1}  "
+    line += f"{measurement.load:7} {measurement.size:5}  {measurement.server:13}"
+    if measurement.load == "memory":
+        return f"{line}{values['rss']:9.1f} MiB"
+    if not values:
         return f"{line}no reply"
-    line += f"{figures['cpu']:9.2f} µs {figures['rate']:11,.0f}/s"
-    if figures["wrong"]:
-        line += f"  {figures['wrong']:.0f} WRONG, such as {one.example}"
+    line += f"{values['cpu']:9.2f} µs {values['rate']:11,.0f}/s"
+    if values["wrong"]:
+        line += f"  {values['wrong']:.0f} WRONG, such as {measurement.example}"
     return line
 
 
-def say(line: str) -> None:
+def writeLine(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,6 +1,6 @@
 """
-C{python -m benchmarks.balancer} measures what nginx costs in front of shout, on the
-loopback.
+C{python -m benchmarks.balancer} measures the CPU that nginx uses in front of shout, on
+the loopback.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from benchmarks.servers import Running
 
 WARM_UP = 0.2
 
-# Like docs/deploy/nginx.conf, in one process, so that its CPU is easily read.
+# Like docs/deploy/nginx.conf, but in one process, which makes its CPU easy to read.
 CONFIGURATION = """
 load_module modules/ngx_stream_module.so;
 daemon off;
 master_process off;
-pid {folder}/pid;
-error_log {folder}/error.log warn;
+pid {directory}/pid;
+error_log {directory}/error.log warn;
 events {{ worker_connections 4096; }}
 stream {{
     upstream shout {{
@@ -42,33 +42,36 @@ stream {{
 """
 
 
-def compare(folder: Path, rounds: int, seconds: float) -> None:
+def compare(directory: Path, rounds: int, seconds: float) -> None:
     """
-    Ask shout and nginx in turn, and print what one reply costs each.
+    Send requests to shout and to nginx in turn, and print the CPU that each of them
+    uses per reply.
     """
     core = min(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     twistd = Path(sys.executable).parent / "twistd"
     command = [str(twistd), "-n", "--pidfile=", "shout", "-i", "127.0.0.1"]
-    print(f"{'load':10}{'bytes':>8}{'asked':>8}{'replies/s':>12}{'lost':>8}", end="")
+    print(f"{'load':10}{'bytes':>8}{'target':>8}{'replies/s':>12}{'lost':>8}", end="")
     print(f"{'shout, µs':>12}{'nginx, µs':>12}")
-    with Running("shout", [*command, "-p", "{port}"], folder, core) as behind:
+    with Running("shout", [*command, "-p", "{port}"], directory, {core}) as behind:
         behind.waitUntilUp()
-        path = folder / "nginx.conf"
+        path = directory / "nginx.conf"
         script = 'sed "s/PORT/$0/" "$1" >"$1.here"; exec nginx -c "$1.here"'
         front = ["sh", "-c", script, "{port}", str(path)]
-        text = CONFIGURATION.format(folder=folder, behind=behind.port, port="PORT")
+        text = CONFIGURATION.format(
+            directory=directory, behind=behind.port, port="PORT"
+        )
         path.write_text(text)
-        with Running("nginx", front, folder, core) as nginx:
+        with Running("nginx", front, directory, {core}) as nginx:
             nginx.waitUntilUp()
             for name in ("crowd", "stream"):
                 for size in (32, 1400):
                     rows: dict[str, list[tuple[float, ...]]] = {}
                     for _ in range(rounds):
-                        for asked in (behind, nginx):
-                            LOADS[name](asked.port, size, WARM_UP)
+                        for target in (behind, nginx):
+                            LOADS[name](target.port, size, WARM_UP)
                             before = behind.cpu(), nginx.cpu()
-                            outcome = LOADS[name](asked.port, size, seconds)
+                            outcome = LOADS[name](target.port, size, seconds)
                             after = behind.cpu(), nginx.cpu()
                             cost = [
                                 (b - a) * 1e6 / outcome.replies
@@ -76,23 +79,23 @@ def compare(folder: Path, rounds: int, seconds: float) -> None:
                             ]
                             rate = outcome.replies / outcome.seconds
                             row = (rate, outcome.lost, *cost)
-                            rows.setdefault(asked.name, []).append(row)
-                    for asked_, measured in rows.items():
+                            rows.setdefault(target.name, []).append(row)
+                    for target_, measured in rows.items():
                         rate, lost, *cost = map(median, zip(*measured))
-                        print(f"{name:10}{size:8}{asked_:>8}{rate:12,.0f}", end="")
+                        print(f"{name:10}{size:8}{target_:>8}{rate:12,.0f}", end="")
                         print(f"{lost:8,.0f}{cost[0]:12.2f}{cost[1]:12.2f}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Compare shout with nginx in front of it and without.
+    Compare shout with and without nginx in front of it.
     """
     parser = ArgumentParser(prog="python -m benchmarks.balancer")
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     parser.add_argument("--seconds", type=float, default=0.7, help="per load [0.7]")
     options = parser.parse_args(arguments)
-    with TemporaryDirectory() as folder:
-        compare(Path(folder), options.rounds, options.seconds)
+    with TemporaryDirectory() as directory:
+        compare(Path(directory), options.rounds, options.seconds)
     return 0
 
 

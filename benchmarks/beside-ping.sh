@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Measures one lossy path with shout --ping, with ping, and with irtt where it is
-# installed, all at the same time, and prints their figures.  Ends within a minute
-# and needs root, for network namespaces.
+# Measures one lossy path with shoutping, ping, and irtt if it is installed, all at the
+# same time, and prints their results.  Takes less than a minute and needs root, for
+# network namespaces.
 #
-#   benchmarks/beside-ping.sh [directory of the commands python, shout and twistd]
+#   benchmarks/beside-ping.sh [directory of the commands python, shoutping and twistd]
 set -euo pipefail
 here=$(dirname "$0")
 bin=${1:-.venv/bin}
@@ -19,7 +19,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# a and b, and between them the host m, which joins the two.
+# Hosts a and b, connected by the host m.
 for name in $a $m $b; do ip netns add $name; done
 ip link add va netns $a type veth peer name ma netns $m
 ip link add vb netns $b type veth peer name mb netns $m
@@ -38,7 +38,7 @@ if tc -n $m qdisc add dev mb root netem \
     for device in ma mb; do ip -n $m link set dev $device master bridge; done
     ip -n $m link set dev bridge up
 else
-    echo "this kernel has no netem: lossy_link.py does the same"
+    echo "this kernel has no netem; lossy_link.py replaces it"
     ip netns exec $m timeout 50 "$bin/python" "$here/lossy_link.py" ma mb \
         "$(awk "BEGIN { print $seconds + 6 }")" >"$work/link" &
     link=$!
@@ -62,8 +62,8 @@ if command -v irtt >/dev/null; then
         -l 56 192.0.2.2:2112 >"$work/irtt" 2>&1 &
     irtts=$!
 fi
-ip netns exec $a timeout 50 "$bin/shout" --ping -q -H 192.0.2.2 -p 22900 \
-    -c $count -i $interval -s 56 || true
+ip netns exec $a timeout 50 "$bin/shoutping" -q -c $count -i $interval -s 56 \
+    192.0.2.2:22900 || true
 wait $pings || true
 cat "$work/ping"
 if command -v irtt >/dev/null; then

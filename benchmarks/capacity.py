@@ -1,6 +1,6 @@
 """
-C{python -m benchmarks.capacity} prints the tables of C{docs/scaling.md}: arithmetic
-on the figures of C{docs/speed.md}.
+C{python -m benchmarks.capacity} prints the tables of C{docs/scaling.md}, computed from
+the figures of C{docs/speed.md}.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ LINKS = {"1 Gbit/s": 1e9, "10 Gbit/s": 10e9, "25 Gbit/s": 25e9, "100 Gbit/s": 10
 
 def costs(speed: str) -> dict[int, tuple[float, float]]:
     """
-    Read what a reply costs.
+    Read the CPU per reply.
 
-    @param speed: the text of C{docs/speed.md}.
+    @param speed: The text of C{docs/speed.md}.
 
-    @return: the CPU per reply in microseconds, by the size of the datagram: when
-        neighbouring datagrams come from one peer, and when they never do.
+    @return: Microseconds of CPU per reply, by the size of the datagram: for consecutive
+        datagrams from one peer, and for consecutive datagrams from different peers.
     """
-    row = re.search(r"^\| shout, guard and all \|(.*)\|$", speed, re.MULTILINE)
+    row = re.search(r"^\| shout with its guard \|(.*)\|$", speed, re.MULTILINE)
     assert row is not None
     figures = [float(cell.split("(")[0]) for cell in row[1].split("|")]
     return {32: (figures[0], figures[1]), 1400: (figures[2], figures[3])}
@@ -35,10 +35,10 @@ def costs(speed: str) -> dict[int, tuple[float, float]]:
 
 def oneWorker(speed: str) -> str:
     """
-    Return the table of what one core answers in a second.
+    Return the table of replies per second on one core.
     """
     lines = [
-        "| payload | many from each peer | each from another peer |",
+        "| payload | many in a row from each peer | each from a different peer |",
         "| --- | --- | --- |",
     ]
     for size, both in costs(speed).items():
@@ -49,10 +49,10 @@ def oneWorker(speed: str) -> str:
 
 def links(speed: str) -> str:
     """
-    Return the table of what fits on a link, and how many cores answer that.
+    Return the table of datagrams per second on a link, and of the cores they need.
     """
     lines = [
-        "| link | payload | datagrams per second, each way | cores for that |",
+        "| link | payload | datagrams per second, each way | cores needed |",
         "| --- | --- | --- | --- |",
     ]
     for name, bits in LINKS.items():

@@ -1,6 +1,6 @@
 """
-What a flood does to the rest of the program: how late a timer of 20 ms gets in
-the reactor that is flooded, and how long stopping takes; see L{main}.
+The effect of a flood on the rest of the program: the delay of a 20 ms timer in the
+flooded reactor, and the time to stop; see L{main}.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from shout.counters import Counters
 
 INTERVAL = 0.02
 
-# What one call sends, and how long the datagrams are that the kernel makes of it.
+# The payload of one call, and the length of the datagrams into which the kernel splits
+# it; 0 if it does not.
 KINDS = {
     "empty": (b"", 0),
     "1 byte": (b"a", 0),
@@ -35,13 +36,14 @@ KINDS = {
 # From linux/udp.h.
 UDP_SEGMENT = 103
 
-# A service, a batched port whose protocol is given each datagram, and Twisted's.
+# A service, a batched port with a protocol that takes single datagrams, and Twisted's
+# own port.
 SERVERS = ("shout", "echo", "twisted")
 
 
 class Echo(DatagramProtocol):
     """
-    A protocol like those of others, which is given each datagram.
+    A protocol that takes single datagrams and sends each of them back.
     """
 
     noisy = False
@@ -59,10 +61,11 @@ class Echo(DatagramProtocol):
 
 def serve(kind: str, seconds: float) -> None:
     """
-    Be the server that is flooded: print the port, and after some time the
-    figures.
+    Run a server: print the port, and after some time the results.
 
-    @param kind: one of L{SERVERS}.
+    @param kind: One of L{SERVERS}.
+
+    @param seconds: Seconds to run.
     """
     from twisted.internet import reactor
 
@@ -84,26 +87,25 @@ def serve(kind: str, seconds: float) -> None:
             port = BatchedPort(sockets[0], protocol, runtime)
             port.startListening()
             stop = port.stopListening
-    late: list[float] = []
+    delays: list[float] = []
     begin = time.monotonic()
 
     def tick(due: float) -> None:
         now = time.monotonic()
-        late.append(now - due)
+        delays.append(now - due)
         if now - begin < seconds:
             runtime.callLater(INTERVAL, tick, now + INTERVAL)
             return
         stopping = stop()
         stopping.addCallback(lambda _: finish(now))
 
-    def finish(asked: float) -> None:
-        stopped = time.monotonic() - asked
-        figures = {
-            "late": max(late),
-            "stop": stopped,
+    def finish(stopping: float) -> None:
+        results = {
+            "delay": max(delays),
+            "stop": time.monotonic() - stopping,
             "received": protocol.counters.received,
         }
-        print(json.dumps(figures), flush=True)
+        print(json.dumps(results), flush=True)
         runtime.stop()
 
     print(number, flush=True)
@@ -115,10 +117,10 @@ def flood(
     port: int, payload: bytes, segment: int, server: subprocess.Popen[str]
 ) -> None:
     """
-    Send to a server as fast as one core can, until it has ended.
+    Send datagrams to a server as fast as one core can, until it exits.
 
-    @param segment: how many bytes the datagrams have that the kernel makes of a
-        payload; 0 for all.
+    @param segment: Length of the datagrams into which the kernel splits the payload, in
+        bytes; 0 to send it as one.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
@@ -127,19 +129,21 @@ def flood(
             sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, segment)
         while server.poll() is None:
             for _ in range(1000):
-                # Its buffer may be full, and at the end nobody listens.
+                # The send buffer may be full, and in the end the port is closed.
                 with suppress(OSError):
                     sock.send(payload)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Flood shout, its port under another protocol, and Twisted's own port, on the
-    loopback, and print how late a timer gets meanwhile.
+    Flood shout, its port with another protocol, and Twisted's own port, on the
+    loopback, and print the delay of a timer meanwhile.
     """
     parser = ArgumentParser(prog="python -m benchmarks.flood", description=main.__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="per flood [5]")
-    parser.add_argument("--serve", choices=SERVERS, help="used by itself")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="seconds per flood [5]"
+    )
+    parser.add_argument("--serve", choices=SERVERS, help="internal")
     options = parser.parse_args(arguments)
     if options.serve:
         serve(options.serve, options.seconds)
@@ -147,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     print(
-        f"{'port':10}{'flood':>18}{'received/s':>14}{'timer late':>14}{'stop took':>14}"
+        f"{'port':10}{'flood':>18}{'received/s':>14}{'max delay':>14}{'stop time':>14}"
     )
     for kind in SERVERS:
         for name, (payload, segment) in KINDS.items():
@@ -161,10 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ) as server:
                 assert server.stdout is not None
                 flood(int(server.stdout.readline()), payload, segment, server)
-                figures = json.loads(server.stdout.readline())
-            rate = figures["received"] / options.seconds
-            late, stop = figures["late"] * 1000, figures["stop"] * 1000
-            print(f"{kind:10}{name:>18}{rate:14,.0f}{late:11.1f} ms{stop:11.1f} ms")
+                results = json.loads(server.stdout.readline())
+            rate = results["received"] / options.seconds
+            delay, stop = results["delay"] * 1000, results["stop"] * 1000
+            print(f"{kind:10}{name:>18}{rate:14,.0f}{delay:11.1f} ms{stop:11.1f} ms")
     return 0
 
 

@@ -1,20 +1,21 @@
 """
 Datagrams of one socket that are sent and checked in batches.
 
-The load has to cost less per datagram than the fastest of the servers, or it would
-be the load that is measured.  But it walks the same paths of the kernel as they do,
-so it saves where it can:
+The load generator has to use less CPU per datagram than the fastest server, or its own
+speed would be measured.  But its datagrams take the same paths through the kernel, so
+it saves where it can:
 
-  - Nothing is done per datagram in Python: what has to come back is laid out once,
-    and compared with what does a batch at a time; see L{ReceiveBatch}.
-  - Requests leave as one message that the kernel cuts into datagrams
+  - Python does nothing per datagram: the expected replies are prepared once, and
+    compared with the received ones a batch at a time; see L{ReceiveBatch
+    <benchmarks.receive.ReceiveBatch>}.
+  - Requests leave as one message that the kernel splits into datagrams
     (C{UDP_SEGMENT}; see udp(7)).  The server receives ordinary ones.
-  - Many peers are one socket that sends from many addresses, in one system call.
-    Even so this costs nearly what it costs a server in C; the table says where it
-    costs more.
+  - One socket acts as many peers: it sends from many addresses in one system call.
+    This still costs nearly as much as a reply costs a server in C; the table has a
+    note if it costs more.
 
-Texts are sent round and round.  Everything is laid out for one round and the first
-batch of the next, so that a batch always lies in one piece.
+The payloads are sent in rounds.  All buffers hold one round and the first batch of the
+next, so a batch is always contiguous.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from benchmarks.inbox import BATCH, CONTROL, ReceiveBatch
+from benchmarks.receive import BATCH, CONTROL, ReceiveBatch
 from shout.udp.mmsg import (
     addressOf,
     cmsghdr,
@@ -38,11 +39,11 @@ from shout.udp.mmsg import (
 )
 from shout.udp.sockopt import raiseReceiveBuffer
 
-LIFE = 96
+MAX_FIXED_POINTS = 96
 """
-How many times a peer may send what equals the reply to it.  Two servers that answer
-each other look like that, and so a server may well restrain such a peer.  Empty
-datagrams are like that always: after so many, other peers send them.
+Number of datagrams that one peer may send that equal the replies to them.  Two servers
+in a loop produce the same traffic, so a server may restrict such a peer.  Empty
+datagrams always equal their replies: after this number another peer sends them.
 """
 
 # From linux/in.h and linux/udp.h.
@@ -58,52 +59,54 @@ _RECEIVE_BUFFER = 4 << 20
 
 class Flow:
     """
-    What one socket sends, and what it gets.
+    The requests and the replies of one socket.
 
-    @ivar sent: how many datagrams, all in all.
+    @ivar sent: Number of datagrams sent.
 
-    @ivar received: how many replies.
+    @ivar received: Number of replies received.
 
-    @ivar wrong: how many of these were wrong.
+    @ivar wrong: Number of wrong replies.
 
-    @ivar example: one that was wrong, and what it should have been.
+    @ivar example: A wrong reply and the expected one, or an empty string.
 
-    @ivar underWay: how many replies are awaited.
+    @ivar inFlight: Number of requests without a reply.
 
-    @ivar most: how many datagrams one turn takes.
+    @ivar batchSize: Maximum number of datagrams that one L{exchange} receives.
     """
 
-    def __init__(self, port: int, texts: Sequence[bytes], sources: bool = False):
+    def __init__(self, port: int, payloads: Sequence[bytes], sources: bool = False):
         """
-        @param port: where to, on 127.0.0.1.
+        @param port: The port of the server on 127.0.0.1.
 
-        @param texts: what to send, in turn; all have one length.  There are as
-            many under way.
+        @param payloads: The payloads to send in turn, all of one length.  As many
+            datagrams are kept in flight.
 
-        @param sources: whether to send each of them from an address of its own,
-            of 127.0.1.0/24, instead of the same.
+        @param sources: L{True} to send each payload from its own address in
+            127.0.1.0/24; L{False} to send all from one address.
         """
-        self.sent = self.received = self.wrong = self.underWay = 0
+        self.sent = self.received = self.wrong = self.inFlight = 0
         self.example = ""
-        self.most = min(BATCH, len(texts))
-        self._window = len(texts)
-        self._size = len(texts[0])
+        self.batchSize = min(BATCH, len(payloads))
+        self._window = len(payloads)
+        self._size = len(payloads[0])
         self._port = port
         self._sources = sources
-        self._life = LIFE * (self._window if sources else 1)
+        self._maxAge = MAX_FIXED_POINTS * (self._window if sources else 1)
         self._receiveBatch = ReceiveBatch(self._size, sources)
         self._sock: socket.socket | None = None
-        self._layOut(texts)
+        self._prepare(payloads)
 
-    def _layOut(self, texts: Sequence[bytes]) -> None:
-        rounds = [*texts, *texts][: self._window + self.most]
+    def _prepare(self, payloads: Sequence[bytes]) -> None:
+        payloads = [*payloads, *payloads][: self._window + self.batchSize]
         port = self._port.to_bytes(2, "big")
-        count, size, stride = len(rounds), self._size, self._receiveBatch.stride
-        # Padded, since an empty buffer has no address.
-        self._joined = bytearray(b"".join(rounds) + b".")
+        count, size, stride = len(payloads), self._size, self._receiveBatch.stride
+        # Padded, because an empty buffer has no address.
+        self._joined = bytearray(b"".join(payloads) + b".")
         self._name = bytearray(struct.pack("=H2s4s8x", 2, port, b"\x7f\0\0\1"))
-        places = [i % self._window for i in range(count)]
-        self._controls = bytearray().join(_source(i, asked=False) for i in places)
+        indexes = [i % self._window for i in range(count)]
+        self._controls = bytearray().join(
+            _packetInfo(i, isReceived=False) for i in indexes
+        )
         self._vectors = (iovec * count)()
         self._headers = (mmsghdr * count)()
         for i, vector in enumerate(self._vectors):
@@ -115,20 +118,21 @@ class Flow:
                 header.controllen = CONTROL
             self._headers[i].hdr = header
         self._view = memoryview(self._joined)
-        self._capitals = [
-            (_source(i, asked=True) if self._sources else bytes(CONTROL)) + text.upper()
-            for i, text in zip(places, rounds)
+        self._expected = [
+            (_packetInfo(i, isReceived=True) if self._sources else bytes(CONTROL))
+            + payload.upper()
+            for i, payload in zip(indexes, payloads)
         ]
-        self._places = dict(zip(self._capitals, places))
-        self._wanted = bytearray().join(
-            slot.ljust(stride, b"\0") for slot in self._capitals
+        self._indexes = dict(zip(self._expected, indexes))
+        self._expectedSlots = bytearray().join(
+            slot.ljust(stride, b"\0") for slot in self._expected
         )
-        self._wantedAddress = addressOf(self._wanted)
+        self._expectedAddress = addressOf(self._expectedSlots)
 
     def start(self) -> None:
         """
-        Give up what is under way and begin, with a socket of which the server has
-        not heard before.
+        Begin with a new socket, which is a new peer to the server.  Datagrams that are
+        in flight count as lost.
         """
         self.close()
         self._sock = sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -141,63 +145,63 @@ class Flow:
         else:
             connect(sock, self._port, self._size)
             if 0 < self._size <= _MAX_SEGMENTED:
-                # An older kernel refuses; then they are sent singly.
+                # An older kernel refuses the option; then datagrams are sent singly.
                 with suppress(OSError):
                     sock.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, self._size)
                     self._segments = min(_MAX_SEGMENTS, _MAX_SEGMENTED // self._size)
         self._fd = sock.fileno()
-        self._age = self._next = self._due = self.underWay = 0
+        self._age = self._next = self._due = self.inFlight = 0
         self._send(self._window)
 
     def close(self) -> None:
         """
-        Close the socket.
+        Close the socket, if there is one.
         """
         if self._sock is not None:
             self._sock.close()
 
-    def turn(self, goOn: bool) -> int:
+    def exchange(self, isSending: bool) -> int:
         """
-        Receive what has come, check it, and send as much again.
+        Receive and check the replies that have arrived, and send as many requests.
 
-        @param goOn: whether to send.
+        @param isSending: L{False} to send nothing.
 
-        @return: how many replies there were.
+        @return: Number of replies received.
         """
         try:
-            count = recvmmsg(self._fd, self._receiveBatch.headers, self.most)
+            count = recvmmsg(self._fd, self._receiveBatch.headers, self.batchSize)
         except BlockingIOError:
             return 0
-        slots = self._wantedAddress + self._due * self._receiveBatch.stride
-        if self._receiveBatch.holds(slots, count):
+        slots = self._expectedAddress + self._due * self._receiveBatch.stride
+        if self._receiveBatch.matches(slots, count):
             self._due = (self._due + count) % self._window
         else:
-            self._examine(count)
+            self._checkEach(count)
         self.received += count
-        self.underWay -= count
-        if goOn and (self._size or self._age < self._life):
+        self.inFlight -= count
+        if isSending and (self._size or self._age < self._maxAge):
             self._send(count)
-        elif goOn and not self.underWay:
+        elif isSending and not self.inFlight:
             self.start()
         return count
 
-    def _examine(self, count: int) -> None:
-        # Where one was lost, those after it are not what was due, but right.
+    def _checkEach(self, count: int) -> None:
+        # After a loss the following replies are not the next ones expected, but right.
         for slot in self._receiveBatch.take(count):
-            place = self._places.get(slot)
-            if place is None:
-                place = self._due
-                due = self._capitals[place]
+            index = self._indexes.get(slot)
+            if index is None:
+                index = self._due
+                expected = self._expected[index]
                 self.wrong += 1
-                self.example = f"{_describe(slot)} instead of {_describe(due)}"
-            self._due = (place + 1) % self._window
+                self.example = f"{_describe(slot)} instead of {_describe(expected)}"
+            self._due = (index + 1) % self._window
 
     def _send(self, count: int) -> None:
         first, end = self._next, self._next + count
         self._next = end % self._window
         self._age += count
         self.sent += count
-        self.underWay += count
+        self.inFlight += count
         while first < end:
             if self._segments:
                 after = min(end, first + self._segments)
@@ -212,8 +216,8 @@ def connect(sock: socket.socket, port: int, size: int) -> None:
     """
     Connect a socket to a port on 127.0.0.1.
 
-    @param size: how long the datagrams will be.  Empty ones come from an address
-        that no socket had before; see L{LIFE}.
+    @param size: Length of the datagrams, in bytes.  Empty ones come from an address
+        that no socket had before; see L{MAX_FIXED_POINTS}.
     """
     if size == 0:
         address = struct.pack("!I", next(_addresses))
@@ -225,20 +229,20 @@ def connect(sock: socket.socket, port: int, size: int) -> None:
 _addresses = itertools.count(0x7F010001)
 
 
-def _source(place: int, asked: bool) -> bytes:
+def _packetInfo(index: int, isReceived: bool) -> bytes:
     """
-    Return a control message that has a datagram sent from an address, or that says
-    that a reply was sent to this address; see IP_PKTINFO in ip(7).
+    Return the C{IP_PKTINFO} control message (see ip(7)) for the address of a peer: as
+    received with a reply to it, or to send from it.
     """
-    interface = socket.if_nametoindex("lo") if asked else 0
-    address = bytes([127, 0, 1, place])
+    interface = socket.if_nametoindex("lo") if isReceived else 0
+    address = bytes([127, 0, 1, index])
     start = cmsghdr(socket.CMSG_LEN(12), socket.IPPROTO_IP, _IP_PKTINFO)
-    info = struct.pack("=i4s4s", interface, address, address if asked else b"")
+    info = struct.pack("=i4s4s", interface, address, address if isReceived else b"")
     return (bytes(start) + info).ljust(CONTROL, b"\0")
 
 
 def _describe(slot: bytes) -> str:
-    control, text = slot[:CONTROL], slot[CONTROL:]
+    control, payload = slot[:CONTROL], slot[CONTROL:]
     if not any(control):
-        return f"{text[:60]!r}"
-    return f"{text[:60]!r} to {socket.inet_ntoa(control[-8:-4])}"
+        return f"{payload[:60]!r}"
+    return f"{payload[:60]!r} to {socket.inet_ntoa(control[-8:-4])}"

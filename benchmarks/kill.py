@@ -1,13 +1,14 @@
 """
-Kill workers while they are busy, and see what is lost: C{python -m benchmarks.kill}.
+Kill workers under load, and compare the datagrams lost with those that the workers were
+processing: C{python -m benchmarks.kill}.
 
-C{twistd -n shout --workers} runs, and peers ask it: each keeps some datagrams under
-way and checks every reply.  Now and then a worker is stopped, and what is under way
-to it is counted: what its peers have not got back, less what waits in its socket, it
-has in hand.  Then it is killed.  What its peers never get back has to be just that.
+C{twistd -n shout --workers} runs, and peers send it requests: each keeps some datagrams
+in flight and checks every reply.  At random intervals a worker is stopped.  The
+datagrams in flight to it, less those that wait in its socket, are the ones that it is
+processing.  Then the worker is killed, and its peers must lose exactly these datagrams.
 
-The exit status is 1 if a reply was wrong, if more or less was lost, or if none was
-killed or nothing answered.
+The exit status is 1 if a reply was wrong, if more or fewer datagrams were lost, if no
+worker was killed, or if there was no reply.
 """
 
 from __future__ import annotations
@@ -32,96 +33,98 @@ PEERS = 16
 WINDOW = 16
 
 # In seconds.
-PATIENCE = 20
-TURN = 0.002
+TIMEOUT = 20
+INTERVAL = 0.002
 
 
 class Peer:
     """
-    Keeps datagrams under way.
+    A client that keeps datagrams in flight.
 
-    A worker answers in order, so a reply says that what was asked before it and has
-    not come back never will.
+    A worker answers in order, so a reply means that the requests before it that have
+    no reply yet are lost.
 
-    @ivar answered: how many of its datagrams.
+    @ivar answered: Number of requests that were answered.
 
-    @ivar lost: how many of them.
+    @ivar lost: Number of requests that were lost.
 
-    @ivar wrong: the replies that it never asked for.
+    @ivar wrong: The replies that match no request.
+
+    @ivar inFlight: The replies that are expected, the oldest first.
     """
 
     def __init__(self, port: int) -> None:
         self.answered = self.lost = self._number = 0
         self.wrong: list[bytes] = []
-        self.underWay: list[bytes] = []
+        self.inFlight: list[bytes] = []
         self.sock = socket(AF_INET, SOCK_DGRAM)
         self.sock.setblocking(False)
         self.sock.connect(("127.0.0.1", port))
 
-    def ask(self) -> None:
+    def send(self) -> None:
         """
-        Send one more.
+        Send one more request.
         """
         self._number += 1
-        text = b"datagram %09d" % self._number
-        self.sock.send(text)
-        self.underWay.append(text.upper())
+        datagram = b"datagram %09d" % self._number
+        self.sock.send(datagram)
+        self.inFlight.append(datagram.upper())
 
-    def receive(self) -> int:
+    def receive(self) -> None:
         """
-        Take the replies that have come.
-
-        @return: how many.
+        Receive the replies that have arrived.
         """
-        count = 0
         while True:
             try:
                 reply = self.sock.recv(100)
             except BlockingIOError:
-                return count
-            count += 1
-            if reply not in self.underWay:
+                return
+            if reply not in self.inFlight:
                 self.wrong.append(reply)
                 continue
-            place = self.underWay.index(reply)
-            self.lost += place
-            del self.underWay[: place + 1]
+            index = self.inFlight.index(reply)
+            self.lost += index
+            del self.inFlight[: index + 1]
             self.answered += 1
 
-    def turn(self) -> None:
+    def exchange(self) -> None:
         """
-        Take the replies, and ask again.
+        Receive the replies that have arrived, and send as many requests.
         """
         self.receive()
-        for _ in range(WINDOW - len(self.underWay)):
-            self.ask()
+        for _ in range(WINDOW - len(self.inFlight)):
+            self.send()
 
 
 @dataclass
 class Outcome:
     """
-    What came of it.
+    The result of a run.
 
-    @ivar inHand: how many datagrams each of the killed had in hand.
+    @ivar answered: Number of requests that were answered.
 
-    @ivar lost: how many were lost each time.
+    @ivar wrong: The replies that match no request.
 
-    @ivar totals: what the server said in the end.
+    @ivar processing: Number of datagrams that each killed worker was processing.
+
+    @ivar lost: Number of datagrams lost by each kill.
+
+    @ivar totals: The totals that the server has logged.
     """
 
     answered: int = 0
     wrong: list[bytes] = field(default_factory=list)
-    inHand: list[int] = field(default_factory=list)
+    processing: list[int] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     totals: str = ""
 
     @property
     def isGood(self) -> bool:
         """
-        Whether all is as it should be.
+        L{True} if workers were killed and lost only what they were processing.
         """
-        wasTried = bool(self.answered and self.lost)
-        return wasTried and not self.wrong and self.lost == self.inHand
+        hasRun = bool(self.answered and self.lost)
+        return hasRun and not self.wrong and self.lost == self.processing
 
 
 @contextmanager
@@ -129,7 +132,7 @@ def server(workers: int, log: str) -> Iterator[tuple[int, int]]:
     """
     Run the server.
 
-    @return: its process and its port.
+    @return: The process ID and the port.
     """
     twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
     command = (
@@ -140,14 +143,14 @@ def server(workers: int, log: str) -> Iterator[tuple[int, int]]:
         yield process.pid, int(waitFor(r"try it with: nc -u 127.0.0.1 (\d+)", log))
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 def waitFor(pattern: str, path: str) -> str:
     """
-    Wait for something in a file, and return the first group of it.
+    Wait for a pattern in a file, and return its first group.
     """
-    for _ in range(PATIENCE * 100):
+    for _ in range(TIMEOUT * 100):
         found = os.path.exists(path) and re.search(pattern, Path(path).read_text())
         if found:
             return found[1]
@@ -167,7 +170,7 @@ def workersOf(pid: int) -> list[int]:
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """
-    Have a process stand still.
+    Stop a process, and continue it at the end.
     """
     os.kill(pid, signal.SIGSTOP)
     stat = Path(f"/proc/{pid}/stat")
@@ -180,9 +183,9 @@ def stopped(pid: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def waiting(pid: int, port: int) -> int:
+def queuedBytes(pid: int, port: int) -> int:
     """
-    Return how many bytes of memory wait in the sockets of a process.
+    Return the memory of the datagrams that wait in the sockets of a process, in bytes.
     """
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -196,32 +199,32 @@ def waiting(pid: int, port: int) -> int:
     return total
 
 
-def bytesEach() -> int:
+def bytesPerDatagram() -> int:
     """
-    Return how much memory one datagram takes that waits.
+    Return the memory of one datagram that waits in a socket, in bytes.
     """
     with socket(AF_INET, SOCK_DGRAM) as sock, socket(AF_INET, SOCK_DGRAM) as peer:
         sock.bind(("127.0.0.1", 0))
         peer.connect(sock.getsockname())
         for number in range(100):
             peer.send(b"datagram %09d" % number)
-        return waiting(os.getpid(), sock.getsockname()[1]) // 100
+        return queuedBytes(os.getpid(), sock.getsockname()[1]) // 100
 
 
-def ownPeers(pid: int, present: list[int], peers: list[Peer]) -> list[Peer]:
+def peersOf(pid: int, workers: list[int], peers: list[Peer]) -> list[Peer]:
     """
-    Find the peers that a worker answers: they are answered while the others stand
-    still, and the rest while it does.
+    Find the peers that a worker answers: those that get replies while the other workers
+    are stopped, and none while it is stopped itself.
 
-    @param present: all workers.
+    @param workers: The process IDs of all workers.
     """
-    others = [each for each in present if each != pid]
+    others = [each for each in workers if each != pid]
     own: list[Peer] = []
     unknown = peers
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while unknown:
         if time.monotonic() > end:
-            raise TimeoutError("who answers whom?")
+            raise TimeoutError("some peers get no replies")
         theirs = _answered([pid], unknown)
         ours = _answered(others, unknown)
         own += ours
@@ -229,50 +232,54 @@ def ownPeers(pid: int, present: list[int], peers: list[Peer]) -> list[Peer]:
     return own
 
 
-def _answered(still: list[int], peers: list[Peer], turns: int = 20) -> list[Peer]:
+def _answered(pids: list[int], peers: list[Peer], rounds: int = 20) -> list[Peer]:
     """
-    Return the peers that are answered while some workers stand still.
+    Return the peers that get replies while some workers are stopped.
     """
     with ExitStack() as stack:
-        for pid in still:
+        for pid in pids:
             stack.enter_context(stopped(pid))
         for peer in peers:
             peer.receive()
         before = [peer.answered for peer in peers]
-        for _ in range(turns):
+        for _ in range(rounds):
             for peer in peers:
-                peer.turn()
-            time.sleep(TURN)
+                peer.exchange()
+            time.sleep(INTERVAL)
     return [peer for peer, count in zip(peers, before) if peer.answered > count]
 
 
-def kill(seconds: float, workers: int, often: tuple[float, float]) -> Outcome:
+def kill(seconds: float, workers: int, intervals: tuple[float, float]) -> Outcome:
     """
-    Do it.
+    Run a server under load, and kill its workers.
 
-    @param often: the least and the most seconds between two kills.
+    @param seconds: Seconds to run.
+
+    @param workers: Number of workers.
+
+    @param intervals: Minimum and maximum number of seconds between two kills.
     """
-    outcome, each = Outcome(), bytesEach()
-    with tempfile.TemporaryDirectory() as folder:
-        log = os.path.join(folder, "log")
+    outcome, size = Outcome(), bytesPerDatagram()
+    with tempfile.TemporaryDirectory() as directory:
+        log = os.path.join(directory, "log")
         with server(workers, log) as (parent, port):
             peers = [Peer(port) for _ in range(PEERS)]
             end = time.monotonic() + seconds
-            next_ = 0.0
+            interval = 0.0
             while time.monotonic() < end:
-                _load(peers, next_)
-                next_ = random.uniform(*often)
+                _load(peers, interval)
+                interval = random.uniform(*intervals)
                 present = workersOf(parent)
                 if not present:
                     continue
                 pid = random.choice(present)
-                own = ownPeers(pid, present, peers)
+                own = peersOf(pid, present, peers)
                 _load(peers, random.uniform(0, 0.1))
                 with stopped(pid):
                     for peer in own:
                         peer.receive()
-                    under = sum(len(peer.underWay) for peer in own)
-                    outcome.inHand.append(under - waiting(pid, port) // each)
+                    inFlight = sum(len(peer.inFlight) for peer in own)
+                    outcome.processing.append(inFlight - queuedBytes(pid, port) // size)
                     os.kill(pid, signal.SIGKILL)
                 outcome.lost.append(_lost(peers, own))
             for peer in peers:
@@ -286,28 +293,28 @@ def kill(seconds: float, workers: int, often: tuple[float, float]) -> Outcome:
 def _load(peers: list[Peer], seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        select.select([peer.sock for peer in peers], [], [], TURN)
+        select.select([peer.sock for peer in peers], [], [], INTERVAL)
         for peer in peers:
-            peer.turn()
+            peer.exchange()
 
 
 def _lost(peers: list[Peer], own: list[Peer]) -> int:
     """
-    Go on after a kill, until it is known what is lost.
+    Continue after a kill until the number of lost datagrams is certain.
 
-    @return: how much.
+    @return: Number of lost datagrams.
     """
     before = sum(peer.lost for peer in own)
     last = {}
     for peer in own:
-        # The reply to this comes after all those that still come.
-        peer.ask()
-        last[peer] = peer.underWay[-1]
-    end = time.monotonic() + PATIENCE
-    while any(text in peer.underWay for peer, text in last.items()):
+        # The reply to this request arrives after all other replies.
+        peer.send()
+        last[peer] = peer.inFlight[-1]
+    end = time.monotonic() + TIMEOUT
+    while any(reply in peer.inFlight for peer, reply in last.items()):
         if time.monotonic() > end:
-            raise TimeoutError("no worker took over")
-        _load(peers, TURN)
+            raise TimeoutError("the worker was not replaced")
+        _load(peers, INTERVAL)
     return sum(peer.lost for peer in own) - before
 
 
@@ -321,11 +328,11 @@ def main() -> None:
     options = parser.parse_args()
     outcome = kill(options.seconds, options.workers, (0.5, 2))
     print(f"""\
-  killed    {len(outcome.lost)} workers
-  answered  {outcome.answered} datagrams, {len(outcome.wrong)} wrongly
-  in hand   {sum(outcome.inHand)} of the killed: {outcome.inHand}
-  lost      {sum(outcome.lost)}: {outcome.lost}
-  server    {outcome.totals}""")
+  killed      {len(outcome.lost)} workers
+  answered    {outcome.answered} datagrams, {len(outcome.wrong)} wrong replies
+  processing  {sum(outcome.processing)} when killed: {outcome.processing}
+  lost        {sum(outcome.lost)}: {outcome.lost}
+  server      {outcome.totals}""")
     sys.exit(not outcome.isGood)
 
 

@@ -1,5 +1,5 @@
 """
-The load: L{stream}, L{crowd} and L{ping} ask a server and check every reply.
+The loads: L{stream}, L{crowd} and L{ping} send requests and check every reply.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from benchmarks.flow import LIFE, Flow, connect
+from benchmarks.flow import MAX_FIXED_POINTS, Flow, connect
 
-# How many seconds without a reply mean that what is under way is lost.
-PATIENCE = 0.2
+# Seconds without a reply after which the datagrams in flight count as lost.
+TIMEOUT = 0.2
 
-NAP = 50e-6
+PAUSE = 50e-6
 
 
 @dataclass
 class Outcome:
     """
-    What came of a load.
+    The result of a load.
 
-    @ivar seconds: from the first request to the last reply.
+    @ivar seconds: Seconds from the first request to the last reply.
 
-    @ivar cpu: the seconds of CPU that the load itself has used.
+    @ivar cpu: CPU time that the load generator itself has used, in seconds.
 
-    @ivar example: a wrong reply, and what it should have been.
+    @ivar example: A wrong reply and the expected one, or an empty string.
 
-    @ivar p50: the median round trip in seconds; of L{ping} alone.
+    @ivar p50: The median round trip in seconds; only for L{ping}.
 
-    @ivar p99: the round trip that one in a hundred exceeds.
+    @ivar p99: The 99th percentile of the round trips in seconds; only for L{ping}.
     """
 
     replies: int = 0
@@ -44,13 +44,12 @@ class Outcome:
     p50: float = 0.0
     p99: float = 0.0
 
-    def figures(self, cpu: float) -> dict[str, float]:
+    def values(self, cpu: float) -> dict[str, float]:
         """
-        Return the figures of a L{Measurement<benchmarks.report.Measurement>}.
+        Return the values of a L{Measurement<benchmarks.report.Measurement>}; none if
+        there was no reply.
 
-        @param cpu: the seconds of CPU that the server has used.
-
-        @return: none when there was no reply.
+        @param cpu: CPU time that the server has used, in seconds.
         """
         if not self.replies:
             return {}
@@ -67,7 +66,7 @@ class Outcome:
 
 def stream(port: int, size: int, seconds: float) -> Outcome:
     """
-    Keep 128 datagrams under way: 32 on each of four sockets.
+    Keep 128 datagrams in flight: 32 on each of four sockets.
     """
     texts = [text(i, size) for i in range(128)]
     return _drive([Flow(port, texts[i : i + 32]) for i in range(0, 128, 32)], seconds)
@@ -75,8 +74,8 @@ def stream(port: int, size: int, seconds: float) -> Outcome:
 
 def crowd(port: int, size: int, seconds: float) -> Outcome:
     """
-    Keep one datagram of each of 256 peers under way.  They ask in turn, so that
-    the server never sees two of the same peer in a row.
+    Keep one datagram of each of 256 peers in flight.  The peers send in turn, so the
+    server never receives two consecutive datagrams from one peer.
     """
     texts = [text(i, size) for i in range(256)]
     return _drive([Flow(port, texts, sources=True)], seconds)
@@ -85,26 +84,25 @@ def crowd(port: int, size: int, seconds: float) -> Outcome:
 def _drive(flows: Sequence[Flow], seconds: float) -> Outcome:
     cpu, begin = time.process_time(), time.perf_counter()
     now = last = begin
-    half = sum(flow.most for flow in flows) // 2
+    half = sum(flow.batchSize for flow in flows) // 2
     for flow in flows:
         flow.start()
-    while (goOn := now - begin < seconds) or any(flow.underWay for flow in flows):
+    while (isSending := now - begin < seconds) or any(flow.inFlight for flow in flows):
         received = 0
         for flow in flows:
-            received += flow.turn(goOn)
+            received += flow.exchange(isSending)
         now = time.perf_counter()
         if received:
             last = now
-        elif now - last > PATIENCE:
-            if not goOn:
+        elif now - last > TIMEOUT:
+            if not isSending:
                 break
             last = now
             for flow in flows:
                 flow.start()
         if received < half:
-            # Otherwise it would follow on the heels of the server, and make a
-            # system call for every few replies.
-            time.sleep(NAP)
+            # Without the pause every few replies would cost a system call.
+            time.sleep(PAUSE)
     outcome = Outcome(seconds=last - begin, cpu=time.process_time() - cpu)
     for flow in flows:
         flow.close()
@@ -117,48 +115,48 @@ def _drive(flows: Sequence[Flow], seconds: float) -> Outcome:
 
 def ping(port: int, size: int, seconds: float) -> Outcome:
     """
-    Ask, wait for the reply, and ask again, at least 2,000 times.
+    Send a request, wait for the reply, and repeat, at least 2,000 times.
     """
     outcome = Outcome()
-    trips: list[float] = []
+    roundTrips: list[float] = []
     pairs = cycle([(text(i, size), text(i, size).upper()) for i in range(4)])
     clock = time.perf_counter
     cpu, begin = time.process_time(), clock()
-    sock, life = _connected(port, size), LIFE
-    # A server that loses nearly everything is not waited for 2,000 times.
-    while clock() - begin < seconds or (len(trips) < 2000 and outcome.lost < 20):
-        request, wanted = next(pairs)
+    sock, remaining = _connected(port, size), MAX_FIXED_POINTS
+    # With a server that loses nearly everything, 2,000 replies would take too long.
+    while clock() - begin < seconds or (len(roundTrips) < 2000 and outcome.lost < 20):
+        request, expected = next(pairs)
         start = clock()
         sock.send(request)
         try:
             reply = sock.recv(65535)
         except BlockingIOError:
             outcome.lost += 1
-            life = 0
+            remaining = 0
         else:
-            trips.append(clock() - start)
-            if reply != wanted:
+            roundTrips.append(clock() - start)
+            if reply != expected:
                 outcome.wrong += 1
-                outcome.example = f"{reply[:60]!r} instead of {wanted[:60]!r}"
+                outcome.example = f"{reply[:60]!r} instead of {expected[:60]!r}"
             if size == 0:
-                life -= 1
-        if life == 0:
+                remaining -= 1
+        if remaining == 0:
             sock.close()
-            sock, life = _connected(port, size), LIFE
+            sock, remaining = _connected(port, size), MAX_FIXED_POINTS
     sock.close()
-    outcome.replies = len(trips)
+    outcome.replies = len(roundTrips)
     outcome.seconds, outcome.cpu = clock() - begin, time.process_time() - cpu
-    if trips:
-        trips.sort()
-        outcome.p50 = trips[len(trips) // 2]
-        outcome.p99 = trips[len(trips) * 99 // 100]
+    if roundTrips:
+        roundTrips.sort()
+        outcome.p50 = roundTrips[len(roundTrips) // 2]
+        outcome.p99 = roundTrips[len(roundTrips) * 99 // 100]
     return outcome
 
 
 def _connected(port: int, size: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     # With Python's own timeout, every recv() would be two system calls.
-    limit = struct.pack("ll", 0, int(PATIENCE * 1e6))
+    limit = struct.pack("ll", 0, int(TIMEOUT * 1e6))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     connect(sock, port, size)
     return sock
@@ -166,9 +164,11 @@ def _connected(port: int, size: int) -> socket.socket:
 
 def text(client: int, size: int) -> bytes:
     """
-    Return what a client asks.
+    Return the payload of a client's request.
 
-    @param size: how long it is.
+    @param client: Number of the client.
+
+    @param size: Length of the payload, in bytes.
     """
     words = b"client %d asks: the quick brown fox jumps over the lazy dog; " % client
     return (words * (size // len(words) + 1))[:size]
@@ -176,11 +176,11 @@ def text(client: int, size: int) -> bytes:
 
 Load = Callable[[int, int, float], Outcome]
 """
-Is given the port of a server, the size of the datagrams, and for how many seconds
-to go on.
+A function that takes the port of a server, the size of the datagrams in bytes, and the
+duration in seconds.
 """
 
 LOADS: dict[str, Load] = {"stream": stream, "crowd": crowd, "ping": ping}
 """
-By name.
+The loads by name.
 """

@@ -19,86 +19,88 @@ from benchmarks.servers import CORES, Running
 
 WARM_UP = 0.2
 """
-For how many seconds a server is asked before it is measured.
+Seconds of load before each measurement.
 """
 
 
 def measure(
     commands: Mapping[str, Sequence[str]],
-    folder: Path,
+    directory: Path,
     loads: Mapping[str, Load],
     sizes: Sequence[int],
     rounds: int,
     seconds: float,
 ) -> Generator[Measurement, None, None]:
     """
-    Measure servers in turn, all of them in each round.  They run on the first of
-    the cores, where those whose turn it is not sleep; the load runs on the last.
-    Those that can make use of several have the first of them, but never the last.
-    For each size they are started anew: what one leaves behind in the memory of a
-    server can change what the next costs.
+    Measure servers in turn, all of them in each round.
 
-    @param commands: the command lines of the servers, by name.
+    The servers run on the first core, where the others sleep meanwhile; the load
+    generator runs on the last core.  Servers that can use several cores get the first
+    of them, but never the last.  For each size they are started anew, because the
+    memory that one size leaves allocated can change the cost of the next.
 
-    @param folder: where their output goes.
+    @param commands: The command lines of the servers, by name.
 
-    @param loads: the loads, by name.
+    @param directory: The directory for their output.
 
-    @param seconds: how long each measurement takes.
+    @param loads: The loads, by name.
 
-    @raise Failed: when a server does not come up, or goes away.
+    @param sizes: The sizes of the datagrams, in bytes.
+
+    @param rounds: Number of rounds.
+
+    @param seconds: Seconds for each measurement.
+
+    @raise Failed: If a server does not answer, or exits.
     """
     cores = sorted(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(1, get_context("spawn"), _settle, (cores[-1],)) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), _pin, (cores[-1],)) as pool:
         for number, size in product(range(rounds), sizes):
             with ExitStack() as stack:
                 servers = [
                     stack.enter_context(
-                        Running(name, command, folder, _cores(name, cores))
+                        Running(name, command, directory, _cores(name, cores))
                     )
                     for name, command in commands.items()
                 ]
                 for server in servers:
                     server.waitUntilUp()
-                for (load, ask), server in product(loads.items(), servers):
-                    told = _ask(pool, ask, server, size, seconds)
-                    yield Measurement(number, server.name, load, size, *told)
+                for (load, run), server in product(loads.items(), servers):
+                    values, example = _measureOnce(pool, run, server, size, seconds)
+                    yield Measurement(number, server.name, load, size, values, example)
                 for server in servers:
-                    figures = {"rss": server.memory()}
-                    yield Measurement(number, server.name, "memory", size, figures)
+                    values = {"rss": server.memory()}
+                    yield Measurement(number, server.name, "memory", size, values)
 
 
-def _ask(
-    pool: Executor, ask: Load, server: Running, size: int, seconds: float
+def _measureOnce(
+    pool: Executor, load: Load, server: Running, size: int, seconds: float
 ) -> tuple[dict[str, float], str]:
     """
-    Measure once.
+    Measure one server under one load.
 
-    @return: the figures, and a wrong reply if there was one.
+    @return: The values, and a wrong reply, if there was one.
     """
     try:
-        warmUp = pool.submit(ask, server.port, size, WARM_UP).result()
+        warmUp = pool.submit(load, server.port, size, WARM_UP).result()
         if not warmUp.replies:
             server.check()
             return {}, ""
         before = server.cpu()
-        outcome = pool.submit(ask, server.port, size, seconds).result()
+        outcome = pool.submit(load, server.port, size, seconds).result()
         cpu = server.cpu() - before
     except OSError:
         server.check()
         raise
     server.check()
-    return outcome.figures(cpu), outcome.example
+    return outcome.values(cpu), outcome.example
 
 
 def _cores(name: str, cores: Sequence[int]) -> Sequence[int]:
-    """
-    Return the cores for a server.
-    """
     return (cores[:-1] or cores)[: CORES.get(name, 1)]
 
 
-def _settle(core: int) -> None:
+def _pin(core: int) -> None:
     os.sched_setaffinity(0, {core})
-    # Ctrl-C reaches it too, but the parent ends it, when a load is through.
+    # Ctrl-C reaches this process too, but the parent ends it, after a load.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

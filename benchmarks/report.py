@@ -1,5 +1,5 @@
 """
-From measurements to a table and JSON.
+The table and the JSON document of the measurements.
 """
 
 from __future__ import annotations
@@ -17,69 +17,68 @@ from typing import Any
 
 BASES = ("c", "twisted")
 """
-The servers that the others are compared with.
+The servers with which the others are compared.
 """
 
 TITLES = {
-    "stream": "{size} bytes, one client: 128 under way over 4 sockets",
-    "crowd": "{size} bytes, 256 clients in turn: one under way each",
-    "ping": "{size} bytes, one under way: the round trip",
-    "memory": "{size} bytes: the resident memory after that",
+    "stream": "{size} bytes, one client: 128 in flight over 4 sockets",
+    "crowd": "{size} bytes, 256 clients in turn: one in flight each",
+    "ping": "{size} bytes, one in flight: the round trip",
+    "memory": "{size} bytes: resident memory afterwards",
 }
 
-FIGURES = {
+COLUMNS = {
     "stream": {"cpu": "CPU µs/reply", "rate": "replies/s"},
     "crowd": {"cpu": "CPU µs/reply", "rate": "replies/s"},
     "ping": {"p50": "p50 µs", "p99": "p99 µs"},
     "memory": {"rss": "MiB"},
 }
 """
-Per load, what is shown with its spread and ratios.
+Per load, the values that the table shows with their range and ratios.
 """
 
-EXTRAS = {
+EXTRA_COLUMNS = {
     "stream": {"lost": "lost", "load": "load µs"},
     "crowd": {"lost": "lost", "load": "load µs"},
     "ping": {"lost": "lost", "cpu": "CPU µs/reply"},
     "memory": {},
 }
 """
-Per load, of what only the median is shown.
+Per load, the values of which the table shows only the median.
 """
 
 LEGEND = """\
-median [least - most] of the rounds; a server that never answered has no line
-/c, /twisted: the ratio to that server, taken within each round, then the median
-lost: found the server's receive buffer full; as many fewer were under way
-load µs: the CPU of the load itself, per reply"""
+median [least - most] of the rounds; servers without any reply are omitted
+/c, /twisted: median of the ratios to that server within each round
+lost: datagrams dropped because a receive buffer was full; fewer were in flight then
+load µs: CPU of the load generator, per reply"""
 
 
 @dataclass(frozen=True)
 class Measurement:
     """
-    What one server did in one round under one load.
+    The values of one server in one round under one load.
 
-    @ivar figures: microseconds (C{cpu}, C{load}, C{p50}, C{p99}), MiB (C{rss}),
-        replies per second (C{rate}) and counts, by name; none when the server
-        did not answer.
+    @ivar values: Microseconds (C{cpu}, C{load}, C{p50}, C{p99}), MiB (C{rss}), replies
+        per second (C{rate}) and counts, by name; empty if the server did not answer.
 
-    @ivar example: a wrong reply, and what it should have been.
+    @ivar example: A wrong reply and the expected one, or an empty string.
     """
 
     round: int
     server: str
     load: str
     size: int
-    figures: dict[str, float]
+    values: dict[str, float]
     example: str = ""
 
 
 @dataclass(frozen=True)
-class Figure:
+class Statistic:
     """
-    One figure over all rounds.
+    One value over all rounds.
 
-    @ivar ratios: by the names of L{BASES}, as far as they have been measured.
+    @ivar ratios: The ratios to those of L{BASES} that were measured, by server.
     """
 
     median: float
@@ -88,27 +87,27 @@ class Figure:
     ratios: dict[str, float]
 
 
-Summary = dict[tuple[str, int], dict[str, dict[str, Figure]]]
+Summary = dict[tuple[str, int], dict[str, dict[str, Statistic]]]
 """
-Figures by load and size, server, and name.
+Statistics by load and size, server, and name of the value.
 """
 
 
 def summarize(measurements: Sequence[Measurement]) -> Summary:
     """
-    Take the medians of the rounds.  A ratio is that of two figures of the same
-    round, so that it holds while the machine drifts.
+    Take the medians of the rounds.  A ratio compares two values of the same round, so
+    a machine whose speed drifts does not distort it.
     """
     rounds: dict[tuple[str, int], dict[str, dict[int, dict[str, float]]]] = {}
-    for one in measurements:
-        if not one.figures:
+    for each in measurements:
+        if not each.values:
             continue
-        servers = rounds.setdefault((one.load, one.size), {})
-        servers.setdefault(one.server, {})[one.round] = one.figures
+        servers = rounds.setdefault((each.load, each.size), {})
+        servers.setdefault(each.server, {})[each.round] = each.values
 
-    def figure(
+    def statistic(
         servers: dict[str, dict[int, dict[str, float]]], server: str, name: str
-    ) -> Figure:
+    ) -> Statistic:
         values = {number: each[name] for number, each in servers[server].items()}
         ratios = {}
         for base in BASES:
@@ -121,12 +120,12 @@ def summarize(measurements: Sequence[Measurement]) -> Summary:
             if both:
                 ratios[base] = median(both)
         all = values.values()
-        return Figure(median(all), min(all), max(all), ratios)
+        return Statistic(median(all), min(all), max(all), ratios)
 
     return {
         case: {
             server: {
-                name: figure(servers, server, name)
+                name: statistic(servers, server, name)
                 for name in next(iter(each.values()))
             }
             for server, each in servers.items()
@@ -137,7 +136,7 @@ def summarize(measurements: Sequence[Measurement]) -> Summary:
 
 def table(summary: Summary) -> str:
     """
-    Return the figures as text.
+    Return the statistics as text.
     """
     return "\n".join([*_lines(summary), "", LEGEND, *_notes(summary)])
 
@@ -145,19 +144,19 @@ def table(summary: Summary) -> str:
 def _lines(summary: Summary) -> Iterator[str]:
     for (load, size), servers in summary.items():
         rows = [[TITLES[load].format(size=f"{size:,}")]]
-        for label in FIGURES[load].values():
+        for label in COLUMNS[load].values():
             rows[0] += [label, "", *(f"/{base}" for base in BASES)]
-        rows[0] += EXTRAS[load].values()
-        for server, figures in servers.items():
+        rows[0] += EXTRA_COLUMNS[load].values()
+        for server, statistics in servers.items():
             row = [f"  {server}"]
-            for name in FIGURES[load]:
-                one = figures[name]
-                row += [_number(one.median)]
-                row += [f"[{_number(one.least)} - {_number(one.most)}]"]
+            for name in COLUMNS[load]:
+                each = statistics[name]
+                row += [_number(each.median)]
+                row += [f"[{_number(each.least)} - {_number(each.most)}]"]
                 for base in BASES:
-                    ratio = one.ratios.get(base)
+                    ratio = each.ratios.get(base)
                     row += ["-" if ratio is None else f"{ratio:.2f}"]
-            row += [_number(figures[name].median) for name in EXTRAS[load]]
+            row += [_number(statistics[name].median) for name in EXTRA_COLUMNS[load]]
             rows.append(row)
         widths = [max(map(len, column)) for column in list(zip(*rows))[1:]]
         yield ""
@@ -174,22 +173,22 @@ def _number(value: float) -> str:
 
 def _notes(summary: Summary) -> Iterator[str]:
     for (load, size), servers in summary.items():
-        if "load" not in EXTRAS[load]:
+        if "load" not in EXTRA_COLUMNS[load]:
             continue
         fastest = min(servers, key=lambda name: servers[name]["cpu"].median)
-        figures = servers[fastest]
-        cost, its = figures["load"].median, figures["cpu"].median
-        if cost >= its:
+        statistics = servers[fastest]
+        ours, theirs = statistics["load"].median, statistics["cpu"].median
+        if ours >= theirs:
             yield (
-                f"note: {load}, {size:,} bytes: the load costs {cost:.3g} µs per "
-                f"reply, the fastest server ({fastest}) {its:.3g}: compare CPU, "
+                f"note: {load}, {size:,} bytes: the load generator uses {ours:.3g} µs "
+                f"per reply, the fastest server ({fastest}) {theirs:.3g}: compare CPU, "
                 "not replies/s"
             )
 
 
-def machine() -> dict[str, Any]:
+def describeMachine() -> dict[str, Any]:
     """
-    Say where and when this was measured.
+    Return the place and the time of the measurements, and the versions.
     """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -209,35 +208,35 @@ def machine() -> dict[str, Any]:
     }
 
 
-def describe(where: dict[str, Any]) -> str:
+def describe(machine: dict[str, Any]) -> str:
     """
-    Return what L{machine} has found in one line.
+    Return the result of L{describeMachine} in one line.
     """
     return (
         "{system}, {processor}, {cores} cores; Python {python}, Twisted {twisted}, "
         "shout {shout}; {when}"
-    ).format(**where)
+    ).format(**machine)
 
 
 def writeJSON(
-    path: Path, where: dict[str, Any], measurements: Sequence[Measurement]
+    path: Path, machine: dict[str, Any], measurements: Sequence[Measurement]
 ) -> None:
     """
-    Write everything: the machine, the summary, and each measurement.
+    Write the machine, the summary, and each measurement.
     """
     summary = [
         {
             "load": load,
             "size": size,
             "server": server,
-            "figures": {name: asdict(one) for name, one in figures.items()},
+            "values": {name: asdict(each) for name, each in statistics.items()},
         }
         for (load, size), servers in summarize(measurements).items()
-        for server, figures in servers.items()
+        for server, statistics in servers.items()
     ]
-    everything = {
-        "machine": where,
+    document = {
+        "machine": machine,
         "summary": summary,
-        "measurements": [asdict(one) for one in measurements],
+        "measurements": [asdict(each) for each in measurements],
     }
-    path.write_text(json.dumps(everything, indent=1) + "\n")
+    path.write_text(json.dumps(document, indent=1) + "\n")

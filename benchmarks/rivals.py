@@ -1,8 +1,8 @@
 """
-Servers that answer in capitals, each the way its library's users write it.
+Servers that answer in capitals, each written as is usual with its library.
 
-C{python rivals.py NAME PORT} runs one.  Each imports what it needs itself, so that
-its resident memory is its own.
+C{python rivals.py NAME PORT} runs one.  Each function has its own imports, so the
+resident memory of one server does not include the libraries of others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-/* Answers every datagram with its text in capitals, in C: what a server costs
-   that does nothing else.
+/* Answers every datagram with its text in capitals: the cost of a server in C that
+   does nothing else.
 
    server recvfrom PORT    one datagram per system call
-   server recvmmsg PORT    up to 64 of them */
+   server recvmmsg PORT    up to 64 datagrams per system call */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SLOTS = 64, ROOM = 65536 };
+enum { SLOTS = 64, SIZE = 65536 };
 
 static unsigned char capitals[256];
-static unsigned char arena[SLOTS][ROOM];
+static unsigned char buffers[SLOTS][SIZE];
 
 static void upper(unsigned char *text, size_t length)
 {
@@ -28,11 +28,11 @@ static void one_by_one(int fd)
     for (;;) {
         socklen_t size = sizeof peer;
         ssize_t length =
-            recvfrom(fd, arena[0], ROOM, 0, (struct sockaddr *)&peer, &size);
+            recvfrom(fd, buffers[0], SIZE, 0, (struct sockaddr *)&peer, &size);
         if (length < 0)
             continue;
-        upper(arena[0], length);
-        sendto(fd, arena[0], length, 0, (struct sockaddr *)&peer, size);
+        upper(buffers[0], length);
+        sendto(fd, buffers[0], length, 0, (struct sockaddr *)&peer, size);
     }
 }
 
@@ -42,20 +42,20 @@ static void in_batches(int fd)
     static struct iovec vectors[SLOTS];
     static struct sockaddr_in peers[SLOTS];
     for (int i = 0; i < SLOTS; i++) {
-        vectors[i].iov_base = arena[i];
+        vectors[i].iov_base = buffers[i];
         messages[i].msg_hdr.msg_name = &peers[i];
         messages[i].msg_hdr.msg_iov = &vectors[i];
         messages[i].msg_hdr.msg_iovlen = 1;
     }
     for (;;) {
         for (int i = 0; i < SLOTS; i++) {
-            vectors[i].iov_len = ROOM;
+            vectors[i].iov_len = SIZE;
             messages[i].msg_hdr.msg_namelen = sizeof peers[i];
         }
         int count = recvmmsg(fd, messages, SLOTS, MSG_WAITFORONE, NULL);
         for (int i = 0; i < count; i++) {
             vectors[i].iov_len = messages[i].msg_len;
-            upper(arena[i], vectors[i].iov_len);
+            upper(buffers[i], vectors[i].iov_len);
         }
         for (int sent = 0; sent < count;) {
             int done = sendmmsg(fd, messages + sent, count - sent, 0);

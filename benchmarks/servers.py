@@ -1,5 +1,5 @@
 """
-The servers that are compared, and a server while it runs.
+The servers to compare, and the process of a server.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# How long, in seconds, a server may take to come up, and to end.
-PATIENCE = 20
+# Seconds for a server to start to answer, and to exit.
+TIMEOUT = 20
 
 
 class Missing(Exception):
     """
-    A server cannot be run here.  The message says what it wants for.
+    A server cannot run here.  The message names the missing program or module.
     """
 
 
 class Failed(Exception):
     """
-    A server did not come up, or went away.
+    A server did not answer, or exited.
     """
 
 
 def shout(*options: str) -> Callable[[Path], list[str]]:
-    def command(folder: Path) -> list[str]:
+    def command(directory: Path) -> list[str]:
         twistd = Path(sys.executable).with_name("twistd")
         if not twistd.exists() or find_spec("shout") is None:
             raise Missing("shout is not installed beside this Python: pip install -e .")
@@ -44,7 +44,7 @@ def shout(*options: str) -> Callable[[Path], list[str]]:
 
 
 def rival(name: str, module: str = "") -> Callable[[Path], list[str]]:
-    def command(folder: Path) -> list[str]:
+    def command(directory: Path) -> list[str]:
         if module and find_spec(module) is None:
             raise Missing(f"{module} is not installed: pip install {module}")
         return [sys.executable, str(HERE / "rivals.py"), name, "{port}"]
@@ -53,8 +53,9 @@ def rival(name: str, module: str = "") -> Callable[[Path], list[str]]:
 
 
 def compiled(variant: str) -> Callable[[Path], list[str]]:
-    def command(folder: Path) -> list[str]:
-        compiler, server = shutil.which(os.environ.get("CC", "cc")), folder / "server"
+    def command(directory: Path) -> list[str]:
+        compiler = shutil.which(os.environ.get("CC", "cc"))
+        server = directory / "server"
         if compiler is None:
             raise Missing("no C compiler: install one, or name it in CC")
         if not server.exists():
@@ -81,59 +82,60 @@ SERVERS: dict[str, Callable[[Path], list[str]]] = {
     "c-mmsg": compiled("recvmmsg"),
 }
 """
-By name, what returns the command line, in which C{{port}} stands for the port.  It
-is given a folder for what it has to make, and raises L{Missing}.
+Functions that return the command line of a server, by name.  They take a directory
+for build products, and raise L{Missing}.  C{{port}} in the command line stands for the
+port.
 """
 
 
 CORES = {"shout-2-workers": 2}
 """
-By name, how many cores a server can make use of, if it is more than one.
+Number of cores for servers that can use more than one, by name.
 """
 
 
 def also(text: str) -> tuple[str, Callable[[Path], list[str]]]:
     """
-    Make a server of C{name=command with {port}}.
+    Parse a server given as C{name=command with {port}}.
 
-    @raise ValueError: when it is not of this form.
+    @raise ValueError: If the text does not have this form.
     """
     name, equals, command = text.partition("=")
     if not (name and equals and "{port}" in command):
         raise ValueError(text)
-    return name, lambda folder: shlex.split(command)
+    return name, lambda directory: shlex.split(command)
 
 
 class Running:
     """
-    A server that runs on a port, and on cores, of its own.
+    A running server with its own port, on given cores.
 
-    @ivar name: the server's name.
+    @ivar name: The name of the server.
 
-    @ivar port: its port.
+    @ivar port: The port of the server.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], folder: Path, cores: Iterable[int]
+        self, name: str, command: Sequence[str], directory: Path, cores: Iterable[int]
     ):
         """
-        Start it.
+        Start the server.
 
-        @param folder: where its output goes.
+        @param directory: The directory for its output.
 
-        @param cores: where it, and what it starts, runs.
+        @param cores: The cores for the server and its children.
 
-        @raise Failed: when there is no such command.
+        @raise Failed: If the command cannot be executed.
         """
         self.name = name
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("0.0.0.0", 0))
             self.port: int = sock.getsockname()[1]
-        self._log = folder / f"{name}.log"
+        self._log = directory / f"{name}.log"
         try:
             with self._log.open("wb") as log:
-                # In a session of its own it is not reached by Ctrl-C, and goes
-                # on answering until it is stopped.
+                # Ctrl-C does not reach its own session, so it continues to answer
+                # until it is terminated.
                 self._process = subprocess.Popen(
                     [part.replace("{port}", str(self.port)) for part in command],
                     stdin=subprocess.DEVNULL,
@@ -151,18 +153,18 @@ class Running:
     def __exit__(self, *reason: object) -> None:
         self._process.terminate()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
     def waitUntilUp(self) -> None:
         """
-        Wait until it answers.
+        Wait until the server answers.
 
-        @raise Failed: when it does not.
+        @raise Failed: If it does not answer in time.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.settimeout(0.05)
             sock.connect(("127.0.0.1", self.port))
@@ -180,25 +182,24 @@ class Running:
 
     def check(self) -> None:
         """
-        Check that it still runs.
+        Check that the server still runs.
 
-        @raise Failed: when it does not.
+        @raise Failed: If it has exited.
         """
         if self._process.poll() is not None:
             output = self._log.read_text(errors="replace").strip()
             last = output.rpartition("\n")[2] or f"exit {self._process.returncode}"
-            raise Failed(f"{self.name} has gone: {last}")
+            raise Failed(f"{self.name} has exited: {last}")
 
     def cpu(self) -> float:
         """
-        Return how many seconds of CPU it has used, with all its threads and
-        children.
+        Return the CPU time of all threads and children, in seconds.
         """
         return _cpu(self._process.pid) + sum(map(_cpu, self._children()))
 
     def memory(self) -> float:
         """
-        Return its resident memory, in MiB, and what its children have of their own.
+        Return the resident memory, with the private memory of all children, in MiB.
         """
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         own = sum(map(_private, self._children()))
@@ -223,7 +224,7 @@ def _cpu(pid: int) -> float:
 
 def _private(pid: int) -> int:
     """
-    Return how many KiB of memory a process shares with no other.
+    Return the memory that a process shares with no other, in KiB.
     """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))

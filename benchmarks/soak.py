@@ -1,19 +1,19 @@
 """
-Abuse a server for minutes, and see whether honest peers notice:
+Attack a server for minutes, and check that honest peers get their replies:
 C{python -m benchmarks.soak}, as root.
 
-C{twistd -n shout} runs on one core.  At the same time come from the others:
+C{twistd -n shout} runs on one core.  At the same time the other cores send:
 
-    - honest peers: each asks, waits for the reply, checks it, and asks again;
-    - forged sources, up to a million, of ordinary datagrams and of capitals, some
-      at ports that never ask, and the server's own address;
-    - bursts of empty datagrams, broadcasts, a scan of the ports around the
-      server's, and peers that close their socket before the reply comes, so that
-      it bounces.
+    - requests of honest peers: each waits for the reply, checks it, and repeats;
+    - datagrams from up to a million forged sources, ordinary text and capitals, some
+      from ports of reflectors and some from the server's own address;
+    - bursts of empty datagrams, broadcasts, a scan of the ports around the server's,
+      and datagrams from sockets that are closed before the reply arrives, which
+      causes ICMP errors.
 
-All of it stays on the loopback, and is so little that the server could take
-several times as much: what is lost is not lost for want of room.  The exit status
-is 1 if an honest reply was lost or wrong, or if memory or log grew.
+All of it stays on the loopback, at a fraction of the rate that the server can answer,
+so a full receive buffer is no cause of losses.  The exit status is 1 if a reply to an
+honest peer was lost or wrong, or if memory or log grew.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ SERVER = ("127.0.0.1", 23456)
 SCANNED = range(23000, 24000)
 BROADCAST = ("127.255.255.255", SERVER[1])
 
-# Each comes so many times a second, in as many bursts as TICKS.  A server takes
-# about 200,000 datagrams a second, and its receive buffer some thousands.
+# Datagrams per second, in TICKS bursts each.  A server answers about 200,000 datagrams
+# per second, and its receive buffer holds some thousands.
 TICKS = 50
 HONEST = 4_000
 PEERS = 8
@@ -55,19 +55,18 @@ SOURCES = 1_000_000
 REFUSED_PORTS = (0, 7, 19, 53, 123, 1900, 11211)
 
 # In seconds.
-PATIENCE = 2
+TIMEOUT = 2
 QUIET_PERIOD = 30
 
 FAILURES = ("honest lost", "honest wrong", "children that failed")
 
-# What twistd and shout say when they start and when they stop.
+# Lines that twistd and shout log when they start and stop.
 OTHER_LINES = 12
 
 
 def ticks(seconds: float, stop: _Event) -> Iterator[int]:
     """
-    Count the ticks of so many seconds as they come.  What comes late is not made
-    up for.
+    Yield the number of each tick in time.  Ticks that are late are not repeated.
     """
     number, now = 0, time.monotonic()
     end = now + seconds
@@ -79,7 +78,7 @@ def ticks(seconds: float, stop: _Event) -> Iterator[int]:
 
 def honest(time: Iterator[int], count: Counter[str]) -> None:
     """
-    Ask from several sockets, each with one datagram under way.
+    Send requests from several sockets, each with one datagram in flight.
     """
     clients = [client() for _ in range(PEERS)]
     for _ in time:
@@ -89,12 +88,12 @@ def honest(time: Iterator[int], count: Counter[str]) -> None:
                 peer.send(b"honest %d" % number)
                 count["honest sent"] += 1
             for number in range(PEERS):
-                wanted = b"HONEST %d" % (first + number)
+                expected = b"HONEST %d" % (first + number)
                 try:
-                    isRight = clients[number].recv(100) == wanted
+                    isRight = clients[number].recv(100) == expected
                 except TimeoutError:
                     count["honest lost"] += 1
-                    # What comes after all is not the reply to what is asked next.
+                    # A late reply must not count as the reply to the next request.
                     clients[number] = client()
                     continue
                 count["honest answered" if isRight else "honest wrong"] += 1
@@ -105,23 +104,23 @@ def client() -> socket:
     Return the socket of an honest peer.
     """
     sock = socket(AF_INET, SOCK_DGRAM)
-    sock.settimeout(PATIENCE)
+    sock.settimeout(TIMEOUT)
     sock.connect(SERVER)
     return sock
 
 
 def forge(time: Iterator[int], count: Counter[str]) -> None:
     """
-    Send from addresses that are not one's own.
+    Send datagrams with forged source addresses.
     """
     forger = Forger()
     for tick in time:
         if tick % 5 == 0:
             forger.send(b"forged", SERVER, SERVER)
-            count["in the server's own name"] += 1
+            count["from the server's address"] += 1
         for number in range(FORGED // TICKS):
             source = count["forged sent"] % SOURCES
-            # 127.16.0.0 and on.
+            # From 127.16.0.0 on.
             host = f"127.{16 + (source >> 16)}.{source >> 8 & 255}.{source & 255}"
             port = random.choice(REFUSED_PORTS) if number % 10 == 0 else 23000
             forger.send(random.choice((b"forged", b"FORGED")), (host, port), SERVER)
@@ -131,7 +130,7 @@ def forge(time: Iterator[int], count: Counter[str]) -> None:
 
 def annoy(time: Iterator[int], count: Counter[str]) -> None:
     """
-    Send what else there is.
+    Send empty datagrams and broadcasts, scan ports, and close sockets early.
     """
     sock = socket(AF_INET, SOCK_DGRAM)
     sock.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
@@ -159,7 +158,7 @@ def child(
     results: SimpleQueue[Counter[str]],
 ) -> None:
     """
-    Be a process that does one kind of work.
+    Do one kind of work in a process of its own.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -174,13 +173,13 @@ def child(
 @contextmanager
 def server(log: str, core: int) -> Iterator[subprocess.Popen[bytes]]:
     """
-    Run the server, and stop it in the end.
+    Run the server, and stop it at the end.
     """
     twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
     command = f"{twistd} -n --pidfile= -l {log} shout -i 0.0.0.0 -p {SERVER[1]}"
     process = subprocess.Popen(
         command.split(),
-        # An interrupt is for this process alone, which then stops the server.
+        # Ctrl-C reaches only this process, which then stops the server.
         start_new_session=True,
         preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
@@ -201,16 +200,16 @@ def server(log: str, core: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def read(path: str) -> str:
     """
-    Return what is in a file; nothing while there is none.
+    Return the content of a file, or an empty string if it does not exist.
     """
     with suppress(FileNotFoundError), open(path) as f:
         return f.read()
     return ""
 
 
-def resident(pid: int) -> int:
+def residentSize(pid: int) -> int:
     """
-    Return the resident size of a process, in KiB.
+    Return the resident memory of a process, in KiB.
     """
     found = re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))
     return int(found[1]) if found else 0
@@ -218,10 +217,9 @@ def resident(pid: int) -> int:
 
 def soak(seconds: float, log: str) -> tuple[Counter[str], list[int]]:
     """
-    Do everything at once.
+    Run the server and all attacks.
 
-    @return: what was counted, and the resident sizes of the server after the
-        warm-up.
+    @return: The counts, and the resident sizes of the server after the warm-up.
     """
     cores = sorted(os.sched_getaffinity(0))
     others = set(cores[1:] or cores)
@@ -241,7 +239,7 @@ def soak(seconds: float, log: str) -> tuple[Counter[str], list[int]]:
             while any(each.is_alive() for each in children):
                 time.sleep(min(10, seconds / 10))
                 elapsed = time.monotonic() - began
-                size, length = resident(process.pid), os.path.getsize(log)
+                size, length = residentSize(process.pid), os.path.getsize(log)
                 print(f"{elapsed:5.0f} s: {size} KiB resident, {length} bytes of log")
                 if elapsed > seconds / 5:
                     sizes.append(size)
@@ -260,7 +258,7 @@ def main() -> None:
     """
     parser = ArgumentParser("python -m benchmarks.soak")
     parser.add_argument(
-        "--seconds", type=int, default=600, help="how long, 10 or more [600]"
+        "--seconds", type=int, default=600, help="seconds to run, at least 10 [600]"
     )
     seconds = parser.parse_args().seconds
     if seconds < 10:
@@ -268,30 +266,30 @@ def main() -> None:
     if whyNot:
         sys.exit(f"soak: {whyNot}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory() as folder:
-        log = os.path.join(folder, "log")
+    with tempfile.TemporaryDirectory() as directory:
+        log = os.path.join(directory, "log")
         total, sizes = soak(seconds, log)
         text = read(log)
     reasons = set(re.findall("not answered: [0-9]+ (.*)", text))
     logged = len(text.splitlines())
-    most = len(reasons) * (seconds // QUIET_PERIOD + 1) + OTHER_LINES
-    lost = re.search("for want of buffer: ([0-9]+)", text)
+    maxLines = len(reasons) * (seconds // QUIET_PERIOD + 1) + OTHER_LINES
+    drops = re.search("([0-9]+) datagrams? dropped by the kernel", text)
     stopped = re.search("received [0-9]+, answered .*", text)
     for name, count in total.items():
-        print(f"{name:>25}  {count}")
+        print(f"{name:>26}  {count}")
     print(f"""\
-            resident size  {sizes[:1]} {sizes[-1:]} {max(sizes, default=0)} KiB
-                           after the warm-up, in the end, at most
-                log lines  {logged} of at most {most}
-     dropped in the kernel  {lost[1] if lost else 0}
-                    server  {stopped[0] if stopped else "did not say that it stopped"}
+             resident size  {sizes[:1]} {sizes[-1:]} {max(sizes, default=0)} KiB
+                            after the warm-up, at the end, maximum
+                 log lines  {logged} of at most {maxLines}
+     dropped by the kernel  {drops[1] if drops else 0}
+                    server  {stopped[0] if stopped else "logged no totals"}
 """)
     isHarmed = (
         any(total[name] for name in FAILURES)
         or not total["honest answered"]
         or not sizes
         or max(sizes) > 1.1 * sizes[0]
-        or logged > most
+        or logged > maxLines
         or stopped is None
     )
     sys.exit(isHarmed)

@@ -21,7 +21,7 @@ from shout import Shout, UnicodeShout, guard
 from shout.cli.stdio import LineSplitter
 from shout.counters import Snapshot
 from shout.guard import Guard, Limit, LoopGuard, TokenBuckets
-from shout.measure.probe import RIGHT, SMALLEST, Probes
+from shout.measure.probe import MIN_SIZE, RIGHT, Probes
 from shout.request import AskError, RequestProtocol
 from shout.sources import Allow, refuseReflectors
 from shout.status.health import Report
@@ -229,7 +229,7 @@ def _splitControl(control: bytes) -> None:
 
 
 def _classify(source: Bytes) -> None:
-    probes = Probes(SMALLEST + source.number() % 16, b"abcdefghij")
+    probes = Probes(MIN_SIZE + source.number() % 16, b"abcdefghij")
     while source:
         number = source.number()
         right = probes.make(number).upper()

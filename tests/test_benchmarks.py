@@ -47,13 +47,13 @@ class KillTests(SynchronousTestCase):
         All is as it should be when workers were killed, what was lost is what
         they had in hand, and all that was answered was answered rightly.
         """
-        self.assertTrue(kill.Outcome(answered=5, inHand=[0, 2], lost=[0, 2]).isGood)
+        self.assertTrue(kill.Outcome(answered=5, processing=[0, 2], lost=[0, 2]).isGood)
         for bad in (
             kill.Outcome(),
             kill.Outcome(answered=5),
-            kill.Outcome(inHand=[0], lost=[0]),
-            kill.Outcome(answered=5, inHand=[0, 2], lost=[2, 0]),
-            kill.Outcome(answered=5, inHand=[0], lost=[0], wrong=[b"x"]),
+            kill.Outcome(processing=[0], lost=[0]),
+            kill.Outcome(answered=5, processing=[0, 2], lost=[2, 0]),
+            kill.Outcome(answered=5, processing=[0], lost=[0], wrong=[b"x"]),
         ):
             self.assertFalse(bad.isGood, bad)
 

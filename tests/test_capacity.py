@@ -16,7 +16,7 @@ class CapacityTests(SynchronousTestCase):
     Tests for L{benchmarks.capacity}.
     """
 
-    row = "| shout, guard and all | 2 (0.41) | 4 (1.08) | 5 (0.68) | 8 (1.21) |\n"
+    row = "| shout with its guard | 2 (0.41) | 4 (1.08) | 5 (0.68) | 8 (1.21) |\n"
 
     def test_costs(self) -> None:
         """

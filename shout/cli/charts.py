@@ -82,7 +82,7 @@ def _spread(histogram: Histogram) -> list[tuple[str, int]]:
     Return rows for round trips: of equal width when all are alike, and each
     wider than the one before by the same factor when they are not.
     """
-    least, most = max(1, histogram.least), max(2, histogram.most + 1)
+    least, most = max(1, histogram.min), max(2, histogram.max + 1)
     buckets = list(histogram.buckets())
     count = min(_ROWS, len(buckets))
     if most / least < 4:
@@ -94,7 +94,7 @@ def _spread(histogram: Histogram) -> list[tuple[str, int]]:
     for bucket in buckets:
         while row < count - 1 and (bucket.low + bucket.high) / 2 >= bounds[row + 1]:
             row += 1
-        counts[row] += bucket.histogram
+        counts[row] += bucket.count
     ends = [milliseconds(bound) for bound in bounds]
     width = max(map(len, ends))
     return [

@@ -16,7 +16,7 @@ from shout.cli.pingoptions import scheduleOf
 from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.usage import UsageError
 from shout.measure.schedule import Schedule
-from shout.measure.target import Target, reach
+from shout.measure.target import Target, resolveTarget
 from shout.request import AskError, UnknownHost
 
 
@@ -45,7 +45,9 @@ async def measure(
     for host in options.hosts if options.unix is None else [""]:
         try:
             targets.append(
-                await reach(host, options.port, options.unix, options.family, reactor)
+                await resolveTarget(
+                    host, options.port, options.unix, options.family, reactor
+                )
             )
         except AskError as e:
             # The others can still be measured.

@@ -16,7 +16,6 @@ from twisted.internet.task import LoopingCall
 from shout.cli import charts, document, text
 from shout.cli.live import LiveLine
 from shout.cli.signals import signals
-from shout.measure import resultOf
 from shout.measure.probe import OTHER_RUN
 from shout.measure.result import Event, Result
 from shout.measure.schedule import Schedule
@@ -147,7 +146,7 @@ class PingCommand:
 
     def _results(self) -> list[Result]:
         return [
-            resultOf(target, session)
+            session.result(target)
             for target, session in zip(self._targets, self._sessions)
         ]
 

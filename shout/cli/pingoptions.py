@@ -8,7 +8,7 @@ import argparse
 from functools import partial
 
 from shout.cli.usage import UsageError, addNumber
-from shout.measure.probe import SMALLEST
+from shout.measure.probe import MIN_SIZE
 from shout.measure.schedule import Schedule
 
 _SIZE = 56
@@ -52,7 +52,7 @@ def addPingOptions(parser: argparse.ArgumentParser) -> None:
         "-s",
         "--size",
         kind="a number of bytes",
-        low=SMALLEST,
+        low=MIN_SIZE,
         high=_LARGEST,
         metavar="BYTES",
         help=f"how long a datagram is, without headers [{_SIZE}]",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shout.measure import mean
+from shout.measure.histogram import RoundTrips
 from shout.measure.result import (
     DUPLICATE,
     LATE,
@@ -17,7 +17,6 @@ from shout.measure.result import (
     WRONG,
     Event,
     Result,
-    RoundTrips,
 )
 from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
@@ -109,7 +108,7 @@ def liveLine(tallies: Sequence[ProbeTracker]) -> str:
     if len(tallies) == 1 and tallies[0].histogram.count:
         histogram = tallies[0].histogram
         text += f", last {milliseconds(histogram.last)} ms"
-        text += f", mean {milliseconds(mean(histogram) or 0)} ms"
+        text += f", mean {milliseconds(histogram.mean)} ms"
     return text
 
 

@@ -1,73 +1,99 @@
 """
-A record of round trips that stays small however many there are.
+A histogram of round trips, whose memory does not grow with their number.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from math import isqrt
 
-# A round trip falls into one of 128 buckets between a power of two and the next,
-# as in an HDR histogram: a bucket is at most 1/128 wide for what is in it, and
-# its middle at most 0.4 % away.  Up to 256 ns there is a bucket for each.
+# As in an HDR histogram there are 128 buckets from each power of two to the next.
+# A bucket is at most 1/128 as wide as its values are large, so its middle differs
+# from them by at most 0.4 %.  Below 256 ns each value has its own bucket.
 _BITS = 7
 _EXACT = 2 << _BITS
 _BUCKETS = (64 - _BITS) << _BITS
 
 
-class Bucket(NamedTuple):
+@dataclass(frozen=True)
+class Bucket:
     """
-    So many round trips took from C{low} to less than C{high} nanoseconds.
+    The number of round trips from C{low} to less than C{high} nanoseconds.
     """
 
     low: int
     high: int
-    histogram: int
+    count: int
+
+
+@dataclass(frozen=True)
+class RoundTrips:
+    """
+    Statistics of round trips, all in nanoseconds.
+
+    @ivar min: The shortest, exactly.
+
+    @ivar mean: The arithmetic mean, rounded.
+
+    @ivar p50: The 50th percentile, within 0.4 % like the other percentiles.
+
+    @ivar p90: The 90th percentile.
+
+    @ivar p99: The 99th percentile.
+
+    @ivar max: The longest, exactly.
+
+    @ivar stddev: The standard deviation of the whole population (not of a sample),
+        rounded down.
+    """
+
+    min: int
+    mean: int
+    p50: int
+    p90: int
+    p99: int
+    max: int
+    stddev: int
 
 
 class Histogram:
     """
-    How long round trips took, in nanoseconds.
+    The distribution of round trips, in nanoseconds.
 
-    Their number, their sum, the sum of their squares and the extremes are
-    exact, of any number of them; how they are distributed is known to within
-    0.4 %.  That takes 58 KB.
+    Count, sum, sum of squares and extremes are exact; the distribution is kept to
+    within 0.4 %.  All figures are 0 if there are no round trips.  A histogram takes
+    58 KB.
 
-    @ivar count: how many there are.
-    @type count: L{int}
+    @ivar count: Number of round trips.
 
-    @ivar total: their sum.
-    @type total: L{int}
+    @ivar total: Sum of the round trips.
 
-    @ivar squares: the sum of their squares.
-    @type squares: L{int}
+    @ivar squares: Sum of their squares.
 
-    @ivar least: the shortest; 0 when there is none.
-    @type least: L{int}
+    @ivar min: The shortest round trip.
 
-    @ivar most: the longest; 0 when there is none.
-    @type most: L{int}
+    @ivar max: The longest round trip.
 
-    @ivar last: the one added last; 0 when there is none.
-    @type last: L{int}
+    @ivar last: The round trip that was added last.
     """
 
     def __init__(self) -> None:
         self.count = self.total = self.squares = 0
-        self.least = self.most = self.last = 0
+        self.min = self.max = self.last = 0
         self._counts = array("Q", [0]) * _BUCKETS
 
     def add(self, nanoseconds: int) -> None:
         """
         Add a round trip.
 
-        @param nanoseconds: from 0 to C{2**63 - 1}.
+        @param nanoseconds: Duration from 0 to C{2**63 - 1}.
         """
-        if nanoseconds > self.most:
-            self.most = nanoseconds
-        if nanoseconds < self.least or not self.count:
-            self.least = nanoseconds
+        if nanoseconds > self.max:
+            self.max = nanoseconds
+        if nanoseconds < self.min or not self.count:
+            self.min = nanoseconds
         self.count += 1
         self.total += nanoseconds
         self.squares += nanoseconds * nanoseconds
@@ -80,10 +106,56 @@ class Histogram:
 
     def buckets(self) -> Iterator[Bucket]:
         """
-        Return the buckets that are not empty, the shortest round trips first.
+        Yield the buckets that are not empty, the shortest round trips first.
         """
         for index, count in enumerate(self._counts):
             if count:
                 shift = max(0, (index >> _BITS) - 1)
                 low = (index - (shift << _BITS)) << shift
                 yield Bucket(low, low + (1 << shift), count)
+
+    @property
+    def mean(self) -> int:
+        """
+        The arithmetic mean, rounded to the nearest nanosecond.
+        """
+        return divide(self.total, self.count) if self.count else 0
+
+    @property
+    def stddev(self) -> int:
+        """
+        The standard deviation of the whole population, rounded down.
+        """
+        if not self.count:
+            return 0
+        return isqrt(self.count * self.squares - self.total**2) // self.count
+
+    def percentile(self, percent: int) -> int:
+        """
+        Return a percentile by nearest rank, within 0.4 %.
+
+        @param percent: Percentage from 1 to 100.
+        """
+        rank = -(-self.count * percent // 100)
+        for bucket in self.buckets():
+            rank -= bucket.count
+            if rank <= 0:
+                middle = (bucket.low + bucket.high - 1) // 2
+                return max(self.min, min(middle, self.max))
+        return 0
+
+    def summarize(self) -> RoundTrips | None:
+        """
+        Return the statistics, or C{None} if there are no round trips.
+        """
+        if not self.count:
+            return None
+        p50, p90, p99 = map(self.percentile, (50, 90, 99))
+        return RoundTrips(self.min, self.mean, p50, p90, p99, self.max, self.stddev)
+
+
+def divide(total: int, count: int) -> int:
+    """
+    Return a quotient, rounded to the nearest integer.
+    """
+    return (2 * total + count) // (2 * count)

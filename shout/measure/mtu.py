@@ -1,5 +1,5 @@
 """
-The largest datagrams that come back.
+The search for the largest datagrams that come back.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from socket import socket as Socket
 
-from shout.measure.probe import SMALLEST
+from shout.measure.probe import MIN_SIZE
 from shout.measure.result import LOST, REFUSED, REPLY, Event
 from shout.measure.schedule import Schedule
 from shout.measure.search import SearchRunner
@@ -19,27 +19,28 @@ from shout.udp.sockopt import allowFragments, omitFlowLabel
 _HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
 
 _TRIES = 3
-_APART = 0.02
+_INTERVAL = 0.02
 
-# How many narrower networks one after the other can be learned of on the way.
-_LESSONS = 8
+# The largest number of networks on the path, each narrower than the one before, of
+# which the kernel can learn during one attempt.
+_MAX_NARROWER = 8
 
 
 @dataclass(frozen=True)
 class MTUResult:
     """
-    What was found out, in bytes of payload.
+    The result of the search, in bytes of payload.
 
-    @ivar whole: the largest datagram that came back, in however many fragments;
-        L{None} when none did.
+    @ivar whole: Size of the largest datagram that came back, fragmented or not;
+        C{None} if none did.
 
-    @ivar unfragmented: the largest that came back in one piece, with
-        don't-fragment set; L{None} when none did, or this system, or a UNIX
-        socket, has no such thing.
+    @ivar unfragmented: Size of the largest that came back in one piece, with
+        don't-fragment set; C{None} if none did, for a UNIX socket, and where the
+        system cannot set it.
 
-    @ivar headers: how many bytes of IP and UDP headers go with it.
+    @ivar headers: Length of the IP and UDP headers.
 
-    @ivar largest: the largest that there can be.
+    @ivar largest: Size of the largest datagram possible.
     """
 
     whole: int | None
@@ -50,7 +51,7 @@ class MTUResult:
     @property
     def pathMTU(self) -> int | None:
         """
-        The path MTU as UDP sees it, in bytes; L{None} when it is not known.
+        The path MTU as seen by UDP, in bytes; C{None} if unknown.
         """
         if self.unfragmented is None:
             return None
@@ -59,15 +60,15 @@ class MTUResult:
     @property
     def isAtLeast(self) -> bool:
         """
-        Whether the path MTU may be larger than that, as no larger datagram came
-        back at all.
+        C{True} if the path MTU may be larger, because no larger datagram came back at
+        all.
         """
         return self.unfragmented is not None and self.unfragmented == self.whole
 
 
 NOTHING = MTUResult(None, None, 0, 0)
 """
-What is known when nothing was tried.
+The result if nothing was tried.
 """
 
 
@@ -75,18 +76,14 @@ async def search(
     attempt: Callable[[int], Awaitable[bool]], least: int, most: int
 ) -> int | None:
     """
-    Find the largest size that works, where all that are smaller work too.
+    Find the largest size that works, if all smaller ones work too.
 
-    A pause of a host on the way can make any size fail, and would be taken for a
-    limit.  So the limit that is found is tried once more, and so is the smallest size.
+    A pause of a host on the path can make any attempt fail, and look like a limit.  So
+    the limit found is tried once more, and so is the smallest size.
 
-    @param attempt: tries a size.
+    @param attempt: Returns C{True} if a size works.
 
-    @param least: the smallest size.
-
-    @param most: the largest size.
-
-    @return: L{None} when even the smallest does not.
+    @return: The size, or C{None} if not even C{least} works.
     """
     if not (await attempt(least) or await attempt(least)):
         return None
@@ -107,11 +104,10 @@ async def search(
         least = failed
 
 
-# Where there are parallel paths, routers choose one for each flow by its addresses
-# and ports, and over IPv6 perhaps by its flow label.  So one socket lasts from the
-# first datagram to the last.  Another one on the same source port would not do
-# everywhere: Linux draws a hash for each socket that connects, and a router in a
-# network namespace of this machine may choose by that.
+# Routers choose among parallel paths by the addresses and ports of a flow, and over
+# IPv6 perhaps by its flow label.  So one socket is used from the first datagram to the
+# last.  Another socket on the same source port would not do everywhere: Linux draws a
+# hash for each connected socket, and routers in network namespaces may choose by it.
 async def findMTU(
     runner: SearchRunner,
     sock: Socket,
@@ -119,80 +115,69 @@ async def findMTU(
     onStep: Callable[[int, bool, bool], object],
 ) -> MTUResult:
     """
-    Find the largest datagrams that a target answers whole.
+    Find the largest datagrams that a target answers.
 
-    Each size is tried up to three times, so that a loss now and then does not
-    decide.
+    Each size is tried up to three times, so an occasional loss does not count.
 
-    @param attempts: measures the target.
+    @param runner: Measures the target.
 
-    @param sock: a socket that is connected to the target.  All datagrams are sent
-        from it, and so from one source port.  It stays open.
+    @param sock: A socket connected to the target.  It sends all datagrams, and so
+        from one source port, and stays open.
 
-    @param timeout: how long to wait for a reply, in seconds.
+    @param timeout: Seconds to wait for a reply.
 
-    @param tried: called with each size, whether it may be fragmented, and
-        whether it came back.
+    @param onStep: Called with each size, C{True} if it may be fragmented, and C{True}
+        if it came back.
 
-    @raise Stopped: when C{attempts} was stopped.
+    @raise Stopped: If C{runner} was stopped.
     """
     target = runner.target
     most, headers = target.largest, 0
     if target.port is not None:
         headers = _HEADERS_IPv6 if target.isIPv6 else _HEADERS_IPv4
 
-    async def attempt(size: int, isAllowed: bool) -> bool:
-        isWhole = await comesBack(runner, sock, size, timeout, isAllowed)
-        onStep(size, isAllowed, isWhole)
-        return isWhole
+    async def attempt(size: int, mayFragment: bool) -> bool:
+        isBack = await comesBack(runner, sock, size, timeout, mayFragment)
+        onStep(size, mayFragment, isBack)
+        return isBack
 
     omitFlowLabel(sock)
     allowFragments(sock, True)
-    whole = await search(lambda size: attempt(size, True), SMALLEST, most)
+    whole = await search(lambda size: attempt(size, True), MIN_SIZE, most)
     unfragmented = None
     if whole is not None and allowFragments(sock, False):
-        unfragmented = await search(lambda size: attempt(size, False), SMALLEST, whole)
+        unfragmented = await search(lambda size: attempt(size, False), MIN_SIZE, whole)
     return MTUResult(whole, unfragmented, headers, most)
 
 
 async def comesBack(
-    runner: SearchRunner, sock: Socket, size: int, timeout: float, isAllowed: bool
+    runner: SearchRunner, sock: Socket, size: int, timeout: float, mayFragment: bool
 ) -> bool:
     """
-    Tell whether a datagram of a size comes back whole.
+    Return C{True} if a datagram of a size comes back.
 
-    @param isAllowed: whether it may come back in fragments.
+    @param mayFragment: C{True} if it may come back in fragments.
     """
-    for _ in range(_LESSONS):
-        found, hasLearned = await _try(runner, sock, size, timeout, isAllowed)
-        if found or not hasLearned:
-            break
-    return found
+    isBack = hasLearned = False
 
-
-async def _try(
-    runner: SearchRunner, sock: Socket, size: int, timeout: float, isAllowed: bool
-) -> tuple[bool, bool]:
-    """
-    Try a size.
-
-    @return: whether it came back whole, and whether this system has learned to
-        cut the next one into smaller fragments.
-    """
-    found = hasLearned = False
-
-    def isEnough(event: Event) -> bool:
-        nonlocal found, hasLearned
-        if event.kind == REPLY and (isAllowed or not event.isFragmented):
-            found = True
-        if isAllowed and event.kind == REFUSED and event.detail == TOO_BIG:
+    def isLast(event: Event) -> bool:
+        nonlocal isBack, hasLearned
+        if event.kind == REPLY and (mayFragment or not event.isFragmented):
+            isBack = True
+        if mayFragment and event.kind == REFUSED and event.detail == TOO_BIG:
+            # The kernel will send smaller fragments now.
             hasLearned = True
             return False
-        # What would come late does not count.
-        isLast = event.kind == LOST and event.number == _TRIES
+        # A late reply would not count, so there is no need to wait for one.
+        isLastLost = event.kind == LOST and event.number == _TRIES
         # An ICMP error without a number may be about a size tried earlier.
         isRefused = event.kind == REFUSED and event.number is not None
-        return isLast or isRefused or event.kind == REPLY
+        return isLastLost or isRefused or event.kind == REPLY
 
-    await runner.measure(Schedule(_TRIES, _APART, size, timeout), sock, isEnough)
-    return found, hasLearned
+    schedule = Schedule(_TRIES, _INTERVAL, size, timeout)
+    for _ in range(_MAX_NARROWER):
+        hasLearned = False
+        await runner.measure(schedule, sock, isLast)
+        if isBack or not hasLearned:
+            break
+    return isBack

@@ -1,15 +1,14 @@
 """
-What is sent to measure, and what its reply has to be.
+Probes, and the classification of replies to them.
 
-A probe is text in lower case, so that no reply to it equals it::
+A probe is text in lower case, so no reply to it equals it::
 
     kqzmwhvdax 000000000042 1c291ca3 the quick brown fox jumps over ...
 
-The first word is a nonce, drawn for each run: it tells the replies of this run
-from those of others, and from what somebody made up who has not seen a probe.
-The number counts the probes.  The third word is a checksum of the first two
-(CRC-32), which tells a damaged number from another one.  Text fills it up to the
-size that is wanted.
+The first word is a nonce, drawn for each run.  It distinguishes replies to this run
+from those to others, and from forged ones by an attacker who has not seen a probe.
+The second word is the number of the probe.  The third is a checksum (CRC-32) of the
+first two, which reveals a damaged number.  Text fills the probe up to its size.
 """
 
 from __future__ import annotations
@@ -21,15 +20,16 @@ from zlib import crc32
 
 _LETTERS = 10
 _DIGITS = 12
+_CHECKSUM_DIGITS = 8
+
+MIN_SIZE = _LETTERS + 1 + _DIGITS + 1 + _CHECKSUM_DIGITS
+"""
+The size of the smallest probe, in bytes.
+"""
+
 _NUMBER = slice(_LETTERS + 1, _LETTERS + 1 + _DIGITS)
-_CHECKSUM = slice(_NUMBER.stop + 1, _NUMBER.stop + 9)
-
-SMALLEST = _CHECKSUM.stop
-"""
-How many bytes a probe has at least.
-"""
-
-_FILLING = b" the quick brown fox jumps over the lazy dog"
+_CHECKSUM = slice(_NUMBER.stop + 1, MIN_SIZE)
+_PADDING = b" the quick brown fox jumps over the lazy dog"
 
 RIGHT = "right"
 ECHOED = "echoed"
@@ -38,20 +38,20 @@ OTHER_RUN = "of another run"
 GARBAGE = "garbage"
 WRONG = (ECHOED, CORRUPTED, OTHER_RUN, GARBAGE)
 """
-How a reply can be wrong: the probe came back as it was; it is one of ours but
-not every byte is right; it answers a probe of another run; it is none of these.
+The kinds of wrong replies: the unchanged probe; the reply to a probe of this run, but
+damaged; the reply to a probe of another run; anything else.
 """
 
 
-class Verdict(NamedTuple):
+class Classification(NamedTuple):
     """
-    What a reply is.
+    The classification of a reply.
 
     @ivar kind: L{RIGHT} or one of L{WRONG}.
 
-    @ivar number: which probe it answers; L{None} when that cannot be told.
+    @ivar number: Number of the probe it answers; C{None} if unknown.
 
-    @ivar detail: what is wrong, in a few words; empty when nothing is.
+    @ivar detail: The error, in a few words; empty for a right reply.
     """
 
     kind: str
@@ -66,34 +66,32 @@ class Probes:
 
     def __init__(self, size: int, nonce: bytes | None = None) -> None:
         """
-        @param size: how many bytes each has, at least L{SMALLEST}.
+        @param size: Size of each probe in bytes, at least L{MIN_SIZE}.
 
-        @param nonce: ten lower-case letters; by default they are drawn.
+        @param nonce: Ten lower-case letters; random by default.
 
-        @raise ValueError: when C{size} is too small.
+        @raise ValueError: If C{size} is too small.
         """
-        if size < SMALLEST:
-            raise ValueError(f"a probe has at least {SMALLEST} bytes, not {size}")
+        if size < MIN_SIZE:
+            raise ValueError(f"a probe has at least {MIN_SIZE} bytes, not {size}")
         self.size = size
         self.nonce = nonce or _draw()
         self._start = self.nonce + b" %012d"
-        room = size - SMALLEST
-        self._filling = (_FILLING * (room // len(_FILLING) + 1))[:room]
-        self._capitals = self._filling.upper()
+        length = size - MIN_SIZE
+        self._padding = (_PADDING * (length // len(_PADDING) + 1))[:length]
+        self._capitals = self._padding.upper()
 
     def make(self, number: int) -> bytes:
         """
-        Return a probe.
-
-        @param number: which, from 0; it is written with twelve digits.
+        Return the probe with a number, which is written with twelve digits.
         """
         start = self._start % number
-        return b"%b %08x%b" % (start, crc32(start), self._filling)
+        return b"%b %08x%b" % (start, crc32(start), self._padding)
 
-    def recognise(self, probe: bytes) -> int | None:
+    def numberOf(self, probe: bytes) -> int | None:
         """
-        Return the number of a probe of this run of which at least the first two
-        words are there, or L{None}.
+        Return the number of a probe, of which at least the first two words are
+        there, or C{None} if it is not one of this run.
         """
         digits = probe[_NUMBER]
         isOurs = probe.startswith(self.nonce) and len(digits) == _DIGITS
@@ -101,17 +99,17 @@ class Probes:
 
     def isOfOtherRun(self, text: bytes) -> bool:
         """
-        Whether a text is a probe of another run, or the reply to one, of which at
-        least the first three words are there.
+        Return C{True} if a text is a probe of another run, or the reply to one, of
+        which at least the first three words are there.
         """
         start = text[: _NUMBER.stop].lower()
         nonce = start[:_LETTERS]
         isWhole = text[_CHECKSUM].lower() == b"%08x" % crc32(start)
         return isWhole and nonce.isalpha() and nonce != self.nonce
 
-    def classify(self, reply: bytes) -> Verdict:
+    def classify(self, reply: bytes) -> Classification:
         """
-        Tell what a reply is.  Every byte of it is looked at.
+        Classify a reply, of which every byte is checked.
         """
         digits = reply[_NUMBER]
         number = int(digits) if len(digits) == _DIGITS and digits.isdigit() else None
@@ -120,30 +118,33 @@ class Probes:
         probe = self.make(number)
         expected = probe.upper()
         if reply == expected:
-            return Verdict(RIGHT, number)
+            return Classification(RIGHT, number)
         if reply == probe:
-            return Verdict(ECHOED, number, "echoed unchanged")
+            return Classification(ECHOED, number, "echoed unchanged")
         isCut = expected.startswith(reply)
         if isCut or reply[_CHECKSUM].lower() == probe[_CHECKSUM]:
-            return Verdict(CORRUPTED, number, _difference(reply, expected))
+            return Classification(CORRUPTED, number, _difference(reply, expected))
         return self._classifyDamaged(reply)
 
-    def _classifyDamaged(self, reply: bytes) -> Verdict:
+    def _classifyDamaged(self, reply: bytes) -> Classification:
         """
-        Tell what a reply is whose number cannot be relied upon.
+        Classify a reply with an unreliable number.
         """
         nonce = reply[:_LETTERS].lower()
         if self.isOfOtherRun(reply):
             run = nonce.decode("ascii")
-            return Verdict(OTHER_RUN, None, f"answers a probe of another run, {run}")
-        filling = reply[SMALLEST:]
+            detail = f"answers a probe of another run, {run}"
+            return Classification(OTHER_RUN, None, detail)
+        padding = reply[MIN_SIZE:]
         isOurs = nonce == self.nonce or (
-            len(reply) == self.size and filling and filling == self._capitals
+            len(reply) == self.size and padding and padding == self._capitals
         )
         if isOurs:
             length = "" if len(reply) == self.size else f", {len(reply)} bytes long"
-            return Verdict(CORRUPTED, None, f"corrupted in its number{length}")
-        return Verdict(GARBAGE, None, f"not the answer to a probe: {_show(reply)}")
+            detail = f"corrupted in its number{length}"
+            return Classification(CORRUPTED, None, detail)
+        detail = f"not the answer to a probe: {_quote(reply)}"
+        return Classification(GARBAGE, None, detail)
 
 
 def _draw() -> bytes:
@@ -153,7 +154,7 @@ def _draw() -> bytes:
 
 def _difference(reply: bytes, expected: bytes) -> str:
     """
-    Say where a reply first differs from what it should be, in bytes from 0.
+    Describe the first difference from the expected reply, in bytes from 0.
     """
     shorter = min(len(reply), len(expected))
     offset = next((i for i in range(shorter) if reply[i] != expected[i]), shorter)
@@ -165,7 +166,7 @@ def _difference(reply: bytes, expected: bytes) -> str:
     return text
 
 
-def _show(reply: bytes) -> str:
+def _quote(reply: bytes) -> str:
     if len(reply) <= 40:
         return repr(reply)[1:]
     return f"{repr(reply[:30])[1:]}... ({len(reply)} bytes)"

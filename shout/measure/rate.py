@@ -1,5 +1,5 @@
 """
-The highest rate without loss.
+The search for the highest rate without loss.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shout.measure.search import SearchRunner, Stopped
 
 HIGHEST = 1_000_000.0
 """
-The highest rate that is tried, per second.
+The highest rate to try, per second.
 """
 
 LOSS = "loss"
@@ -21,14 +21,16 @@ MACHINE = "this machine"
 CEILING = "the limit"
 STOPPED = "stopped"
 
+# In probes per second.
 _FIRST = 125.0
 _LOWEST = 10.0
 
-# How long one rate is tried, in seconds, and how close to come, as a factor.
+# The duration of a step in seconds, and the ratio of the lowest rate with loss to the
+# highest without at which the search ends.
 _DURATION = 0.5
 _CLOSE = 1.1
 
-# How much of a rate has to leave for it to be that rate.
+# The share of a rate that this machine has to send.
 _EVEN = 0.95
 
 
@@ -37,9 +39,9 @@ class Step:
     """
     A rate that was tried.
 
-    @ivar rate: how many datagrams per second were wanted.
+    @ivar rate: Number of probes per second that were to be sent.
 
-    @ivar result: what came of it.
+    @ivar result: The result of the measurement at this rate.
     """
 
     rate: float
@@ -48,7 +50,7 @@ class Step:
     @property
     def isSent(self) -> bool:
         """
-        Whether this machine could send, and receive, that fast.
+        C{True} if this machine could send and receive at this rate.
         """
         result = self.result
         return result.rate >= _EVEN * self.rate and not result.kernelDrops
@@ -56,7 +58,7 @@ class Step:
     @property
     def isWhole(self) -> bool:
         """
-        Whether every datagram was answered in time.
+        C{True} if every probe was answered in time.
         """
         return self.result.answered == self.result.sent
 
@@ -64,14 +66,14 @@ class Step:
 @dataclass(frozen=True)
 class RateResult:
     """
-    What was found out.
+    The result of the search.
 
-    @ivar steps: the rates in the order in which they were tried.
+    @ivar steps: The rates tried, in this order.
 
-    @ivar best: the highest without loss, per second; 0 when there is none.
+    @ivar best: The highest rate without loss, per second; 0 if there is none.
 
-    @ivar limit: what kept it from being higher: L{LOSS}, L{MACHINE},
-        L{CEILING} or L{STOPPED}.
+    @ivar limit: The reason that it is not higher: L{LOSS}, L{MACHINE}, L{CEILING} or
+        L{STOPPED}.
     """
 
     steps: list[Step]
@@ -81,9 +83,8 @@ class RateResult:
     @property
     def isSudden(self) -> bool:
         """
-        Whether at the highest rate at least half as much is lost as where all
-        that is more than C{best} is.  If not, it may not be the rate that loses
-        them.
+        C{True} if at the highest rate tried, at least half of the traffic in excess
+        of C{best} is lost.  Otherwise the rate may not be the cause of the loss.
         """
         above = [step for step in self.steps if step.isSent and step.rate > self.best]
         if not above:
@@ -96,15 +97,15 @@ async def search(
     attempt: Callable[[float], Awaitable[Step]], ceiling: float = HIGHEST
 ) -> RateResult:
     """
-    Double the rate until something is lost, then halve the gap between what is
-    lost and what is not, until the two are within a tenth of each other.
+    Double the rate until there is loss, then halve the gap between the lowest rate
+    with loss and the highest without, until they are within a tenth of each other.
 
-    What loses something is tried once more, so that a single accident does not
-    decide.  When nothing at all comes back, that is the end.
+    A rate with loss is tried a second time, so a single accident does not count.  The
+    search ends if nothing at all comes back.
 
-    @param attempt: tries a rate.  When it raises L{Stopped}, that is the end, too.
+    @param attempt: Measures at a rate; L{Stopped} ends the search.
 
-    @param ceiling: the highest rate to try, per second.
+    @param ceiling: The highest rate to try, per second.
     """
     steps: list[Step] = []
     good = bad = 0.0
@@ -146,15 +147,15 @@ async def findRate(
     """
     Find the highest rate that a target answers without loss.
 
-    @param attempts: measures the target.
+    @param runner: Measures the target.
 
-    @param size: how many bytes a datagram has.
+    @param size: Size of a probe in bytes.
 
-    @param timeout: how long to wait for a reply, in seconds.
+    @param timeout: Seconds to wait for a reply.
 
-    @param ceiling: the highest rate to try, per second.
+    @param ceiling: The highest rate to try, per second.
 
-    @param tried: called with each step.
+    @param onStep: Called with each step.
     """
 
     async def attempt(rate: float) -> Step:

@@ -1,5 +1,5 @@
 """
-What a measurement comes to.
+The result of a measurement, and the events during it.
 """
 
 from __future__ import annotations
@@ -8,97 +8,67 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shout.measure.histogram import Histogram
-
-
-@dataclass(frozen=True)
-class RoundTrips:
-    """
-    How long round trips took, all in nanoseconds.
-
-    @ivar min: the shortest, exactly.
-
-    @ivar mean: the arithmetic mean, rounded.
-
-    @ivar p50: half took no longer; within 0.4 %, as the other percentiles.
-
-    @ivar p90: 90 % took no longer.
-
-    @ivar p99: 99 % took no longer.
-
-    @ivar max: the longest, exactly.
-
-    @ivar stddev: the standard deviation of all of them (not of a sample),
-        rounded down.
-    """
-
-    min: int
-    mean: int
-    p50: int
-    p90: int
-    p99: int
-    max: int
-    stddev: int
+from shout.measure.histogram import Histogram, RoundTrips
 
 
 @dataclass(frozen=True)
 class Result:
     """
-    What was measured.  Every probe has one fate: it is among the answered, the
-    late, the lost, the refused or the mistaken.
+    The figures of a measurement.  Each probe sent is counted exactly once: as
+    answered, late, lost, refused or answered wrong.
 
-    @ivar host: as it was named.
+    @ivar host: The host as the caller named it.
 
-    @ivar address: the address that was measured.
+    @ivar address: The address that was measured.
 
-    @ivar port: the UDP port; L{None} for a UNIX socket.
+    @ivar port: The UDP port; C{None} for a UNIX socket.
 
-    @ivar sent: how many probes were sent.
+    @ivar sent: Number of probes sent.
 
-    @ivar answered: how many of them got the right reply in time.
+    @ivar answered: Number of probes with the right reply in time.
 
-    @ivar lost: how many got nothing.
+    @ivar lost: Number of probes without any reply or ICMP error.
 
-    @ivar duplicates: how many right replies came again.
+    @ivar duplicates: Number of repeated right replies.
 
-    @ivar late: how many got the right reply, but after the timeout.
+    @ivar late: Number of probes with the right reply after the timeout.
 
-    @ivar outOfOrder: how many right replies came after that to a later probe.
+    @ivar outOfOrder: Number of right replies that arrived after the reply to a later
+        probe.
 
-    @ivar wrong: how many replies were not the right ones.
+    @ivar wrong: Number of wrong replies.
 
-    @ivar kinds: how many of the wrong replies were of which kind, as in
-        L{shout.measure.probe.WRONG}.
+    @ivar kinds: Number of wrong replies of each kind in
+        L{WRONG<shout.measure.probe.WRONG>}.
 
-    @ivar mistaken: how many probes got wrong replies alone.
+    @ivar answeredWrong: Number of probes with wrong replies only.
 
-    @ivar refused: how many probes were refused.
+    @ivar refused: Number of probes that ended in an ICMP error, or that the system
+        refused to send.
 
-    @ivar refusals: how many refusals there were of each reason.
+    @ivar icmpErrors: Number of these errors by reason.
 
-    @ivar old: how many right replies came so late that they cannot be told from
-        duplicates.
+    @ivar outOfWindow: Number of right replies so late that they may be duplicates.
 
-    @ivar trips: the record of the round trips of what was answered in time.
+    @ivar histogram: The round trips of the probes answered in time.
 
-    @ivar roundTrips: what there is to say about them; L{None} when there is
-        none.
+    @ivar roundTrips: Statistics of these; C{None} if there are none.
 
-    @ivar jitter: by how much the round trips of two successive probes differ on
-        average (RFC 3393), in nanoseconds; L{None} when no two were answered.
+    @ivar jitter: Mean difference between the round trips of two successive probes
+        (RFC 3393), in nanoseconds; C{None} if no two were answered.
 
-    @ivar duration: from the first probe to the last, in nanoseconds.
+    @ivar duration: Time from the first probe to the last, in nanoseconds.
 
-    @ivar hasKernelTimes: whether the system told when replies arrived; if not,
-        the time that this program took is in the round trips.
+    @ivar hasKernelTimes: C{True} if replies have arrival times by the kernel.
+        Otherwise round trips include the time that this program took.
 
-    @ivar skipped: how many probes were due but were not sent, as this machine
-        could not.
+    @ivar skipped: Number of probes that were due but could not be sent.
 
-    @ivar kernelDrops: how many replies this machine had no room for.
+    @ivar kernelDrops: Number of replies that the kernel of this machine dropped
+        because the receive buffer was full.
 
-    @ivar withdrawn: how many probes were on their way at the end, and are not
-        in these figures.
+    @ivar inFlightAtEnd: Number of probes in flight at the end, which are not in the
+        other figures.
     """
 
     host: str
@@ -128,23 +98,22 @@ class Result:
     @property
     def unanswered(self) -> float:
         """
-        How much of what was sent was not answered in time, for whatever reason,
-        in percent.
+        Percentage of probes not answered in time, for whatever reason.
         """
         return 100 * (self.sent - self.answered) / self.sent if self.sent else 0.0
 
     @property
     def loss(self) -> float:
         """
-        How much of what was sent is lost, in percent.
+        Percentage of probes lost.
         """
         return 100 * self.lost / self.sent if self.sent else 0.0
 
     @property
     def rate(self) -> float:
         """
-        How many probes were sent per second, also those withdrawn; 0 when it was
-        only one.
+        Number of probes sent per second, including those in flight at the end; 0 if
+        there was only one.
         """
         gaps = max(0, self.sent + self.inFlightAtEnd - 1)
         return gaps * 1e9 / self.duration if self.duration else 0.0
@@ -161,24 +130,23 @@ LOST = "lost"
 
 class Event(NamedTuple):
     """
-    Something that happened to a probe.
+    A reply, an error or a loss.
 
-    @ivar kind: one of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OUT_OF_WINDOW}, L{WRONG},
-        L{REFUSED} and L{LOST}.
+    @ivar kind: One of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OUT_OF_WINDOW},
+        L{WRONG<shout.measure.result.WRONG>}, L{REFUSED} and L{LOST}.
 
-    @ivar number: which probe, from 1; L{None} when that cannot be told.
+    @ivar number: Number of the probe, from 1; C{None} if unknown.
 
-    @ivar length: how many bytes came back; 0 when none did.
+    @ivar length: Length of the reply in bytes; 0 if there is none.
 
-    @ivar roundTrip: how long it took, in nanoseconds; L{None} where there is no
-        such time.
+    @ivar roundTrip: The round trip in nanoseconds; C{None} if there is none.
 
-    @ivar isOutOfOrder: whether a later probe was answered before it.
+    @ivar isOutOfOrder: C{True} if a later probe was answered before this one.
 
-    @ivar isFragmented: whether the reply came in fragments; always false where
-        the system does not tell.
+    @ivar isFragmented: C{True} if the reply arrived in fragments; C{False} where the
+        system cannot report this.
 
-    @ivar detail: what was wrong, or why it was refused; may be empty.
+    @ivar detail: Description of a wrong reply or of an error; may be empty.
     """
 
     kind: str

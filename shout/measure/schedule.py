@@ -1,5 +1,5 @@
 """
-What to measure, and when what is due.
+The probes of a measurement, and the times at which they are due.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _NEVER = 1 << 63
 @dataclass(frozen=True)
 class Schedule:
     """
-    What to measure.
+    Number, interval and size of the probes, and the time limits.
 
-    @ivar count: how many probes to send; L{None} for no end.
+    @ivar count: Number of probes to send; C{None} for no limit.
 
-    @ivar interval: how long there is from one to the next, in seconds.
+    @ivar interval: Seconds from one probe to the next.
 
-    @ivar size: how many bytes each has.
+    @ivar size: Size of a probe in bytes.
 
-    @ivar timeout: how long to wait for a reply, in seconds.
+    @ivar timeout: Seconds to wait for a reply.
 
-    @ivar deadline: how long it all may take, in seconds; L{None} for no end.
+    @ivar deadline: Seconds until the measurement ends; C{None} for no limit.
     """
 
     count: int | None = None
@@ -37,89 +37,88 @@ class Schedule:
     deadline: float | None = None
 
 
-# Probes are due at fixed times, counted from the first.  Whoever comes late finds
-# several due and sends them at once.  What is more than 50 ms overdue is not sent
-# any more, so that a machine that cannot keep up sends less, but evenly.
+# Probes are due at fixed times, counted from the first, so a delay does not shift
+# the later ones: probes that have become due meanwhile leave together.  Those more
+# than 50 ms overdue are skipped, so that a slow machine sends less, but evenly.
 class Pacer:
     """
-    When the probes of a plan are due, in nanoseconds of any clock that never
-    goes back.
+    The times at which the probes of a schedule are due, in nanoseconds of any
+    monotonic clock.
 
-    @cvar maxBehind: how long a probe may be overdue.
+    @cvar maxOverdue: Age in nanoseconds above which a due probe is skipped.
 
-    @ivar next: when the next probe is due.
-    @type next: L{int}
+    @ivar nextDue: Time at which the next probe is due.
 
-    @ivar stop: when it all ends, whatever is on its way; L{None} for no end.
-    @type stop: L{int} or L{None}
+    @ivar deadline: Time at which the measurement ends; C{None} for no limit.
 
-    @ivar skipped: how many probes were due, but too late to be sent.
-    @type skipped: L{int}
+    @ivar skipped: Number of probes skipped because they were too long overdue.
     """
 
-    maxBehind = SECOND // 20
+    maxOverdue = SECOND // 20
 
     def __init__(self, schedule: Schedule, now: int) -> None:
         """
-        @param now: when the first probe is due.
+        @param now: Time at which the first probe is due.
         """
-        self.next = self._began = now
-        self.stop: int | None = None
+        self.nextDue = self._began = now
+        self.deadline: int | None = None
         if schedule.deadline is not None:
-            self.stop = now + round(schedule.deadline * SECOND)
+            self.deadline = now + round(schedule.deadline * SECOND)
         self.skipped = 0
         self._interval = max(1, round(schedule.interval * SECOND))
         self._left = schedule.count
 
     @property
-    def last(self) -> int:
+    def lastDue(self) -> int:
         """
-        When the last probe was due that was sent or skipped.
+        Time at which the last probe that was sent or skipped was due.
         """
-        return self.next - self._interval
+        return self.nextDue - self._interval
 
-    def isOver(self, patience: int) -> bool:
+    def isFinished(self, replyWait: int) -> bool:
         """
-        Whether no more probes will be due.
+        Return C{True} if no more probes will be due.
 
-        @param patience: how long the last one has to have before the end.
+        @param replyWait: Nanoseconds that the last probe has to have before the
+            deadline.
         """
-        return self._left == 0 or self.next > self._last(patience)
+        return self._left == 0 or self.nextDue > self._latestDue(replyWait)
 
-    def due(self, now: int, patience: int) -> int:
+    def due(self, now: int, replyWait: int) -> int:
         """
-        Return how many probes are due, those left out that are due for too
-        long.
+        Return the number of probes to send now.  Probes more than 50 ms overdue are
+        skipped and counted.
 
-        @param patience: as for L{isOver}.
+        @param replyWait: As for L{isFinished}.
         """
         if self._left == 0:
             return 0
-        until = min(now, self._last(patience))
-        # One that comes alone is sent however late it is.
-        late = now - self.next
-        if late > max(self.maxBehind, self._interval) and self.next <= until:
-            missed = (late - self.maxBehind) // self._interval + 1
-            missed = min(missed, (until - self.next) // self._interval + 1)
+        until = min(now, self._latestDue(replyWait))
+        # A probe that is due alone is sent however late it is.
+        overdue = now - self.nextDue
+        if overdue > max(self.maxOverdue, self._interval) and self.nextDue <= until:
+            missed = (overdue - self.maxOverdue) // self._interval + 1
+            missed = min(missed, (until - self.nextDue) // self._interval + 1)
             self.skipped += missed
-            self.next += missed * self._interval
-        if self.next > until:
+            self.nextDue += missed * self._interval
+        if self.nextDue > until:
             return 0
-        count = (until - self.next) // self._interval + 1
+        count = (until - self.nextDue) // self._interval + 1
         return count if self._left is None else min(count, self._left)
 
-    def took(self, count: int) -> None:
+    def advance(self, count: int) -> None:
         """
-        Take note that so many were sent.
+        Move on by C{count} probes, which were sent.
         """
-        self.next += count * self._interval
+        self.nextDue += count * self._interval
         if self._left is not None:
             self._left -= count
 
-    def _last(self, patience: int) -> int:
+    def _latestDue(self, replyWait: int) -> int:
         """
-        Return when the last probe can be due; the first always can.
+        Return the latest time at which a probe may be due.  The first one always
+        may.
         """
-        if self.stop is None:
+        if self.deadline is None:
             return _NEVER
-        return max(self._began, self.stop - patience)
+        return max(self._began, self.deadline - replyWait)

@@ -1,5 +1,5 @@
 """
-Measurements of one target, one after the other.
+Successive measurements of one target.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from socket import socket as Socket
 from typing import Any
 
-from shout.measure import resultOf
 from shout.measure.result import Event, Result
 from shout.measure.schedule import Schedule
 from shout.measure.session import PingSession
@@ -18,31 +17,25 @@ from shout.measure.target import Target
 
 class Stopped(Exception):
     """
-    There are to be no more measurements.
+    The search was stopped, so there are no more measurements.
     """
 
 
 class SearchRunner:
     """
-    Measure one target as often as it takes to find something out.
+    Measure one target repeatedly, and add up the figures.
 
-    @ivar target: the target.
-    @type target: L{Target}
+    @ivar answered: Number of probes with the right reply, including late ones.
 
-    @ivar answered: how many datagrams got the right reply in all, also late.
-    @type answered: L{int}
+    @ivar kinds: Number of wrong replies by kind; see
+        L{WRONG<shout.measure.probe.WRONG>}.
 
-    @ivar kinds: how many wrong replies there were in all, by kind; see
-        L{shout.measure.probe.WRONG}.
-    @type kinds: L{Counter} of L{str}
-
-    @ivar refusals: how many refusals there were in all, by reason.
-    @type refusals: L{Counter} of L{str}
+    @ivar icmpErrors: Number of ICMP errors by reason.
     """
 
     def __init__(self, target: Target, reactor: Any) -> None:
         """
-        @param reactor: as for L{PingSession}.
+        @param reactor: As for L{PingSession}.
         """
         self.target = target
         self.answered = 0
@@ -56,33 +49,33 @@ class SearchRunner:
         self,
         schedule: Schedule,
         sock: Socket | None = None,
-        isEnough: Callable[[Event], bool] = lambda event: False,
+        isLast: Callable[[Event], bool] = lambda event: False,
     ) -> Result:
         """
         Measure once.
 
-        @param plan: what to measure.
+        @param schedule: The probes to send.
 
-        @param sock: a socket that is connected to the target.  It stays open, so
-            that the next measurement can have the same source port; what comes
-            late counts there as a reply to another run.  By default a new one.
+        @param sock: A socket connected to the target; a new one by default.  It stays
+            open, so several measurements can share its source port.  A late reply to
+            an earlier one then counts as a reply to another run.
 
-        @param isEnough: tells of each event whether it ends the measurement.
+        @param isLast: Called with each event; C{True} ends the measurement.
 
-        @raise Stopped: when it was stopped.
+        @raise Stopped: If the search was stopped.
         """
 
         def onEvent(event: Event) -> None:
-            if isEnough(event):
+            if isLast(event):
                 session.stop()
 
         if self._isStopped:
             raise Stopped
-        # A measurement closes its socket at the end.
+        # The session closes its socket at the end.
         sock = self.target.open() if sock is None else sock.dup()
         session = self._session = PingSession(sock, schedule, onEvent, self._reactor)
         await session.start()
-        result = resultOf(self.target, session)
+        result = session.result(self.target)
         self.answered += result.answered + result.late
         self.kinds.update(result.kinds)
         self.icmpErrors.update(result.icmpErrors)
@@ -92,7 +85,7 @@ class SearchRunner:
 
     def stop(self) -> None:
         """
-        End the measurement that runs, and have no other.
+        End the current measurement, and allow no other.
         """
         self._isStopped = True
         if self._session is not None:

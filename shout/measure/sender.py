@@ -1,5 +1,5 @@
 """
-Sending what is due.
+Sending the probes that are due.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ from shout.udp.icmp import explain
 
 PAUSE = SECOND // 1000
 """
-How long to wait at least before probes are sent again, in nanoseconds.
+The shortest pause before the sender is called again, in nanoseconds.
 """
 
 
-# No timer is set to less than a millisecond, so at more than a thousand per
-# second several probes leave at a time: those of that millisecond, and however
-# late it is no more, so that they leave evenly.
+# No timer is shorter than a millisecond, so above a thousand probes per second
+# several leave together.  One call sends no more than a millisecond's worth of
+# probes, even after a delay, so that they leave evenly.
 class Sender:
     """
-    Send the probes that are due, as far as there is room for them.
+    Send the probes that are due, within the limit of probes in flight.
 
-    @cvar maxAtOnce: how many probes are sent before the replies are read again.
+    @cvar maxAtOnce: Number of probes sent before replies are read again.
 
-    @ivar maxInFlight: how many probes may wait for a reply at a time.
-    @type maxInFlight: L{int}
+    @ivar maxInFlight: Largest number of probes in flight.
 
-    @ivar isFull: whether the last time not all that was due was sent, as too much
-        was on its way.
-    @type isFull: L{bool}
+    @ivar isFull: C{True} if the last call could not send all due probes because too
+        many are in flight.
 
-    @ivar last: when probes were last sent; 0 when none were.
-    @type last: L{int}
+    @ivar isStopped: C{True} to send no more probes, even if more are due.
+
+    @ivar lastSent: Time at which probes were last sent; 0 if none were.
     """
 
     maxAtOnce = 64
@@ -49,72 +48,65 @@ class Sender:
         schedule: Schedule,
         isUNIX: bool,
         onEvent: Callable[[Event], object],
-        isOver: Callable[[], bool],
         clock: Callable[[], int],
     ) -> None:
         """
-        @param port: a L{TimedPort<shout.udp.timed.TimedPort>}, or one like it.
+        @param port: A L{TimedPort<shout.udp.timed.TimedPort>}, or similar.
 
-        @param tally: makes the probes, and is told of them.
+        @param tracker: Source of the probes, which also counts them.
 
-        @param plan: how often they are sent.
+        @param schedule: The interval between the probes.
 
-        @param isUNIX: whether they go to a UNIX socket, which queues no more than
-            C{net.unix.max_dgram_qlen}, usually 10.
+        @param isUNIX: C{True} if the peer is a UNIX socket, whose queue holds
+            C{net.unix.max_dgram_qlen} datagrams, usually 10.
 
-        @param heard: called with each L{Event}.
+        @param onEvent: Called with each L{Event}.
 
-        @param isOver: whether no more are to be sent; an event can end it.
-
-        @param clock: returns the time, in nanoseconds that never go back.
+        @param clock: Source of the monotonic time in nanoseconds.
         """
         self.maxInFlight = 8 if isUNIX else 1 << 16
-        self.isFull = False
-        self.last = 0
+        self.isFull = self.isStopped = False
+        self.lastSent = 0
         self._isUNIX = isUNIX
         self._port = port
-        self._tally = tracker
+        self._tracker = tracker
         self._onEvent = onEvent
-        self._isOver = isOver
         self._clock = clock
         perPause = int(PAUSE / SECOND / schedule.interval) + 1
         self._maxAtOnce = min(self.maxAtOnce, perPause)
         self._blockedSince: int | None = None
 
-    def send(self, pacer: Pacer, now: int, patience: int) -> bool:
+    def send(self, pacer: Pacer, now: int, replyWait: int) -> bool:
         """
-        Send what is due.
+        Send the probes that are due.
 
-        @param schedule: says what that is.
+        @param replyWait: As for L{Pacer.due}.
 
-        @param now: the time.
-
-        @param patience: as for L{Schedule.due}.
-
-        @return: whether more is due, and there is room for it.
+        @return: C{True} if more probes are due and can be sent.
         """
         self.isFull = False
-        due = pacer.due(now, patience)
+        due = pacer.due(now, replyWait)
         left = min(due, self._maxAtOnce)
-        while left and not self._isOver():
-            room = min(self.maxInFlight - self._tally.inFlight, self._tally.room)
-            if room <= 0:
+        tracker = self._tracker
+        while left and not self.isStopped:
+            free = min(self.maxInFlight - tracker.inFlight, tracker.freeSlots)
+            if free <= 0:
                 self.isFull = True
                 return False
-            sent = self._sendSome(min(left, room, self._port.maxAtOnce))
+            sent = self._sendSome(min(left, free, self._port.maxAtOnce))
             if not sent:
                 return False
-            pacer.took(sent)
+            pacer.advance(sent)
             left -= sent
         return due > self._maxAtOnce
 
     def _sendSome(self, count: int) -> int:
         """
-        Send probes at once.
+        Send probes in one call.
 
-        @return: how many; 0 when there is no room for any.
+        @return: Number of probes sent or refused; 0 if the send buffer is full.
         """
-        probes = self._tally.next(count)
+        probes = self._tracker.makeProbes(count)
         now = self._clock()
         try:
             sent: int = self._port.send(probes)
@@ -122,20 +114,20 @@ class Sender:
             if e.errno in (EAGAIN, ENOBUFS):
                 if self._blockedSince is None:
                     self._blockedSince = now
-                if now - self._blockedSince < self._tally.timeout:
+                if now - self._blockedSince < self._tracker.timeout:
                     return 0
             sent = 1
-            self._tally.hasSent(now)
+            self._tracker.probesSent(now)
             reason = self._explain(e.errno or 0)
-            self._onEvent(self._tally.refuse(probes[0], reason, now))
+            self._onEvent(self._tracker.icmpErrorReceived(probes[0], reason, now))
         else:
-            self._tally.hasSent(now, sent)
+            self._tracker.probesSent(now, sent)
         self._blockedSince = None
-        self.last = now
+        self.lastSent = now
         return sent
 
     def _explain(self, number: int) -> str:
         if number == EMSGSIZE:
             return "too long to send"
-        # What the network says by the same number is the same reason.
+        # An error number has the same text here as in an ICMP error.
         return os.strerror(number).lower() if self._isUNIX else explain(number)

@@ -1,5 +1,5 @@
 """
-A measurement while it runs.
+A running measurement.
 """
 
 from __future__ import annotations
@@ -16,31 +16,20 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from shout.measure.probe import Probes
-from shout.measure.result import Event
+from shout.measure.probe import WRONG, Probes
+from shout.measure.result import Event, Result
 from shout.measure.schedule import SECOND, Pacer, Schedule
 from shout.measure.sender import PAUSE, Sender
+from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
 from shout.udp.timed import TimedPort
 
 
 class PingSession(DatagramProtocol):
     """
-    Send probes to one peer, and tally what comes back.
+    Send probes to one peer, and count the replies.
 
-    @ivar tally: the figures so far.
-    @type tally: L{ProbeTracker}
-
-    @ivar withdrawn: how many probes were on their way when it was stopped, and
-        are not in the figures.
-    @type withdrawn: L{int}
-
-    @ivar began: when the first probe was sent, by C{clock}.
-    @type began: L{int}
-
-    @ivar kernelDrops: how many datagrams this machine has lost because they
-        came faster than they were read.
-    @type kernelDrops: L{int}
+    @ivar tracker: The counts so far.
     """
 
     _log = Logger()
@@ -57,84 +46,92 @@ class PingSession(DatagramProtocol):
         makePort: Callable[..., Any] = TimedPort,
     ) -> None:
         """
-        @param sock: a socket that is connected to the peer and does not block;
-            it is closed at the end.
+        @param sock: A non-blocking socket connected to the peer, which is closed at
+            the end.
 
-        @param plan: what to measure.
+        @param schedule: The probes to send.
 
-        @param heard: called with each L{Event}.
+        @param onEvent: Called with each L{Event}; its exceptions are logged.
 
-        @param reactor: an L{IReactorFDSet
+        @param reactor: An L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} and L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
 
-        @param clock: returns the time, in nanoseconds that never go back.
+        @param clock: Source of the monotonic time in nanoseconds.
 
-        @param makePort: makes the port for the socket, this protocol, the
-            reactor and the clock, as L{TimedPort} does.
+        @param makePort: Makes the port from the socket, this protocol, the reactor
+            and the clock, like L{TimedPort}.
         """
-        self.tracker = ProbeTracker(
-            Probes(schedule.size), round(schedule.timeout * SECOND)
-        )
-        self.inFlightAtEnd = self.kernelDrops = 0
-        self.began = 0
+        timeout = round(schedule.timeout * SECOND)
+        self.tracker = ProbeTracker(Probes(schedule.size), timeout)
         self._schedule = schedule
         self._pacer = Pacer(schedule, 0)
-        self._listener = onEvent
+        self._callback = onEvent
         self._reactor = reactor
         self._clock = clock
         self._port = makePort(sock, self, reactor, clock)
+        isUNIX = sock.family == AF_UNIX
         self._sender = Sender(
-            self._port,
-            self.tracker,
-            schedule,
-            sock.family == AF_UNIX,
-            self._onEvent,
-            lambda: self._isOver,
-            clock,
+            self._port, self.tracker, schedule, isUNIX, self._onEvent, clock
         )
-        self._isListening = self._isHolding = False
-        self._isLingering = self._isOver = False
+        self._began = self._kernelDrops = self._inFlightAtEnd = 0
+        self._isListening = self._isBlocked = self._isOver = False
         self._timer: IDelayedCall | None = None
         self._done: Deferred[ProbeTracker] = Deferred()
 
     @property
     def hasKernelTimes(self) -> bool:
         """
-        Whether the system takes the times of arrival.
+        C{True} if the kernel takes the arrival times of replies.
         """
         return bool(self._port.hasKernelTimes)
 
     @property
-    def ended(self) -> int:
+    def _replyWait(self) -> int:
         """
-        When the last probe was sent, or was due and could not be, by C{clock}.
-        """
-        return max(self.began, self._sender.last, self._pacer.last)
-
-    @property
-    def skipped(self) -> int:
-        """
-        How many probes were due, but not sent, as this machine, or what was on
-        its way, did not allow it.
-        """
-        return self._pacer.skipped
-
-    @property
-    def _patience(self) -> int:
-        """
-        How long the last probe has to have before the deadline: three times the
-        longest round trip, and the timeout as long as that is not known.
+        Nanoseconds that the last probe has to have before the deadline.
         """
         if not self.tracker.answered:
-            # Most of a short time should not pass with waiting for the first.
+            # The wait for the first reply should not take most of a short time.
             half = round((self._schedule.deadline or 0) * SECOND) // 2
             return min(self.tracker.timeout, half)
-        return self.tracker.patience
+        return self.tracker.replyWait
+
+    def result(self, target: Target) -> Result:
+        """
+        Return the figures so far, with C{target} as the peer.
+        """
+        tracker = self.tracker
+        ended = max(self._began, self._sender.lastSent, self._pacer.lastDue)
+        return Result(
+            host=target.host,
+            address=target.address,
+            port=target.port,
+            sent=tracker.sent,
+            answered=tracker.answered,
+            lost=tracker.lost,
+            duplicates=tracker.duplicates,
+            late=tracker.late,
+            outOfOrder=tracker.outOfOrder,
+            wrong=sum(tracker.wrong.values()),
+            kinds={kind: tracker.wrong[kind] for kind in WRONG if tracker.wrong[kind]},
+            answeredWrong=tracker.answeredWrong,
+            refused=tracker.refused,
+            icmpErrors=dict(tracker.icmpErrors),
+            outOfWindow=tracker.outOfWindow,
+            histogram=tracker.histogram,
+            roundTrips=tracker.histogram.summarize(),
+            jitter=tracker.jitter,
+            duration=ended - self._began,
+            hasKernelTimes=self.hasKernelTimes,
+            skipped=self._pacer.skipped,
+            kernelDrops=self._kernelDrops,
+            inFlightAtEnd=self._inFlightAtEnd,
+        )
 
     def listen(self) -> None:
         """
-        Open the port, without sending yet.  L{start} does it too.
+        Open the port without sending.  L{start} opens it, too.
         """
         if not self._isListening:
             self._isListening = True
@@ -142,21 +139,21 @@ class PingSession(DatagramProtocol):
 
     def start(self) -> Deferred[ProbeTracker]:
         """
-        Begin.
+        Start the measurement.
 
-        @return: fires with the tally when it is over.  Cancelling it stops,
-            too.
+        @return: A L{Deferred} that fires with the tracker at the end.  Cancelling it
+            stops the measurement.
         """
         self._done = Deferred(lambda _: self.stop())
         self.listen()
-        self.began = self._clock()
-        self._pacer = Pacer(self._schedule, self.began)
+        self._began = self._clock()
+        self._pacer = Pacer(self._schedule, self._began)
         self._proceed()
         return self._done
 
     def stop(self) -> None:
         """
-        End now.  What waits is left out of the figures.
+        End the measurement now.  Probes in flight are removed from the figures.
         """
         self._end(0)
 
@@ -169,140 +166,118 @@ class PingSession(DatagramProtocol):
             self._close(Failure())
 
     def _advance(self) -> None:
-        self._cancelTimer()
-        self._isHolding = False
+        self._endWait()
         now = self._clock()
-        self._expire(now)
-        stop = self._pacer.stop
-        if stop is not None and now >= stop:
-            # As late as that some of those that were due in time have left.
-            self._end(stop - self._patience + self._pacer.maxBehind)
-            return
-        isBehind = self._sender.send(self._pacer, now, self._patience)
-        # The callback for an event may have stopped it.
-        if self._isOver:
-            return
-        isOver = self._pacer.isOver(self._patience)
-        if isOver and not self.tracker.inFlight:
-            self._linger()
-            return
-        # An answer can show that there is time for more, or make room.
-        self._isHolding = isOver or self._sender.isFull
-        next = None if isOver else self._pacer.next
-        candidates = [next, self.tracker.oldestDue(), stop]
-        soonest = min(each for each in candidates if each is not None)
-        delay = max(soonest - self._clock(), 0 if isBehind else PAUSE)
-        self._timer = self._reactor.callLater(delay / SECOND, self._proceed)
-
-    def _expire(self, now: int) -> None:
-        due = self.tracker.oldestDue()
-        if due is not None and due < now:
-            # After a pause of this program its answer may have arrived.
+        timeout = self.tracker.nextTimeout()
+        if timeout is not None and timeout < now:
+            # If this program was paused, the reply may be in the receive buffer.
             self._port.drain()
         for event in self.tracker.expire(now):
             self._onEvent(event)
+        deadline = self._pacer.deadline
+        if deadline is not None and now >= deadline:
+            # Some of the probes that were due in time have left this much later.
+            self._end(deadline - self._replyWait + self._pacer.maxOverdue)
+            return
+        hasMore = self._sender.send(self._pacer, now, self._replyWait)
+        # The callback for an event may have stopped the measurement.
+        if self._isOver:
+            return
+        isFinished = self._pacer.isFinished(self._replyWait)
+        if isFinished and not self.tracker.inFlight:
+            self._linger()
+            return
+        # A reply can make room, or show that there is time for more probes.
+        self._isBlocked = isFinished or self._sender.isFull
+        nextDue = None if isFinished else self._pacer.nextDue
+        candidates = [nextDue, self.tracker.nextTimeout(), deadline]
+        soonest = min(each for each in candidates if each is not None)
+        delay = max(soonest - self._clock(), 0 if hasMore else PAUSE)
+        self._timer = self._reactor.callLater(delay / SECOND, self._proceed)
 
     def _onEvent(self, event: Event) -> None:
         try:
-            self._listener(event)
+            self._callback(event)
         except BaseException:
-            self._log.failure("heard raised")
+            self._log.failure("onEvent raised an exception for {event}", event=event)
 
     def _linger(self) -> None:
         """
-        Wait a little for duplicates and for what is late.
+        Wait for duplicates and late replies before the end.
         """
-        if self._isLingering or self._isOver:
-            return
-        self._isLingering = True
-        self._cancelTimer()
+        self._endWait()
         now = self._clock()
         wait = self.tracker.timeout
         if not self.tracker.lost:
-            wait = min(wait, 3 * self.tracker.histogram.most)
-        if self._pacer.stop is not None:
-            wait = max(0, min(wait, self._pacer.stop - now))
+            wait = min(wait, 3 * self.tracker.histogram.max)
+        if self._pacer.deadline is not None:
+            wait = max(0, min(wait, self._pacer.deadline - now))
         self._timer = self._reactor.callLater(wait / SECOND, self._end, now)
 
     def _end(self, before: int) -> None:
         """
-        Count what has arrived, and end.
+        Count the replies received, and end the measurement.
 
-        @param before: what was sent before this time, and waits, is lost; what
-            was sent later is left out of the figures.
+        @param before: Time before which a probe still in flight was sent to be lost;
+            later ones are removed from the figures.
         """
         if self._isOver:
             return
-        self._cancelTimer()
+        self._endWait()
         self._port.drain()
-        for event in self.tracker.giveUp(before):
+        for event in self.tracker.expireSentBefore(before):
             self._onEvent(event)
         if self._isOver:
             return
-        self.inFlightAtEnd = self.tracker.withdraw()
+        self._inFlightAtEnd = self.tracker.removeInFlight()
         self._close(self.tracker)
 
     def _close(self, outcome: ProbeTracker | Failure) -> None:
-        self._isOver = True
-        self._cancelTimer()
-        self.kernelDrops = self._port.kernelDrops
+        self._isOver = self._sender.isStopped = True
+        self._endWait()
+        self._kernelDrops = self._port.kernelDrops
         closing = maybeDeferred(self._port.stopListening)
         closing.addCallback(lambda _: outcome)
         closing.addBoth(self._finish)
 
     def _finish(self, outcome: ProbeTracker | Failure) -> None:
-        # Whoever has cancelled it has already been told.
-        if self._done.called:
-            return
-        if isinstance(outcome, Failure):
-            self._done.errback(outcome)
-        else:
+        # Cancelling the Deferred has fired it already.
+        if not self._done.called:
             self._done.callback(outcome)
 
-    def _cancelTimer(self) -> None:
+    def _endWait(self) -> None:
+        self._isBlocked = False
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
 
-    def arrived(
+    def timedDatagramReceived(
         self, datagram: bytes, now: int, delay: int, isFragmented: bool
     ) -> None:
         """
-        Count a reply.
-
-        @param datagram: the payload.
-
-        @param now: when it was read.
-
-        @param delay: how long it had waited by then, in nanoseconds.
-
-        @param isFragmented: whether it came in fragments.
+        Called when a reply has been read; see L{TimedPort}.
         """
         if not self._isOver:
-            self._onEvent(self.tracker.received(datagram, now, delay, isFragmented))
-            if self._isHolding:
-                self._settle()
+            tracker = self.tracker
+            self._onEvent(tracker.replyReceived(datagram, now, delay, isFragmented))
+            if self._isBlocked:
+                self._unblock()
 
-    def refused(self, datagram: bytes | None, reason: str) -> None:
+    def icmpErrorReceived(self, datagram: bytes | None, reason: str) -> None:
         """
-        Count a refusal.
-
-        @param datagram: what was refused, as far as that is known.
-
-        @param reason: why, in a few words.
+        Called when an ICMP error has been read; see L{TimedPort}.
         """
         if not self._isOver:
-            self._onEvent(self.tracker.refuse(datagram, reason, self._clock()))
-            if self._isHolding:
-                self._settle()
+            now = self._clock()
+            self._onEvent(self.tracker.icmpErrorReceived(datagram, reason, now))
+            if self._isBlocked:
+                self._unblock()
 
-    def _settle(self) -> None:
+    def _unblock(self) -> None:
         """
-        Go on, or come to an end, if what was just counted allows it.
+        Send more probes or end, if the reply just counted allows it.
         """
-        if self._isLingering or self._isOver:
-            return
-        if not self._pacer.isOver(self._patience):
+        if not self._pacer.isFinished(self._replyWait):
             self._proceed()
         elif not self.tracker.inFlight:
             self._linger()

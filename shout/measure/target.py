@@ -1,5 +1,5 @@
 """
-Who is measured, and the way there.
+The server to measure.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from shout.sockets.address import authority
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
 
-# The length field of a UDP header (RFC 768), less the headers that it counts;
-# and what a UNIX socket's default buffer holds.
+# The largest length in a UDP header (RFC 768) less the headers it includes, and the
+# capacity of a UNIX socket's default send buffer.
 _LARGEST_IPv4, _LARGEST_IPv6, _LARGEST_UNIX = 65507, 65527, 212960
 
 
 @dataclass(frozen=True)
 class Target:
     """
-    A server that is measured.
+    A server to measure.
 
-    @ivar host: as the user named it: a name, an address, or the path of a UNIX
-        socket.
+    @ivar host: The name, address or path of a UNIX socket that the user gave.
 
-    @ivar address: the IPv4 or IPv6 address; the path of a UNIX socket.
+    @ivar address: The IPv4 or IPv6 address, or the path of a UNIX socket.
 
-    @ivar port: the UDP port; L{None} for a UNIX socket.
+    @ivar port: The UDP port; C{None} for a UNIX socket.
     """
 
     host: str
@@ -38,20 +37,18 @@ class Target:
 
     def open(self) -> socket.socket:
         """
-        Return a new socket that sends to it, and hears from it alone.
+        Return a new socket, connected to the server.
 
-        @raise OSError: when there is no way to it.
+        @raise OSError: If the server cannot be reached.
         """
         if self.port is None:
-            sock = connectUNIX(self.address)
-        else:
-            sock = connectUDP(self.address, self.port)
-        return sock
+            return connectUNIX(self.address)
+        return connectUDP(self.address, self.port)
 
     @property
     def isLocal(self) -> bool:
         """
-        Whether what is sent to it stays on this host.
+        C{True} if datagrams to the server do not leave this host.
         """
         if self.port is None:
             return True
@@ -60,20 +57,20 @@ class Target:
                 here, there = sock.getsockname()[0], sock.getpeername()[0]
         except OSError:
             return False
-        # What is sent to this host's address is sent from that address, too.
+        # A datagram to an address of this host has that address as its source, too.
         return bool(here == there or ip_address(there).is_loopback)
 
     @property
     def isIPv6(self) -> bool:
         """
-        Whether it has an IPv6 address.
+        C{True} if the server has an IPv6 address.
         """
         return self.port is not None and ":" in self.address
 
     @property
     def largest(self) -> int:
         """
-        How many bytes the largest datagram to it has.
+        Size of the largest datagram to the server, in bytes.
         """
         if self.port is None:
             return _LARGEST_UNIX
@@ -86,31 +83,31 @@ class Target:
         return where if self.host == self.address else f"{self.host} ({where})"
 
 
-async def reach(
+async def resolveTarget(
     host: str, port: int, unix: str | None, family: int, reactor: Any
 ) -> Target:
     """
-    Find the first address of a server to which there is a way.
+    Find the first reachable address of a server.
 
-    @param host: a name, an IPv4 address or an IPv6 address.
+    @param host: A name, an IPv4 address or an IPv6 address.
 
-    @param port: the UDP port, 1 to 65535.
+    @param port: The UDP port, 1 to 65535.
 
-    @param unix: the path of a UNIX socket, or its abstract name with an C{@}
-        before it, instead of C{host} and C{port}.
+    @param unix: The path of a UNIX socket, or its abstract name after an C{@}; it
+        takes the place of C{host} and C{port}.
 
-    @param family: L{socket.AF_INET} or L{socket.AF_INET6}, to use the addresses
-        of one family only; else L{socket.AF_UNSPEC}.
+    @param family: C{socket.AF_INET} or C{socket.AF_INET6} to use addresses of one
+        family only; otherwise C{socket.AF_UNSPEC}.
 
-    @param reactor: an L{IReactorPluggableNameResolver
+    @param reactor: An L{IReactorPluggableNameResolver
         <twisted.internet.interfaces.IReactorPluggableNameResolver>} provider.
 
-    @raise UnknownHost: when C{host} leads to no address.
+    @raise UnknownHost: If C{host} has no address.
 
-    @raise Unreachable: when there is no way to any of them, or to the UNIX
-        socket.
+    @raise Unreachable: If none of the addresses, or not the UNIX socket, can be
+        reached.
 
-    @raise Refused: when there is no UNIX socket at C{unix}.
+    @raise Refused: If there is no UNIX socket at C{unix}.
     """
     if unix is not None:
         targets = [Target(unix, unix, None)]
@@ -125,4 +122,4 @@ async def reach(
             error = e
         else:
             return target
-    raise explain(str(targets[0].host), error)
+    raise explain(targets[0].host, error)

@@ -1,13 +1,14 @@
 """
-What became of each probe that was sent.
+The state of each probe sent, and the counts of a measurement.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
+from enum import IntEnum
 
-from shout.measure.histogram import Histogram
+from shout.measure.histogram import Histogram, divide
 from shout.measure.probe import GARBAGE, OTHER_RUN, RIGHT, Probes
 from shout.measure.result import (
     DUPLICATE,
@@ -21,188 +22,171 @@ from shout.measure.result import (
 )
 from shout.measure.unmatched import UnmatchedReplies
 
-# The fate of a probe.  What waits is on its way and may still get any other; a
-# mistaken one has only got wrong replies so far.
-_WAITING, _MISTAKEN, _ANSWERED, _LATE, _SILENT, _WRONG, _REFUSED = range(1, 8)
+
+class ProbeState(IntEnum):
+    """
+    The state of a probe.  A wrong reply does not end the wait for the right one.
+    """
+
+    IN_FLIGHT = 1
+    IN_FLIGHT_WRONG = 2
+    ANSWERED = 3
+    LATE = 4
+    TIMED_OUT = 5
+    ANSWERED_WRONG = 6
+    REFUSED = 7
 
 
-# Every probe has exactly one fate, so that at the end
+# Plain integers, which are compared faster on the path of each probe.
+_IN_FLIGHT = ProbeState.IN_FLIGHT.value
+_IN_FLIGHT_WRONG = ProbeState.IN_FLIGHT_WRONG.value
+_ANSWERED = ProbeState.ANSWERED.value
+_LATE = ProbeState.LATE.value
+_TIMED_OUT = ProbeState.TIMED_OUT.value
+_ANSWERED_WRONG = ProbeState.ANSWERED_WRONG.value
+_REFUSED = ProbeState.REFUSED.value
+
+
+# Each probe has one state, so that at the end
 #
-#     sent = answered + late + lost + refused + those with wrong replies alone
+#     sent = answered + late + lost + refused + answeredWrong
 #
-# and every datagram that comes back is counted once: as answered, late,
-# duplicate, wrong or old.  A right reply decides, whatever came before it.  What
-# does not say which probe it belongs to is the matter of L{UnmatchedReplies}.
+# and each datagram that arrives is counted once: as answered, late, duplicate, wrong
+# or out of window.  A right reply overrides whatever came before it.  What cannot be
+# assigned to a probe goes to UnmatchedReplies.
 class ProbeTracker:
     """
-    Count what comes back.  Pure bookkeeping: no I/O, and the times are handed
-    in, in nanoseconds of any clock that never goes back.
+    Count probes and replies.  There is no I/O, and times are handed in, in
+    nanoseconds of any monotonic clock.  The figures have the names and the meaning
+    that they have in L{Result<shout.measure.result.Result>}.
 
-    Fates and times are kept of the last L{window} probes, in memory that does
+    The states and times of the last L{window} probes are kept, in memory that does
     not grow.
 
-    @cvar window: how many probes are remembered.
+    @cvar window: Number of probes whose states are kept.
 
-    @ivar sent: how many probes were sent.
-    @type sent: L{int}
+    @ivar inFlight: Number of probes in flight.
 
-    @ivar answered: how many of them got the right reply in time.
-    @type answered: L{int}
-
-    @ivar late: how many got it after the timeout.
-    @type late: L{int}
-
-    @ivar inFlight: how many wait for their fate.
-    @type inFlight: L{int}
-
-    @ivar duplicates: how many right replies came again.
-    @type duplicates: L{int}
-
-    @ivar old: how many right replies came to probes out of the window; whether
-        they are late or duplicates cannot be told any more.
-    @type old: L{int}
-
-    @ivar outOfOrder: how many replies, answered or late, came after that to a
-        later probe (RFC 4737).
-    @type outOfOrder: L{int}
-
-    @ivar wrong: how many wrong replies came, by kind; see
-        L{shout.measure.probe.WRONG}.
-    @type wrong: L{Counter} of L{str}
-
-    @ivar refusals: how many refusals there were, by reason.
-    @type refusals: L{Counter} of L{str}
-
-    @ivar trips: the round trips of what was answered in time.
-    @type trips: L{Histogram}
-
-    @ivar variation: the sum of how much the round trips of two successive
-        probes differ (RFC 3393), in nanoseconds.
-    @type variation: L{int}
-
-    @ivar variations: of how many pairs that is the sum.
-    @type variations: L{int}
+    @ivar wrong: Number of wrong replies by kind; see
+        L{WRONG<shout.measure.probe.WRONG>}.
     """
 
     window = 1 << 18
 
     def __init__(self, probes: Probes, timeout: int) -> None:
         """
-        @param probes: judges the replies.
+        @param probes: The probes of this run, which also classify the replies.
 
-        @param timeout: how long a reply may take, in nanoseconds.
+        @param timeout: Nanoseconds to wait for a reply.
         """
         self.probes = probes
         self.timeout = timeout
         self.sent = self.answered = self.late = self.inFlight = 0
         self.duplicates = self.outOfWindow = self.outOfOrder = 0
-        self.variation = self.variations = 0
         self.wrong: Counter[str] = Counter()
         self.icmpErrors: Counter[str] = Counter()
         self.histogram = Histogram()
-        # When a probe was sent, or, once it is answered, how long that took.
+        # The time at which a probe was sent, and later its round trip.
         self._times = array("q", [0]) * self.window
-        self._fates = bytearray(self.window)
-        self._oldest = self._highest = 0
-        # How many probes had which fate; some of the silent ones are claimed,
-        # for wrong replies before refusals.
-        self._silent = self._wrong = self._refused = 0
-        self._strayReplies, self._strayRefusals = UnmatchedReplies(), UnmatchedReplies()
+        self._states = bytearray(self.window)
+        # The last probe before which none is in flight, and the last one answered.
+        self._settled = self._highest = 0
+        self._variation = self._variations = 0
+        # Numbers of probes by state.  Some of those that timed out are matched with
+        # a reply, or else with an ICMP error.
+        self._timedOut = self._answeredWrong = self._refused = 0
+        self._unmatchedReplies = UnmatchedReplies()
+        self._unmatchedErrors = UnmatchedReplies()
 
     @property
     def lost(self) -> int:
-        """
-        How many probes got no reply at all.
-        """
-        return self._silent - self._strayReplies.count - self._strayRefusals.count
+        matched = self._unmatchedReplies.matched + self._unmatchedErrors.matched
+        return self._timedOut - matched
 
     @property
     def answeredWrong(self) -> int:
-        """
-        How many probes got wrong replies alone.
-        """
-        return self._wrong + self._strayReplies.count
+        return self._answeredWrong + self._unmatchedReplies.matched
 
     @property
     def refused(self) -> int:
-        """
-        How many probes came to an ICMP error, or were not let out by the
-        system.
-        """
-        return self._refused + self._strayRefusals.count
+        return self._refused + self._unmatchedErrors.matched
 
     @property
-    def patience(self) -> int:
+    def jitter(self) -> int | None:
+        return divide(self._variation, self._variations) if self._variations else None
+
+    @property
+    def replyWait(self) -> int:
         """
-        How long a reply is expected to take at the most, in nanoseconds: three
-        times the longest round trip, and the timeout as long as that is not
-        known.
+        Nanoseconds in which a reply is expected: three times the longest round trip,
+        or the timeout if that is shorter or nothing has been answered.
         """
         if not self.histogram.count:
             return self.timeout
-        return min(self.timeout, 3 * self.histogram.most)
+        return min(self.timeout, 3 * self.histogram.max)
 
     @property
-    def room(self) -> int:
+    def freeSlots(self) -> int:
         """
-        How many probes can be sent that push none out of the window that still
-        waits.
+        Number of probes that can be sent before one in flight leaves the window.
         """
-        self.oldestDue()
-        return self.window - (self.sent - self._oldest)
+        self.nextTimeout()
+        return self.window - (self.sent - self._settled)
 
-    def next(self, count: int = 1) -> list[bytes]:
+    def makeProbes(self, count: int = 1) -> list[bytes]:
         """
-        Return the probes to send next.
+        Return the next probes to send.
         """
         first = self.sent + 1
         return [self.probes.make(number) for number in range(first, first + count)]
 
-    def hasSent(self, now: int, count: int = 1) -> None:
+    def probesSent(self, now: int, count: int = 1) -> None:
         """
-        Take note that the next probes are on their way.
+        Count the next probes as sent.
 
-        @param now: when they were sent.
+        @param now: Time at which they were sent.
 
-        @param count: how many they are.
+        @param count: Number of probes.
         """
         for number in range(self.sent + 1, self.sent + 1 + count):
             slot = number % self.window
             self._times[slot] = now
-            self._fates[slot] = _WAITING
+            self._states[slot] = _IN_FLIGHT
         self.sent += count
         self.inFlight += count
 
-    def received(
+    def replyReceived(
         self, reply: bytes, now: int, delay: int = 0, isFragmented: bool = False
     ) -> Event:
         """
-        Count a datagram that came back.
+        Count a reply.
 
-        @param now: the time.
+        @param now: The current time.
 
-        @param delay: how long ago the datagram arrived.
+        @param delay: Nanoseconds since the reply arrived.
+
+        @param isFragmented: C{True} if it arrived in fragments.
         """
         kind, number, detail = self.probes.classify(reply)
         if number is not None and not 0 < number <= self.sent:
-            # It has our nonce, and answers what was never asked.
+            # It has the nonce of this run, but answers a probe yet to be sent.
             kind, number, detail = GARBAGE, None, f"answers probe {number}, not sent"
         if kind != RIGHT:
-            self._mistake(kind, number, now - max(0, delay))
+            self._wrongReceived(kind, number, now - max(0, delay))
             return Event(WRONG, number, len(reply), None, False, isFragmented, detail)
         assert number is not None
-        if not self._remembers(number):
+        if not self._isInWindow(number):
             self.outOfWindow += 1
             return Event(OUT_OF_WINDOW, number, len(reply))
         slot = number % self.window
-        fate = self._fates[slot]
-        if fate in (_ANSWERED, _LATE):
+        state = self._states[slot]
+        if state in (_ANSWERED, _LATE):
             self.duplicates += 1
             return Event(DUPLICATE, number, len(reply), None, False, isFragmented)
         elapsed = now - self._times[slot]
-        # The clock of the arrival can have been set in between.
+        # The wall clock of the arrival can have been set meanwhile.
         roundTrip = elapsed - delay if 0 <= delay <= elapsed else elapsed
-        self._leave(fate)
+        self._uncount(state)
         if isOutOfOrder := number < self._highest:
             self.outOfOrder += 1
         else:
@@ -212,156 +196,155 @@ class ProbeTracker:
             self._answered(slot, number, roundTrip)
         else:
             kind = LATE
-            self._fates[slot] = _LATE
+            self._states[slot] = _LATE
             self.late += 1
         return Event(kind, number, len(reply), roundTrip, isOutOfOrder, isFragmented)
 
     def _answered(self, slot: int, number: int, roundTrip: int) -> None:
-        self._fates[slot] = _ANSWERED
+        self._states[slot] = _ANSWERED
         self._times[slot] = roundTrip
         self.answered += 1
         self.histogram.add(roundTrip)
         for other in (number - 1, number + 1):
-            place = other % self.window
-            if self._remembers(other) and self._fates[place] == _ANSWERED:
-                self.variation += abs(roundTrip - self._times[place])
-                self.variations += 1
+            neighbour = other % self.window
+            if self._isInWindow(other) and self._states[neighbour] == _ANSWERED:
+                self._variation += abs(roundTrip - self._times[neighbour])
+                self._variations += 1
 
-    def _remembers(self, number: int) -> bool:
+    def _isInWindow(self, number: int) -> bool:
         return self.sent - self.window < number <= self.sent
 
-    def _leave(self, fate: int) -> None:
+    def _uncount(self, state: int) -> None:
         """
-        Take a probe out of those that had a fate.
+        Remove a probe that changes its state from the count of the old one.
         """
-        if fate in (_WAITING, _MISTAKEN):
+        if state in (_IN_FLIGHT, _IN_FLIGHT_WRONG):
             self.inFlight -= 1
-        elif fate == _SILENT:
-            self._silent -= 1
+        elif state == _TIMED_OUT:
+            self._timedOut -= 1
             if self.lost < 0:
-                isReply = self._strayReplies.count > 0
-                claims = self._strayReplies if isReply else self._strayRefusals
-                claims.giveBack(self.inFlight)
-        elif fate == _WRONG:
-            self._wrong -= 1
+                hasReply = self._unmatchedReplies.matched > 0
+                source = self._unmatchedReplies if hasReply else self._unmatchedErrors
+                source.restore(self.inFlight)
+        elif state == _ANSWERED_WRONG:
+            self._answeredWrong -= 1
         else:
             self._refused -= 1
 
-    def _mistake(self, kind: str, number: int | None, arrived: int) -> None:
+    def _wrongReceived(self, kind: str, number: int | None, arrived: int) -> None:
         self.wrong[kind] += 1
         if number is not None:
-            if self._remembers(number):
+            if self._isInWindow(number):
                 slot = number % self.window
-                fate = self._fates[slot]
-                if fate == _WAITING:
-                    self._fates[slot] = _MISTAKEN
-                elif fate == _SILENT:
-                    self._leave(fate)
-                    self._fates[slot] = _WRONG
-                    self._wrong += 1
+                state = self._states[slot]
+                if state == _IN_FLIGHT:
+                    self._states[slot] = _IN_FLIGHT_WRONG
+                elif state == _TIMED_OUT:
+                    self._uncount(state)
+                    self._states[slot] = _ANSWERED_WRONG
+                    self._answeredWrong += 1
         elif kind != OTHER_RUN:
-            self._strayReplies.hold(arrived, self.inFlight)
+            self._unmatchedReplies.add(arrived, self.inFlight)
 
-    def refuse(self, probe: bytes | None, reason: str, now: int) -> Event:
+    def icmpErrorReceived(self, probe: bytes | None, reason: str, now: int) -> Event:
         """
-        Count a refusal, unless it quotes a probe of another run: the socket can
-        have served one before.
+        Count an ICMP error, or an error in sending, unless it quotes a probe of
+        another run: an earlier run may have used the same socket.
 
-        @param probe: what was refused, as far as the refusal quotes it.
+        @param probe: The probe, as far as the error quotes it; C{None} if unknown.
 
-        @param reason: why, in a few words.
+        @param reason: The error, in a few words.
 
-        @param now: the time.
+        @param now: The current time.
         """
-        number = None if probe is None else self.probes.recognise(probe)
+        number = None if probe is None else self.probes.numberOf(probe)
         if probe and number is None and self.probes.isOfOtherRun(probe):
             detail = f"{reason}, quotes a probe of another run"
             return Event(REFUSED, None, detail=detail)
         self.icmpErrors[reason] += 1
         if number is None:
-            self._strayRefusals.hold(now, self.inFlight)
-        elif self._remembers(number):
+            self._unmatchedErrors.add(now, self.inFlight)
+        elif self._isInWindow(number):
             slot = number % self.window
-            fate = self._fates[slot]
-            if fate in (_WAITING, _MISTAKEN, _SILENT):
-                self._leave(fate)
-                self._fates[slot] = _REFUSED
+            state = self._states[slot]
+            if state in (_IN_FLIGHT, _IN_FLIGHT_WRONG, _TIMED_OUT):
+                self._uncount(state)
+                self._states[slot] = _REFUSED
                 self._refused += 1
         return Event(REFUSED, number, detail=reason)
 
     def expire(self, now: int) -> list[Event]:
         """
-        Give up on what has waited for longer than the timeout.
+        Time out the probes that have been in flight for longer than the timeout.
 
-        @param now: the time.
-
-        @return: what is lost.
+        @return: Events of the probes that are lost.
         """
-        return self.giveUp(now - self.timeout)
+        return self.expireSentBefore(now - self.timeout)
 
-    def giveUp(self, before: int) -> list[Event]:
+    def expireSentBefore(self, before: int) -> list[Event]:
         """
-        Give up on what was sent before a time.
+        Time out the probes in flight that were sent before a time.
 
-        @return: what is lost.
+        @return: Events of the probes that are lost.
         """
         events = []
-        while self._oldest < self.sent:
-            number = self._oldest + 1
+        while self._settled < self.sent:
+            number = self._settled + 1
             slot = number % self.window
-            fate = self._fates[slot]
-            if fate in (_WAITING, _MISTAKEN):
+            state = self._states[slot]
+            if state in (_IN_FLIGHT, _IN_FLIGHT_WRONG):
                 if self._times[slot] >= before:
                     break
                 self.inFlight -= 1
-                if fate == _MISTAKEN:
-                    self._fates[slot] = _WRONG
-                    self._wrong += 1
+                if state == _IN_FLIGHT_WRONG:
+                    self._states[slot] = _ANSWERED_WRONG
+                    self._answeredWrong += 1
                 else:
-                    self._fates[slot] = _SILENT
-                    self._silent += 1
-                    if not self._claim(number):
+                    self._states[slot] = _TIMED_OUT
+                    self._timedOut += 1
+                    if not self._match(number):
                         events.append(Event(LOST, number))
-            self._oldest = number
+            self._settled = number
         return events
 
-    def _claim(self, number: int) -> bool:
-        left = self._times[number % self.window]
-        strays = (self._strayReplies, self._strayRefusals)
-        return any(claims.claim(left, left + self.patience) for claims in strays)
+    def _match(self, number: int) -> bool:
+        sent = self._times[number % self.window]
+        sources = (self._unmatchedReplies, self._unmatchedErrors)
+        return any(each.match(sent, sent + self.replyWait) for each in sources)
 
-    def oldestDue(self) -> int | None:
+    def nextTimeout(self) -> int | None:
         """
-        Return when the probe that waits longest will be given up, if one waits.
+        Return the time at which the next probe times out, or C{None} if none is in
+        flight.
         """
-        while self._oldest < self.sent:
-            slot = (self._oldest + 1) % self.window
-            if self._fates[slot] in (_WAITING, _MISTAKEN):
+        while self._settled < self.sent:
+            slot = (self._settled + 1) % self.window
+            if self._states[slot] in (_IN_FLIGHT, _IN_FLIGHT_WRONG):
                 return self._times[slot] + self.timeout
-            self._oldest += 1
+            self._settled += 1
         return None
 
-    def withdraw(self) -> int:
+    def removeInFlight(self) -> int:
         """
-        End: leave what still waits out of the figures, as if it had not been
-        sent.
+        End the measurement: remove the probes in flight from the counts, except for
+        those with wrong replies.
 
-        @return: how many that are.
+        @return: Number of probes removed.
         """
-        waiting = [
+        inFlight = [
             number
-            for number in range(self._oldest + 1, self.sent + 1)
-            if self._fates[number % self.window] in (_WAITING, _MISTAKEN)
+            for number in range(self._settled + 1, self.sent + 1)
+            if self._states[number % self.window] in (_IN_FLIGHT, _IN_FLIGHT_WRONG)
         ]
-        inFlightAtEnd = 0
-        self.inFlight -= len(waiting)
-        for number in waiting:
-            if self._fates[number % self.window] == _MISTAKEN:
-                self._wrong += 1
-            elif self._claim(number):
-                self._silent += 1
+        removed = 0
+        self.inFlight -= len(inFlight)
+        for number in inFlight:
+            if self._states[number % self.window] == _IN_FLIGHT_WRONG:
+                self._answeredWrong += 1
+            elif self._match(number):
+                self._timedOut += 1
             else:
-                inFlightAtEnd += 1
-        self.sent -= inFlightAtEnd
-        self._oldest = self.sent
-        return inFlightAtEnd
+                removed += 1
+        self.sent -= removed
+        self._settled = self.sent
+        return removed

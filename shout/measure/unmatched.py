@@ -1,13 +1,14 @@
 """
-What came back and does not say which probe it belongs to.
+Replies and ICMP errors that do not identify their probe.
 
-A wrong reply whose number cannot be read, or a refusal that quotes nothing, is
-held until a probe has waited in vain that had left when it came, and not long
-before.  That one is then claimed to be the one: it is counted as mistaken or
-refused, and not as lost.  Once all those probes have their fates it is held no
-more.  So what cannot be known is how many were lost of the few probes to which it
-could belong, and of no others; that is also why the claims are kept as numbers,
-and not as fates of probes.
+A wrong reply with an unreadable number, or an ICMP error that quotes nothing, may
+belong to any probe that was in flight when it arrived.  It is kept until one of these
+times out, sent not too long before the arrival.  That probe is then counted as
+answered wrong or refused, and not as lost.  Once all of these probes are accounted
+for, the reply is dropped, so it hides no loss among later probes.
+
+For the few probes in question only the number of losses is known, and not which of
+them were lost.  So matches are counted, and change the state of no probe.
 """
 
 from __future__ import annotations
@@ -17,58 +18,57 @@ from collections import deque
 
 class UnmatchedReplies:
     """
-    How many probes are claimed for something that came, and how much is held
-    until one can be.
+    Arrival times of replies without a probe, and the number of probes matched.
 
-    @ivar count: how many probes are claimed.
-    @type count: L{int}
+    @ivar matched: Number of probes that were matched with a reply.
     """
 
     def __init__(self) -> None:
-        self.count = 0
-        # When each that is held came.
-        self._held: deque[int] = deque()
+        self.matched = 0
+        self._arrivals: deque[int] = deque()
 
-    def hold(self, arrived: int, inFlight: int) -> None:
+    def add(self, arrived: int, inFlight: int) -> None:
         """
-        Hold what came.
+        Keep a reply for a probe that times out later.
 
-        @param arrived: when it came.
+        @param arrived: Time of its arrival.
 
-        @param inFlight: how many probes wait: no more can be claimed.
+        @param inFlight: Number of probes in flight, of which each can match one
+            reply.
         """
-        self._held.append(arrived)
-        self._bound(inFlight)
+        self._arrivals.append(arrived)
+        self._limit(inFlight)
 
-    def claim(self, left: int, latest: int) -> bool:
+    def match(self, sent: int, latest: int) -> bool:
         """
-        Claim a probe that has waited in vain.  Those before it have their fates.
+        Match a probe that has timed out with the earliest reply kept.  Call this for
+        one probe after the other, in the order in which they were sent.
 
-        @param left: when it left.
+        @param sent: Time at which the probe was sent.
 
-        @param latest: until when what belongs to it can have come.
+        @param latest: Time until which its reply can have arrived.
 
-        @return: whether something is held for it.
+        @return: C{True} if there was a reply for it.
         """
-        while self._held and self._held[0] < left:
-            self._held.popleft()
-        if not self._held or self._held[0] > latest:
+        while self._arrivals and self._arrivals[0] < sent:
+            self._arrivals.popleft()
+        if not self._arrivals or self._arrivals[0] > latest:
             return False
-        self._lastClaimed = self._held.popleft()
-        self.count += 1
+        self._lastMatched = self._arrivals.popleft()
+        self.matched += 1
         return True
 
-    def giveBack(self, inFlight: int) -> None:
+    def restore(self, inFlight: int) -> None:
         """
-        Hold again what the last probe was claimed for: that was answered after
-        all, so it was another one, perhaps one that still waits.
+        Undo the last match: its probe was answered after all, so the reply belongs to
+        another one, perhaps one still in flight.
 
-        @param inFlight: how many probes wait.
+        @param inFlight: Number of probes in flight.
         """
-        self.count -= 1
-        self._held.appendleft(self._lastClaimed)
-        self._bound(inFlight)
+        self.matched -= 1
+        self._arrivals.appendleft(self._lastMatched)
+        self._limit(inFlight)
 
-    def _bound(self, inFlight: int) -> None:
-        while len(self._held) > inFlight:
-            self._held.popleft()
+    def _limit(self, inFlight: int) -> None:
+        while len(self._arrivals) > inFlight:
+            self._arrivals.popleft()

@@ -122,7 +122,7 @@ class TimedPort(DatagramPort):
 
     def _deliver(self) -> int:
         count = 0
-        arrived: Any = self.protocol.arrived
+        arrived: Any = self.protocol.timedDatagramReceived
         for each in self._arrivals:
             count += 1
             try:
@@ -154,7 +154,7 @@ class TimedPort(DatagramPort):
         if not icmpErrors and number:
             icmpErrors = [(None, explain(number))]
         for datagram, reason in icmpErrors:
-            self.protocol.refused(datagram, reason)
+            self.protocol.icmpErrorReceived(datagram, reason)
         return bool(icmpErrors)
 
     def send(self, datagrams: Sequence[bytes]) -> int:

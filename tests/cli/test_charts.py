@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.cli.charts import histogramLines, table
-from shout.measure import summarize
-from tests.measure.test_ping import tripsOf
-from tests.measure.test_rate import NOTHING
+from tests.measure.fakes import RESULT, histogramOf
 
 
 class HistogramTests(SynchronousTestCase):
@@ -26,7 +24,7 @@ class HistogramTests(SynchronousTestCase):
         """
         Whatever came and did not come is in one of a few short rows.
         """
-        lines = histogramLines(tripsOf(times), lost, late)
+        lines = histogramLines(histogramOf(times), lost, late)
         counts = [int(line.split("  ")[-2 if "#" in line else -1]) for line in lines]
         self.assertEqual(sum(counts), len(times) + lost + late)
         self.assertLessEqual(len(lines), 14)
@@ -38,7 +36,7 @@ class HistogramTests(SynchronousTestCase):
         """
         No row is wider than the terminal, and all that has a count has a bar.
         """
-        for line in histogramLines(tripsOf(times), 3, 0, columns):
+        for line in histogramLines(histogramOf(times), 3, 0, columns):
             self.assertLessEqual(len(line), columns)
             self.assertEqual("#" in line, not line.endswith("0"))
 
@@ -46,7 +44,7 @@ class HistogramTests(SynchronousTestCase):
         """
         The longest bar is that of the most; the losses stand at the end.
         """
-        lines = histogramLines(tripsOf([10**6] * 8 + [2 * 10**6] * 4), 2, 0)
+        lines = histogramLines(histogramOf([10**6] * 8 + [2 * 10**6] * 4), 2, 0)
         self.assertEqual(len(lines), 3)
         self.assertEqual([line.count("#") for line in lines], [40, 20, 10])
         self.assertEqual(lines[2].split()[:2], ["lost", "2"])
@@ -61,8 +59,8 @@ class TableTests(SynchronousTestCase):
         """
         There is a row for each target, with its columns under their names.
         """
-        answered = replace(NOTHING, roundTrips=summarize(tripsOf([10**6])))
-        head, first, second, unit = table([answered, replace(NOTHING, host="other")])
+        answered = replace(RESULT, roundTrips=histogramOf([10**6]).summarize())
+        head, first, second, unit = table([answered, replace(RESULT, host="other")])
         self.assertEqual(len(head.split()), 12)
         self.assertIn("1.000", first)
         self.assertEqual(second.split()[-4:], ["-"] * 4)
@@ -73,7 +71,7 @@ class TableTests(SynchronousTestCase):
         """
         Where that is too wide each target has a column.
         """
-        results = [NOTHING, replace(NOTHING, host="other")]
+        results = [RESULT, replace(RESULT, host="other")]
         lines = table(results)
         width = len(lines[0])
         self.assertEqual(table(results, width), lines)

@@ -18,13 +18,11 @@ from shout.cli.document import (
     rateObject,
     sizesObject,
 )
-from shout.measure import summarize
 from shout.measure.mtu import MTUResult
 from shout.measure.rate import MACHINE, RateResult, Step
 from shout.measure.result import LATE, LOST, REFUSED, REPLY, WRONG, Event
 from shout.measure.target import Target
-from tests.measure.test_ping import tripsOf
-from tests.measure.test_rate import NOTHING
+from tests.measure.fakes import RESULT, histogramOf
 
 TARGET = Target("a.example", "192.0.2.1", 9999)
 
@@ -39,7 +37,7 @@ class DocumentTests(SynchronousTestCase):
         Each count stands in its own field, and the times are whole nanoseconds.
         """
         result = replace(
-            NOTHING,
+            RESULT,
             sent=51,
             answered=2,
             lost=3,
@@ -55,7 +53,7 @@ class DocumentTests(SynchronousTestCase):
             inFlightAtEnd=13,
             duration=10**9,
             jitter=14,
-            roundTrips=summarize(tripsOf([10, 20, 30, 40])),
+            roundTrips=histogramOf([10, 20, 30, 40]).summarize(),
         )
         self.assertEqual(
             document([result]),
@@ -96,7 +94,7 @@ class DocumentTests(SynchronousTestCase):
         """
         Where nothing came back the times are null.
         """
-        nothing = document([replace(NOTHING, hasKernelTimes=False)])
+        nothing = document([replace(RESULT, hasKernelTimes=False)])
         self.assertEqual(nothing["clock"], "monotonic")
         times = nothing["rtt_ns"]
         self.assertEqual(len(times), 7)
@@ -108,13 +106,13 @@ class DocumentTests(SynchronousTestCase):
         why.
         """
         failed = document([], [(TARGET, "no way")])
-        self.assertEqual(list(failed), list(document([NOTHING])))
+        self.assertEqual(list(failed), list(document([RESULT])))
         self.assertEqual(
             (failed["host"], failed["sent"], failed["error"]),
             ("a.example", 0, "no way"),
         )
         self.assertEqual(set(failed["rtt_ns"].values()), {None})
-        both = document([NOTHING], [(TARGET, "no way")])["targets"]
+        both = document([RESULT], [(TARGET, "no way")])["targets"]
         self.assertEqual([each["error"] for each in both], [None, "no way"])
 
     def test_several(self) -> None:
@@ -122,7 +120,7 @@ class DocumentTests(SynchronousTestCase):
         With several targets their objects are a list, without a format of their
         own.
         """
-        result = document([NOTHING, replace(NOTHING, host="other", port=None)])
+        result = document([RESULT, replace(RESULT, host="other", port=None)])
         self.assertEqual(list(result), ["format", "targets"])
         self.assertEqual([each["host"] for each in result["targets"]], ["h", "other"])
         self.assertNotIn("format", result["targets"][0])
@@ -189,7 +187,7 @@ class FoundTests(SynchronousTestCase):
         """
         The rate comes with why there is no higher one, and with what was tried.
         """
-        steps = [Step(125, replace(NOTHING, answered=98, duration=10**9))]
+        steps = [Step(125, replace(RESULT, answered=98, duration=10**9))]
         self.assertEqual(
             rateObject(TARGET, RateResult(steps, 125, MACHINE)),
             {

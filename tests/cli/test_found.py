@@ -14,7 +14,7 @@ from shout.measure.mtu import MTUResult
 from shout.measure.rate import CEILING, LOSS, STOPPED, RateResult, Step
 from shout.measure.search import SearchRunner
 from shout.measure.target import Target
-from tests.measure.test_rate import LOSSY, NOTHING, SLOW
+from tests.measure.fakes import LOSSY, RESULT, SLOW
 
 
 class SizeTests(SynchronousTestCase):
@@ -77,8 +77,8 @@ class RateTests(SynchronousTestCase):
         The curve goes from the lowest rate to the highest, with a bar for what
         was not answered, and a note where this machine was too slow.
         """
-        half = replace(NOTHING, answered=50, lost=50)
-        steps = [Step(125, NOTHING), Step(250, half), Step(187, LOSSY)]
+        half = replace(RESULT, answered=50, lost=50)
+        steps = [Step(125, RESULT), Step(250, half), Step(187, LOSSY)]
         lines = rateLines(RateResult([*steps, Step(500, SLOW)], 125, LOSS), "")
         self.assertEqual(
             [line.split()[0] for line in lines[2:6]], ["125", "187", "250", "500"]
@@ -90,7 +90,7 @@ class RateTests(SynchronousTestCase):
         """
         It is said why there is no higher rate.
         """
-        steps = [Step(125, NOTHING)]
+        steps = [Step(125, RESULT)]
         for limit, why in (
             (LOSS, "datagrams get lost"),
             (CEILING, "--flood"),
@@ -104,9 +104,9 @@ class RateTests(SynchronousTestCase):
         """
         Where little more is lost at a higher rate, the rate is not blamed.
         """
-        best = Step(74, NOTHING)
+        best = Step(74, RESULT)
         for lost, isBlamed in ((3, False), (20, False), (22, True), (50, True)):
-            lossy = replace(NOTHING, answered=100 - lost, lost=lost)
+            lossy = replace(RESULT, answered=100 - lost, lost=lost)
             steps = [Step(125, lossy), Step(100, LOSSY), best, Step(200, SLOW)]
             line = self.last(steps, 74, LOSS)
             self.assertEqual("may not be the rate" in line, not isBlamed, line)
@@ -117,7 +117,7 @@ class RateTests(SynchronousTestCase):
         back.
         """
         self.assertIn("no rate", self.last([Step(125, LOSSY)], 0, LOSS))
-        refused = replace(NOTHING, answered=0)
+        refused = replace(RESULT, answered=0)
         self.assertEqual(self.last([Step(125, refused)], 0, LOSS), "nothing came back")
 
     def test_stopped(self) -> None:

@@ -26,7 +26,7 @@ from shout.udp.mmsg import available
 from tests.cli.test_main import Command, CommandCase
 from tests.families import PAIR
 from tests.folder import shortFolder
-from tests.measure.test_rate import LOSSY, NOTHING
+from tests.measure.fakes import LOSSY, RESULT
 from tests.relay import ANSWER, CORRUPT, DROP, DUPLICATE, ECHO, GARBAGE, Relay
 
 FIELDS = [
@@ -62,14 +62,14 @@ class StatusTests(SynchronousTestCase):
         """
         It is 1 where nothing was answered in time, or less than is wanted.
         """
-        silent = replace(NOTHING, answered=0, lost=100)
-        late = replace(NOTHING, answered=0, late=100)
+        silent = replace(RESULT, answered=0, lost=100)
+        late = replace(RESULT, answered=0, late=100)
         for result, maxLoss, expected in (
-            (NOTHING, 0, 0),
+            (RESULT, 0, 0),
             (LOSSY, None, 0),
             (LOSSY, 1, 0),
             (LOSSY, 0.9, 1),
-            (replace(NOTHING, sent=10, answered=7, lost=3), 30, 0),
+            (replace(RESULT, sent=10, answered=7, lost=3), 30, 0),
             (silent, None, 1),
             (silent, 100, 1),
             (late, None, 1),
@@ -81,7 +81,7 @@ class StatusTests(SynchronousTestCase):
         It is 3 where something answered, but nothing right: not where that came
         too late, nor where what came was for another run.
         """
-        wrong = replace(NOTHING, answered=0, wrong=2, kinds={ECHOED: 2})
+        wrong = replace(RESULT, answered=0, wrong=2, kinds={ECHOED: 2})
         others = {OTHER_RUN: 2}
         for result, expected in (
             (wrong, 3),
@@ -96,10 +96,10 @@ class StatusTests(SynchronousTestCase):
         """
         Of several targets the worst decides.
         """
-        silent = replace(NOTHING, answered=0, lost=100)
-        wrong = replace(NOTHING, answered=0, wrong=2, kinds={ECHOED: 2})
-        self.assertEqual(statusOf([silent, NOTHING], None), 1)
-        self.assertEqual(statusOf([silent, wrong, NOTHING], None), 3)
+        silent = replace(RESULT, answered=0, lost=100)
+        wrong = replace(RESULT, answered=0, wrong=2, kinds={ECHOED: 2})
+        self.assertEqual(statusOf([silent, RESULT], None), 1)
+        self.assertEqual(statusOf([silent, wrong, RESULT], None), 3)
 
 
 class MeasureCase(CommandCase):

@@ -18,7 +18,6 @@ from shout.cli.text import (
     percent,
     summary,
 )
-from shout.measure import summarize
 from shout.measure.histogram import Histogram
 from shout.measure.probe import Probes
 from shout.measure.result import (
@@ -33,7 +32,7 @@ from shout.measure.result import (
 )
 from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
-from tests.measure.test_rate import NOTHING
+from tests.measure.fakes import RESULT
 
 TARGET = Target("example.com", "192.0.2.1", 9999)
 
@@ -146,7 +145,7 @@ class LineTests(SynchronousTestCase):
         tracker = ProbeTracker(Probes(56), 100)
         self.assertEqual(liveLine([tracker]), "0 sent, 0 % lost")
         for time in (1_000_000, 3_000_000):
-            tracker.hasSent(0)
+            tracker.probesSent(0)
             tracker.histogram.add(time)
         self.assertEqual(
             liveLine([tracker]), "2 sent, 0 % lost, last 3.000 ms, mean 2.000 ms"
@@ -163,7 +162,7 @@ class SummaryTests(SynchronousTestCase):
         """
         Without round trips there are no times.
         """
-        lines = summary(replace(NOTHING, sent=0, answered=0))
+        lines = summary(replace(RESULT, sent=0, answered=0))
         self.assertEqual(
             lines,
             [
@@ -180,7 +179,7 @@ class SummaryTests(SynchronousTestCase):
         histogram = Histogram()
         histogram.add(1_000_000)
         result = replace(
-            NOTHING,
+            RESULT,
             sent=10,
             answered=1,
             lost=2,
@@ -190,7 +189,7 @@ class SummaryTests(SynchronousTestCase):
             icmpErrors={"port unreachable": 3},
             outOfWindow=5,
             histogram=histogram,
-            roundTrips=summarize(histogram),
+            roundTrips=histogram.summarize(),
             jitter=2_000,
             skipped=7,
             kernelDrops=2,

@@ -12,9 +12,9 @@ from shout.measure.probe import (
     CORRUPTED,
     ECHOED,
     GARBAGE,
+    MIN_SIZE,
     OTHER_RUN,
     RIGHT,
-    SMALLEST,
     Probes,
 )
 
@@ -26,11 +26,11 @@ class ProbesTests(SynchronousTestCase):
     Tests for L{Probes}.
     """
 
-    @given(st.integers(SMALLEST, 2000), st.integers(0, 10**12 - 1))
+    @given(st.integers(MIN_SIZE, 2000), st.integers(0, 10**12 - 1))
     def test_make(self, size: int, number: int) -> None:
         """
-        A probe has the size wanted, is ASCII text in lower case, and its
-        capitals alone are the right answer to it.
+        A probe is lower-case ASCII text of the given size, and its capitals are the
+        right reply.
         """
         probes = Probes(size)
         probe = probes.make(number)
@@ -43,22 +43,22 @@ class ProbesTests(SynchronousTestCase):
 
     def test_tooSmall(self) -> None:
         """
-        A size without room for the nonce and the number is refused.
+        A size too small for the nonce and the number is rejected.
         """
-        error = self.assertRaises(ValueError, Probes, SMALLEST - 1)
-        self.assertIn(str(SMALLEST), str(error))
+        error = self.assertRaises(ValueError, Probes, MIN_SIZE - 1)
+        self.assertIn(str(MIN_SIZE), str(error))
 
     def test_nonce(self) -> None:
         """
-        Every run draws its own nonce.
+        Each run has its own nonce.
         """
         self.assertNotEqual(Probes(56).nonce, Probes(56).nonce)
 
     @given(st.integers(0, 55), st.integers(0, 7))
     def test_corrupted(self, offset: int, bit: int) -> None:
         """
-        Whichever bit is wrong, the answer is corrupted, and not that of another
-        run, or to another probe.
+        A reply with any one bit flipped is corrupted.  It is not taken for a reply to
+        another run or another probe.
         """
         probes = Probes(56, NONCE)
         reply = bytearray(probes.make(1234).upper())
@@ -68,10 +68,10 @@ class ProbesTests(SynchronousTestCase):
         self.assertIn(number, (1234, None))
         self.assertIn("corrupted", detail)
 
-    def test_where(self) -> None:
+    def test_offset(self) -> None:
         """
-        A corrupted answer is told with the byte at which it is wrong, and with
-        its length when that is wrong.
+        The description of a corrupted reply has the offset of the first wrong byte,
+        and the length if that is wrong.
         """
         probes = Probes(56, NONCE)
         right = probes.make(7).upper()
@@ -98,8 +98,7 @@ class ProbesTests(SynchronousTestCase):
 
     def test_otherRun(self) -> None:
         """
-        The answer to a probe of another run is told apart, and so is such a
-        probe that comes back as it was.
+        A probe of another run, and the reply to one, are recognised as such.
         """
         other = Probes(56, b"zzzzzzzzzz").make(3)
         for reply in (other, other.upper()):
@@ -109,8 +108,8 @@ class ProbesTests(SynchronousTestCase):
 
     def test_isOfOtherRun(self) -> None:
         """
-        A probe of another run is known by its first three words; what is shorter,
-        damaged in them, or of this run, is not.
+        A probe of another run is recognised by its first three words.  One that is
+        shorter, damaged there, or of this run is not.
         """
         probes = Probes(56, NONCE)
         other = Probes(56, b"zzzzzzzzzz").make(3)
@@ -128,27 +127,27 @@ class ProbesTests(SynchronousTestCase):
     @given(st.binary(max_size=100))
     def test_garbage(self, reply: bytes) -> None:
         """
-        Anything else is garbage.
+        Any other reply is garbage.
         """
         self.assertEqual(Probes(56, NONCE).classify(reply).kind, GARBAGE)
 
-    def test_garbageShown(self) -> None:
+    def test_garbageDescription(self) -> None:
         """
-        Garbage is shown as one short line.
+        The description of garbage is one short, printable line.
         """
-        verdict = Probes(56, NONCE).classify(b"no\n\x1b[2J" * 100)
-        self.assertTrue(verdict.detail.isprintable())
-        self.assertLess(len(verdict.detail), 120)
+        classification = Probes(56, NONCE).classify(b"no\n\x1b[2J" * 100)
+        self.assertTrue(classification.detail.isprintable())
+        self.assertLess(len(classification.detail), 120)
 
-    def test_recognise(self) -> None:
+    def test_numberOf(self) -> None:
         """
-        A probe is recognised by its beginning; what is shorter, or of another
-        run, is not.
+        The number of a probe is read from its first two words.  A shorter quote, or
+        one of another run, has no number.
         """
         probes = Probes(56, NONCE)
         probe = probes.make(42)
-        self.assertEqual(probes.recognise(probe), 42)
-        self.assertEqual(probes.recognise(probe[:23]), 42)
-        self.assertIsNone(probes.recognise(probe[:22]))
-        self.assertIsNone(probes.recognise(b""))
-        self.assertIsNone(probes.recognise(Probes(56, b"zzzzzzzzzz").make(42)))
+        self.assertEqual(probes.numberOf(probe), 42)
+        self.assertEqual(probes.numberOf(probe[:23]), 42)
+        self.assertIsNone(probes.numberOf(probe[:22]))
+        self.assertIsNone(probes.numberOf(b""))
+        self.assertIsNone(probes.numberOf(Probes(56, b"zzzzzzzzzz").make(42)))

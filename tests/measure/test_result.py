@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.measure.test_rate import NOTHING
+from tests.measure.fakes import RESULT
 
 
 class ResultTests(SynchronousTestCase):
@@ -20,29 +20,29 @@ class ResultTests(SynchronousTestCase):
     """
 
     @given(st.integers(1, 10**12), st.integers(0, 10**12))
-    def test_shares(self, sent: int, count: int) -> None:
+    def test_percentages(self, sent: int, count: int) -> None:
         """
-        How much was not answered, and how much is lost, is as close to the
-        truth as a number can be, so that 30 % is no more than 30 %.
+        The percentages unanswered and lost are exact to the nearest float, so that
+        30 % does not exceed a limit of 30 %.
         """
         missing = min(count, sent)
-        result = replace(NOTHING, sent=sent, answered=sent - missing, lost=missing)
+        result = replace(RESULT, sent=sent, answered=sent - missing, lost=missing)
         expected = float(Fraction(100 * missing, sent))
         self.assertEqual((result.unanswered, result.loss), (expected, expected))
 
-    def test_noShares(self) -> None:
+    def test_nothingSent(self) -> None:
         """
-        Of nothing sent nothing is lost.
+        If nothing was sent, the percentages are 0.
         """
-        result = replace(NOTHING, sent=0, answered=0)
+        result = replace(RESULT, sent=0, answered=0)
         self.assertEqual((result.unanswered, result.loss), (0, 0))
 
     def test_rate(self) -> None:
         """
-        The rate is that at which probes left, also those that are in no other
-        figure as they were on their way at the end.
+        The rate includes the probes in flight at the end, which are in no other
+        figure.
         """
-        second = replace(NOTHING, duration=10**9)
+        second = replace(RESULT, duration=10**9)
         for sent, inFlightAtEnd, rate in (
             (101, 0, 100),
             (51, 50, 100),

@@ -13,35 +13,35 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout.measure.schedule import SECOND, Pacer, Schedule
 
 
-class ScheduleTests(SynchronousTestCase):
+class PacerTests(SynchronousTestCase):
     """
-    Tests for L{Schedule}, which begins at 0 here.
+    Tests for L{Pacer}, which begins at 0 here.
     """
 
-    def send(self, pacer: Pacer, now: float, patience: float = 0) -> int:
+    def send(self, pacer: Pacer, now: float, replyWait: float = 0) -> int:
         """
-        Send what is due, and return how many probes that is.
+        Send the probes that are due, and return their number.
         """
-        count = pacer.due(round(now * SECOND), round(patience * SECOND))
-        pacer.took(count)
+        count = pacer.due(round(now * SECOND), round(replyWait * SECOND))
+        pacer.advance(count)
         return count
 
     def test_interval(self) -> None:
         """
-        The first probe is due at once, and each of the others an interval after
-        the one before.
+        The first probe is due at once, and each other one an interval after the one
+        before.
         """
         pacer = Pacer(Schedule(interval=0.5), 0)
         times = [0, 0.4, 0.5, 0.9, 1.0, 1.4, 1.5]
         self.assertEqual(
             [self.send(pacer, now) for now in times], [1, 0, 1, 0, 1, 0, 1]
         )
-        self.assertEqual(pacer.next, 2 * SECOND)
+        self.assertEqual(pacer.nextDue, 2 * SECOND)
 
     @given(st.lists(st.floats(0, 0.04), max_size=50))
     def test_all(self, waits: list[float]) -> None:
         """
-        Whoever comes often enough sends all, none of them too early.
+        A caller that calls often enough sends all probes, none of them too early.
         """
         pacer = Pacer(Schedule(interval=0.003), 0)
         now, sent = 0.0, self.send(pacer, 0)
@@ -51,24 +51,24 @@ class ScheduleTests(SynchronousTestCase):
             self.assertEqual(sent, round(now * SECOND) // 3_000_000 + 1)
         self.assertEqual(pacer.skipped, 0)
 
-    def test_tiny(self) -> None:
+    def test_shortestInterval(self) -> None:
         """
-        An interval is not shorter than a nanosecond.
+        The shortest interval is a nanosecond.
         """
         pacer = Pacer(Schedule(interval=1e-12), 0)
         self.assertEqual(self.send(pacer, 5e-9), 6)
 
-    def test_behind(self) -> None:
+    def test_overdue(self) -> None:
         """
-        What is more than 50 ms overdue is left out, and what is not is sent.
+        Probes more than 50 ms overdue are skipped, and the others are sent.
         """
         pacer = Pacer(Schedule(interval=0.01), 0)
         sent = self.send(pacer, 1)
         self.assertEqual((sent, pacer.skipped), (5, 96))
 
-    def test_slow(self) -> None:
+    def test_overdueAlone(self) -> None:
         """
-        A single one is sent however late it is.
+        A probe that is due alone is sent however late it is.
         """
         pacer = Pacer(Schedule(interval=1), 0)
         self.assertEqual(self.send(pacer, 0.9), 1)
@@ -76,33 +76,32 @@ class ScheduleTests(SynchronousTestCase):
 
     def test_count(self) -> None:
         """
-        After as many as were wanted none is due, and none is said to be left
-        out.
+        After the given number of probes none is due or skipped.
         """
         pacer = Pacer(Schedule(count=3, interval=0.01), 0)
         self.assertEqual(self.send(pacer, 0.05), 3)
-        self.assertTrue(pacer.isOver(0))
+        self.assertTrue(pacer.isFinished(0))
         self.assertEqual(self.send(pacer, 5), 0)
         self.assertEqual(pacer.skipped, 0)
 
     def test_deadline(self) -> None:
         """
-        The last one is due early enough to have its time, and none after that is
-        said to be left out.
+        The last probe is due early enough for its reply, and none after it is
+        skipped.
         """
         pacer = Pacer(Schedule(interval=1, deadline=5), 0)
         sent = [self.send(pacer, now, 1.5) for now in range(4)]
         self.assertEqual(sent, [1, 1, 1, 1])
-        self.assertTrue(pacer.isOver(round(1.5 * SECOND)))
+        self.assertTrue(pacer.isFinished(round(1.5 * SECOND)))
         self.assertEqual(self.send(pacer, 4.9, 1.5), 0)
         self.assertEqual(pacer.skipped, 0)
-        # When less time is enough after all, there are more.
-        self.assertFalse(pacer.isOver(SECOND // 2))
+        # With a shorter wait for replies more probes are due.
+        self.assertFalse(pacer.isFinished(SECOND // 2))
         self.assertEqual(self.send(pacer, 4.9, 0.5), 1)
 
     def test_shortDeadline(self) -> None:
         """
-        The first one is sent, however short the time is.
+        The first probe is sent even if the deadline is too short for its reply.
         """
         pacer = Pacer(Schedule(interval=1, deadline=0.1), 0)
         self.assertEqual(self.send(pacer, 0.05, 1), 1)
@@ -117,8 +116,8 @@ class ScheduleTests(SynchronousTestCase):
         self, count: int, interval: float, deadline: float, waits: list[float]
     ) -> None:
         """
-        Never more than the count leave, and those that were left out and those
-        that were sent were due before the end.
+        No more probes than the count are sent, and those sent or skipped were due
+        before the deadline.
         """
         schedule: Any = Schedule(count, interval, deadline=deadline)
         pacer = Pacer(schedule, 0)

@@ -18,7 +18,7 @@ from shout.udp.icmp import enableErrorQueue
 from tests.peers import PeerCase
 
 
-class AttemptsTests(PeerCase):
+class SearchRunnerTests(PeerCase):
     """
     Tests for L{SearchRunner}.
     """
@@ -28,26 +28,26 @@ class AttemptsTests(PeerCase):
 
     async def test_measure(self) -> None:
         """
-        Each measurement has its own result.
+        Each measurement has a result of its own.
         """
         runner = self.runner(self.serveUDP())
         for count in (3, 2):
             result = await runner.measure(Schedule(count, 0.001))
             self.assertEqual((result.sent, result.answered), (count, count))
 
-    async def test_enough(self) -> None:
+    async def test_isLast(self) -> None:
         """
-        A measurement ends with the event that is enough.
+        A measurement ends with the event for which C{isLast} returns C{True}.
         """
         runner = self.runner(self.serveUDP())
         result = await runner.measure(
-            Schedule(interval=60), isEnough=lambda event: event.kind == REPLY
+            Schedule(interval=60), isLast=lambda event: event.kind == REPLY
         )
         self.assertEqual(result.answered, 1)
 
-    async def test_instead(self) -> None:
+    async def test_sums(self) -> None:
         """
-        What came instead of right replies is added up.
+        Wrong replies and ICMP errors are added up.
         """
         _, port = self.misbehave(lambda datagram: [datagram])
         runner = self.runner(port)
@@ -60,8 +60,8 @@ class AttemptsTests(PeerCase):
 
     async def test_sameSocket(self) -> None:
         """
-        Measurements can follow one another on a socket.  A reply to an earlier one
-        that comes late is of another run.
+        Several measurements can use one socket.  A late reply to an earlier one is of
+        another run.
         """
         waiting: list[bytes] = []
 
@@ -80,7 +80,7 @@ class AttemptsTests(PeerCase):
 
     async def test_earlierError(self) -> None:
         """
-        An ICMP error about a datagram of an earlier measurement is not counted.
+        An ICMP error for a probe of an earlier measurement is not counted.
         """
         runner = self.runner(self.freePort())
         with runner.target.open() as sock:
@@ -92,15 +92,15 @@ class AttemptsTests(PeerCase):
         self.assertEqual((result.answered, result.icmpErrors), (1, {}))
 
     if sys.platform != "linux":
-        test_earlierError.skip = "only Linux says what an ICMP error is about"  # type: ignore[attr-defined]
+        test_earlierError.skip = "only Linux quotes datagrams in ICMP errors"  # type: ignore[attr-defined]
 
     async def test_stop(self) -> None:
         """
-        Stopped, the measurement ends, and there is no other.
+        L{SearchRunner.stop} ends the measurement and prevents any other.
         """
         runner = self.runner(self.serveUDP())
-        measuring = Deferred.fromCoroutine(runner.measure(Schedule(timeout=60)))
+        measurement = Deferred.fromCoroutine(runner.measure(Schedule(timeout=60)))
         runner.stop()
-        await self.assertFailure(measuring, Stopped)
+        await self.assertFailure(measurement, Stopped)
         again = Deferred.fromCoroutine(runner.measure(Schedule(1)))
         await self.assertFailure(again, Stopped)

@@ -5,26 +5,20 @@ Tests for L{shout.measure.session}.
 from __future__ import annotations
 
 import errno
-import os
-import socket
 import statistics
-from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.task import Clock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.measure import resultOf
 from shout.measure.result import LATE, LOST, REPLY, Event, Result
-from shout.measure.schedule import SECOND, Schedule
+from shout.measure.schedule import SECOND
 from shout.measure.session import PingSession
-from shout.measure.target import Target
+from tests.measure.fakes import FakePing
 from tests.relay import (
     ANSWER,
     CORRUPT,
@@ -38,487 +32,368 @@ from tests.relay import (
 )
 
 
-class FakeSocket:
-    """
-    A socket of a family.
-    """
-
-    def __init__(self, family: int = socket.AF_INET) -> None:
-        self.family = family
-
-
-class FakePort:
-    """
-    A port that keeps what is sent, or fails as a test wants it to.
-
-    @ivar waiting: replies that have arrived and have not been read, and for how
-        long they have waited, in nanoseconds.
-
-    @ivar stopped: what L{stopListening} returns.
-    """
-
-    maxAtOnce = 8
-    hasKernelTimes = True
-    kernelDrops = 0
-
-    def __init__(self, sock: Any, protocol: Any, reactor: Any, clock: Any) -> None:
-        self.protocol = protocol
-        self.clock = clock
-        self.sent: list[bytes] = []
-        self.error: int | None = None
-        self.waiting: list[tuple[bytes, int]] = []
-        self.stopped: Deferred[None] = succeed(None)
-        self.isListening = False
-        self.taken: Callable[[bytes], object] = lambda datagram: None
-
-    def startListening(self) -> None:
-        self.isListening = True
-
-    def stopListening(self) -> Any:
-        self.isListening = False
-        return self.stopped
-
-    def drain(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for datagram, delay in waiting:
-            self.protocol.arrived(datagram, self.clock(), delay, False)
-
-    def send(self, datagrams: list[bytes]) -> int:
-        assert self.isListening
-        assert 1 <= len(datagrams) <= self.maxAtOnce
-        if self.error is not None:
-            raise OSError(self.error, os.strerror(self.error))
-        for datagram in datagrams:
-            self.sent.append(datagram)
-            self.taken(datagram)
-        return len(datagrams)
-
-
-class Measured:
-    """
-    A measurement on a clock, with its port and what it did.
-    """
-
-    def __init__(self, family: int = socket.AF_INET, **schedule: Any) -> None:
-        self.clock = Clock()
-        self.events: list[Event] = []
-        self.onEvent: Callable[[Event], object] = self.events.append
-        sock: Any = FakeSocket(family)
-        self.session = PingSession(
-            sock,
-            Schedule(**schedule),
-            lambda event: self.onEvent(event),
-            self.clock,
-            lambda: round(self.clock.seconds() * SECOND),
-            FakePort,
-        )
-        self.tracker = self.session.tracker
-        self.port: FakePort = self.session._port
-        self.done: list[object] = []
-
-    def start(self) -> None:
-        self.session.start().addBoth(self.done.append)
-
-    def advance(self, seconds: float) -> None:
-        """
-        Let time pass, from one call that is due to the next.
-        """
-        end = self.clock.seconds() + seconds
-        while calls := self.clock.getDelayedCalls():
-            soonest = max(min(call.getTime() for call in calls), self.clock.seconds())
-            if soonest > end:
-                break
-            self.clock.advance(soonest - self.clock.seconds() + 1e-9)
-        self.clock.advance(max(0, end - self.clock.seconds()))
-
-    def answer(self) -> None:
-        """
-        Have every probe answered, a little later.
-        """
-
-        def taken(probe: bytes) -> None:
-            self.clock.callLater(1e-6, self.hear, probe.upper())
-
-        self.port.taken = taken
-
-    def hear(self, *replies: bytes) -> None:
-        for reply in replies:
-            self.session.arrived(reply, self.port.clock(), 0, False)
-
-    def result(self) -> Result:
-        return resultOf(Target("h", "192.0.2.1", 9999), self.session)
-
-
 def _stop(session: PingSession, event: Event) -> None:
     session.stop()
 
 
-class PingingTests(SynchronousTestCase):
+class PingSessionTests(SynchronousTestCase):
     """
     Tests for L{PingSession}.
     """
 
     def test_interval(self) -> None:
         """
-        The first probe leaves at once, and each of the others an interval after
-        the one before.
+        The first probe is sent at once, and each other one an interval after the one
+        before.
         """
-        measured = Measured(interval=2.0)
-        measured.start()
-        self.assertEqual(len(measured.port.sent), 1)
-        measured.advance(1.99)
-        self.assertEqual(len(measured.port.sent), 1)
-        measured.advance(0.02)
-        self.assertEqual(len(measured.port.sent), 2)
-        measured.advance(2)
-        self.assertEqual(len(measured.port.sent), 3)
-        self.assertEqual(len(set(measured.port.sent)), 3)
+        ping = FakePing(interval=2.0)
+        ping.start()
+        self.assertEqual(len(ping.port.sent), 1)
+        ping.advance(1.99)
+        self.assertEqual(len(ping.port.sent), 1)
+        ping.advance(0.02)
+        self.assertEqual(len(ping.port.sent), 2)
+        ping.advance(2)
+        self.assertEqual(len(ping.port.sent), 3)
+        self.assertEqual(len(set(ping.port.sent)), 3)
 
     def test_listen(self) -> None:
         """
         The port can be opened before anything is sent.
         """
-        measured = Measured()
-        measured.session.listen()
-        self.assertTrue(measured.port.isListening)
-        self.assertEqual(measured.port.sent, [])
-        measured.start()
-        self.assertEqual(len(measured.port.sent), 1)
+        ping = FakePing()
+        ping.session.listen()
+        self.assertTrue(ping.port.isListening)
+        self.assertEqual(ping.port.sent, [])
+        ping.start()
+        self.assertEqual(len(ping.port.sent), 1)
 
     def test_size(self) -> None:
         """
-        Each probe has the size wanted.
+        Each probe has the given size.
         """
-        measured = Measured(count=3, interval=0.1, size=1400)
-        measured.start()
-        measured.advance(1)
-        self.assertEqual([len(probe) for probe in measured.port.sent], [1400] * 3)
+        ping = FakePing(count=3, interval=0.1, size=1400)
+        ping.start()
+        ping.advance(1)
+        self.assertEqual([len(probe) for probe in ping.port.sent], [1400] * 3)
 
     def test_count(self) -> None:
         """
-        After as many as were wanted it ends, once all are answered.
+        After the given number of probes the session ends, once all are answered.
         """
-        measured = Measured(count=2)
-        measured.answer()
-        measured.start()
-        measured.advance(5)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual((measured.tracker.sent, measured.tracker.answered), (2, 2))
-        self.assertFalse(measured.port.isListening)
-        self.assertEqual(measured.clock.getDelayedCalls(), [])
+        ping = FakePing(count=2)
+        ping.answerAll()
+        ping.start()
+        ping.advance(5)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual((ping.tracker.sent, ping.tracker.answered), (2, 2))
+        self.assertFalse(ping.port.isListening)
+        self.assertEqual(ping.clock.getDelayedCalls(), [])
 
     def test_unanswered(self) -> None:
         """
-        Without answers it ends two timeouts after the last probe, so that what
-        is late is not taken for lost.
+        Without replies the session ends two timeouts after the last probe, so that late
+        replies are counted.
         """
-        measured = Measured(count=2, timeout=3.0)
-        measured.start()
-        measured.advance(6.99)
-        self.assertEqual(measured.done, [])
-        measured.advance(0.02)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual(
-            [event[:2] for event in measured.events], [(LOST, 1), (LOST, 2)]
-        )
+        ping = FakePing(count=2, timeout=3.0)
+        ping.start()
+        ping.advance(6.99)
+        self.assertEqual(ping.done, [])
+        ping.advance(0.02)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual([event[:2] for event in ping.events], [(LOST, 1), (LOST, 2)])
 
     def test_linger(self) -> None:
         """
-        After the last answer it waits for duplicates, three times as long as the
-        longest round trip was.
+        After the last reply the session waits for duplicates, for three times the
+        longest round trip.
         """
-        measured = Measured(count=1)
-        measured.start()
-        measured.advance(0.1)
-        reply = measured.port.sent[0].upper()
-        measured.hear(reply)
-        measured.advance(0.25)
-        self.assertEqual(measured.done, [])
-        measured.hear(reply)
-        measured.advance(0.1)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual(measured.tracker.duplicates, 1)
+        ping = FakePing(count=1)
+        ping.start()
+        ping.advance(0.1)
+        reply = ping.port.sent[0].upper()
+        ping.receive(reply)
+        ping.advance(0.25)
+        self.assertEqual(ping.done, [])
+        ping.receive(reply)
+        ping.advance(0.1)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.tracker.duplicates, 1)
 
     def test_lingerDeadline(self) -> None:
         """
-        It does not wait for longer than the deadline allows.
+        The session does not wait for duplicates beyond the deadline.
         """
-        measured = Measured(count=1, deadline=1.0)
-        measured.start()
-        measured.advance(0.5)
-        measured.hear(measured.port.sent[0].upper())
-        measured.advance(0.49)
-        self.assertEqual(measured.done, [])
-        measured.advance(0.02)
-        self.assertEqual(measured.done, [measured.tracker])
+        ping = FakePing(count=1, deadline=1.0)
+        ping.start()
+        ping.advance(0.5)
+        ping.receive(ping.port.sent[0].upper())
+        ping.advance(0.49)
+        self.assertEqual(ping.done, [])
+        ping.advance(0.02)
+        self.assertEqual(ping.done, [ping.tracker])
 
     def test_lingerLate(self) -> None:
         """
-        What is answered late at the end is late, and not lost, however quick the
-        others were.
+        If probes are lost, the session waits a timeout for late replies, however short
+        the round trips were.
         """
-        measured = Measured(count=3, interval=0.01, timeout=1.0)
-        measured.start()
-        measured.advance(0.03)
-        measured.hear(measured.port.sent[0].upper())
-        measured.advance(1.3)
-        self.assertEqual((measured.tracker.lost, measured.done), (2, []))
-        measured.hear(*(probe.upper() for probe in measured.port.sent[1:]))
-        measured.advance(1)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual((measured.tracker.late, measured.tracker.lost), (2, 0))
+        ping = FakePing(count=3, interval=0.01, timeout=1.0)
+        ping.start()
+        ping.advance(0.03)
+        ping.receive(ping.port.sent[0].upper())
+        ping.advance(1.3)
+        self.assertEqual((ping.tracker.lost, ping.done), (2, []))
+        ping.receive(*(probe.upper() for probe in ping.port.sent[1:]))
+        ping.advance(1)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual((ping.tracker.late, ping.tracker.lost), (2, 0))
 
     def test_pause(self) -> None:
         """
-        What arrived while this program was stopped is answered, and is not said
-        to be lost before.
+        Replies that arrived while this program was paused are counted before their
+        probes time out.
         """
-        measured = Measured(count=2, interval=0.1, timeout=1.0)
-        measured.start()
-        measured.advance(0.15)
-        first, second = (probe.upper() for probe in measured.port.sent)
-        measured.port.waiting = [(first, 2 * SECOND), (second, SECOND // 2)]
-        measured.clock.advance(2.5)
-        self.assertEqual(
-            [event[:2] for event in measured.events], [(REPLY, 1), (LATE, 2)]
-        )
-        self.assertEqual(measured.tracker.answered, 1)
+        ping = FakePing(count=2, interval=0.1, timeout=1.0)
+        ping.start()
+        ping.advance(0.15)
+        first, second = (probe.upper() for probe in ping.port.sent)
+        ping.port.buffered = [(first, 2 * SECOND), (second, SECOND // 2)]
+        ping.clock.advance(2.5)
+        self.assertEqual([event[:2] for event in ping.events], [(REPLY, 1), (LATE, 2)])
+        self.assertEqual(ping.tracker.answered, 1)
 
     def test_deadline(self) -> None:
         """
-        It ends at the deadline; the last probe leaves a timeout before, so that
-        none is lost for want of time.
+        The session ends at the deadline.  The last probe is sent a timeout before, so
+        that its reply has time.
         """
-        measured = Measured(deadline=5.0, timeout=2.0)
-        measured.start()
-        measured.advance(4.9)
-        self.assertEqual(len(measured.port.sent), 4)
-        self.assertEqual(measured.done, [])
-        measured.advance(0.2)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual((measured.tracker.sent, measured.tracker.lost), (4, 4))
+        ping = FakePing(deadline=5.0, timeout=2.0)
+        ping.start()
+        ping.advance(4.9)
+        self.assertEqual(len(ping.port.sent), 4)
+        self.assertEqual(ping.done, [])
+        ping.advance(0.2)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual((ping.tracker.sent, ping.tracker.lost), (4, 4))
 
     def test_shortDeadline(self) -> None:
         """
-        Under a deadline shorter than twice the timeout probes leave until half
-        of the time is over, and have until the end.
+        If the deadline is shorter than two timeouts, probes are sent during the first
+        half of the time.
         """
-        measured = Measured(deadline=0.5, interval=0.1)
-        measured.start()
-        measured.advance(0.51)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual((measured.tracker.sent, measured.tracker.lost), (3, 3))
+        ping = FakePing(deadline=0.5, interval=0.1)
+        ping.start()
+        ping.advance(0.51)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual((ping.tracker.sent, ping.tracker.lost), (3, 3))
 
     def test_answeredDeadline(self) -> None:
         """
-        Once something was answered, probes leave until the rest of the time is
-        three times the longest round trip.
+        Once a probe is answered, probes are sent until three times the longest round
+        trip before the deadline.
         """
-        measured = Measured(deadline=1.0, interval=0.1)
-        measured.start()
-        measured.advance(0.75)
-        self.assertEqual(len(measured.port.sent), 6)
-        measured.hear(*(probe.upper() for probe in measured.port.sent))
-        self.assertEqual(measured.done, [])
+        ping = FakePing(deadline=1.0, interval=0.1)
+        ping.start()
+        ping.advance(0.75)
+        self.assertEqual(len(ping.port.sent), 6)
+        ping.receive(*(probe.upper() for probe in ping.port.sent))
+        self.assertEqual(ping.done, [])
         # These round trips are so long that there is no time for another.
-        measured.advance(0.3)
-        self.assertEqual((measured.tracker.sent, measured.tracker.answered), (6, 6))
+        ping.advance(0.3)
+        self.assertEqual((ping.tracker.sent, ping.tracker.answered), (6, 6))
 
-        measured = Measured(deadline=1.0, interval=0.1)
-        measured.answer()
-        measured.start()
-        measured.advance(1.01)
-        self.assertEqual((measured.tracker.sent, measured.tracker.answered), (10, 10))
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual(measured.session.skipped, 0)
+        ping = FakePing(deadline=1.0, interval=0.1)
+        ping.answerAll()
+        ping.start()
+        ping.advance(1.01)
+        self.assertEqual((ping.tracker.sent, ping.tracker.answered), (10, 10))
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.result().skipped, 0)
 
-    def test_answeredLate(self) -> None:
+    def test_slowerAtEnd(self) -> None:
         """
-        What left when less time seemed enough than there is need of is left out
-        at the deadline, and what had its time is lost.
+        Of the probes in flight at the deadline, those that had enough time are lost,
+        and the others are removed.
         """
-        measured = Measured(deadline=2.0, interval=0.1)
+        ping = FakePing(deadline=2.0, interval=0.1)
 
-        def taken(probe: bytes) -> None:
-            if len(measured.port.sent) % 5:
-                delay = 1e-6 if measured.clock.seconds() < 1.45 else 0.45
-                measured.clock.callLater(delay, measured.hear, probe.upper())
+        def onSend(probe: bytes) -> None:
+            if len(ping.port.sent) % 5:
+                delay = 1e-6 if ping.clock.seconds() < 1.45 else 0.45
+                ping.clock.callLater(delay, ping.receive, probe.upper())
 
-        measured.port.taken = taken
-        measured.start()
-        measured.advance(2.01)
-        self.assertEqual(len(measured.port.sent), 20)
-        tracker = measured.tracker
+        ping.port.onSend = onSend
+        ping.start()
+        ping.advance(2.01)
+        self.assertEqual(len(ping.port.sent), 20)
+        tracker = ping.tracker
         self.assertEqual((tracker.sent, tracker.answered, tracker.lost), (15, 13, 2))
-        self.assertEqual(measured.session.inFlightAtEnd, 5)
+        self.assertEqual(ping.result().inFlightAtEnd, 5)
 
-    def test_heldBack(self) -> None:
+    def test_moreTime(self) -> None:
         """
-        An answer that comes when nothing more was to be sent before the deadline
-        shows that there is time for more.
+        If a reply shows that there is time for more probes before the deadline, they
+        are sent.
         """
-        measured = Measured(deadline=1.0, interval=0.1, timeout=1.0)
-        measured.start()
-        measured.advance(0.55)
-        self.assertEqual(len(measured.port.sent), 6)
-        measured.hear(measured.port.sent[5].upper())
-        measured.advance(0.2)
-        self.assertEqual(len(measured.port.sent), 8)
+        ping = FakePing(deadline=1.0, interval=0.1, timeout=1.0)
+        ping.start()
+        ping.advance(0.55)
+        self.assertEqual(len(ping.port.sent), 6)
+        ping.receive(ping.port.sent[5].upper())
+        ping.advance(0.2)
+        self.assertEqual(len(ping.port.sent), 8)
 
     def test_nothingSkipped(self) -> None:
         """
-        After the last probe none is said not to have been sent, however long the
-        end takes.
+        After the last probe none is counted as skipped, however long the session waits.
         """
-        measured = Measured(count=3, interval=0.05, timeout=1.0)
-        measured.start()
-        measured.advance(3)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual(measured.session.skipped, 0)
+        ping = FakePing(count=3, interval=0.05, timeout=1.0)
+        ping.start()
+        ping.advance(3)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.result().skipped, 0)
 
     def test_stop(self) -> None:
         """
-        Stopped, it counts what has arrived and leaves out what is on its way.
+        When the session is stopped, replies in the receive buffer are counted, and
+        probes in flight are removed.
         """
-        measured = Measured(interval=0.1)
-        measured.start()
-        measured.advance(0.25)
-        measured.port.waiting = [(measured.port.sent[0].upper(), 0)]
-        measured.session.stop()
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual((measured.tracker.sent, measured.tracker.answered), (1, 1))
-        self.assertEqual(measured.session.inFlightAtEnd, 2)
-        self.assertLess(abs(measured.result().rate - 10), 0.001)
-        self.assertEqual(measured.clock.getDelayedCalls(), [])
-        measured.session.stop()
+        ping = FakePing(interval=0.1)
+        ping.start()
+        ping.advance(0.25)
+        ping.port.buffered = [(ping.port.sent[0].upper(), 0)]
+        ping.session.stop()
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual((ping.tracker.sent, ping.tracker.answered), (1, 1))
+        self.assertEqual(ping.result().inFlightAtEnd, 2)
+        self.assertLess(abs(ping.result().rate - 10), 0.001)
+        self.assertEqual(ping.clock.getDelayedCalls(), [])
+        ping.session.stop()
 
-    def test_stopFromEvent(self) -> None:
+    def test_stopFromCallback(self) -> None:
         """
-        It can be stopped by whoever is told of an event.
+        The callback for an event can stop the session.
         """
         for error in (None, errno.EPERM):
-            measured = Measured(interval=0.1)
-            measured.port.error = error
-            measured.answer()
-            measured.onEvent = partial(_stop, measured.session)
-            measured.start()
-            measured.advance(1)
-            self.assertEqual(measured.done, [measured.tracker])
-            self.assertEqual(measured.tracker.sent, 1)
-            self.assertEqual(measured.clock.getDelayedCalls(), [])
+            ping = FakePing(interval=0.1)
+            ping.port.error = error
+            ping.answerAll()
+            ping.onEvent = partial(_stop, ping.session)
+            ping.start()
+            ping.advance(1)
+            self.assertEqual(ping.done, [ping.tracker])
+            self.assertEqual(ping.tracker.sent, 1)
+            self.assertEqual(ping.clock.getDelayedCalls(), [])
 
-    def test_stopFromRefusal(self) -> None:
+    def test_stopFromSendError(self) -> None:
         """
-        Stopped by whoever is told of a refusal, it sends nothing of what else is
-        due.
+        If the callback stops the session while probes are being sent, no more are sent.
         """
-        measured = Measured(interval=0.0001)
-        measured.start()
-        measured.port.error = errno.EPERM
-        measured.onEvent = partial(_stop, measured.session)
-        measured.clock.advance(0.01)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual((measured.tracker.sent, measured.tracker.refused), (1, 1))
+        ping = FakePing(interval=0.0001)
+        ping.start()
+        ping.port.error = errno.EPERM
+        ping.onEvent = partial(_stop, ping.session)
+        ping.clock.advance(0.01)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual((ping.tracker.sent, ping.tracker.refused), (1, 1))
 
-    def test_raisingListener(self) -> None:
+    def test_callbackRaises(self) -> None:
         """
-        Whoever is told of an event and raises is logged, and the run goes on to
-        its end.
+        An exception in the callback is logged, and the session continues.
         """
-        measured = Measured(count=3, interval=0.1, timeout=0.5)
+        ping = FakePing(count=3, interval=0.1, timeout=0.5)
 
         def onEvent(event: Event) -> None:
-            raise RuntimeError("just so")
+            raise RuntimeError("deliberate")
 
-        measured.onEvent = onEvent
-        measured.start()
-        measured.hear(measured.port.sent[0].upper())
-        measured.session.refused(None, "port unreachable")
-        measured.advance(2)
-        self.assertEqual(measured.done, [measured.tracker])
-        tracker = measured.tracker
+        ping.onEvent = onEvent
+        ping.start()
+        ping.receive(ping.port.sent[0].upper())
+        ping.session.icmpErrorReceived(None, "port unreachable")
+        ping.advance(2)
+        self.assertEqual(ping.done, [ping.tracker])
+        tracker = ping.tracker
         self.assertEqual((tracker.answered, tracker.refused, tracker.lost), (1, 0, 2))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 4)
 
     def test_cancel(self) -> None:
         """
-        Cancelling what it returns stops it, too, also when the port takes its
-        time to close.
+        Cancelling the L{Deferred} stops the session, also if the port takes time to
+        close.
         """
-        measured = Measured()
-        measured.port.stopped = Deferred()
-        running = measured.session.start()
+        ping = FakePing()
+        ping.port.stopped = Deferred()
+        running = ping.session.start()
         running.cancel()
         self.failureResultOf(running, CancelledError)
-        self.assertFalse(measured.port.isListening)
-        self.assertEqual(measured.clock.getDelayedCalls(), [])
-        measured.port.stopped.callback(None)
+        self.assertFalse(ping.port.isListening)
+        self.assertEqual(ping.clock.getDelayedCalls(), [])
+        ping.port.stopped.callback(None)
 
-    def test_fails(self) -> None:
+    def test_unexpectedError(self) -> None:
         """
-        What goes wrong in a way that nobody has thought of ends it, with the
-        error, and does not leave it hanging.
+        An unexpected error ends the session, and the L{Deferred} fails.
         """
         for delay in (0.0, 1.0):
-            measured = Measured()
+            ping = FakePing()
 
-            def taken(probe: bytes) -> None:
-                raise RuntimeError("just so")
+            def onSend(probe: bytes) -> None:
+                raise RuntimeError("deliberate")
 
-            measured.clock.callLater(delay, setattr, measured.port, "taken", taken)
-            measured.clock.advance(0)
-            measured.start()
-            measured.advance(2)
-            (failure,) = measured.done
+            ping.clock.callLater(delay, setattr, ping.port, "onSend", onSend)
+            ping.clock.advance(0)
+            ping.start()
+            ping.advance(2)
+            (failure,) = ping.done
             assert isinstance(failure, Failure)
             failure.trap(RuntimeError)
-            self.assertFalse(measured.port.isListening)
-            self.assertEqual(measured.clock.getDelayedCalls(), [])
+            self.assertFalse(ping.port.isListening)
+            self.assertEqual(ping.clock.getDelayedCalls(), [])
 
     def test_behind(self) -> None:
         """
-        What has become overdue by much is skipped, and the rest is sent without
-        a burst of everything.
+        Probes long overdue are skipped, and the rest is sent without a burst.
         """
-        measured = Measured(interval=0.01)
-        measured.start()
-        measured.clock.advance(1)
-        measured.advance(0.001)
-        sent = len(measured.port.sent)
-        self.assertEqual(sent + measured.session.skipped, 101)
+        ping = FakePing(interval=0.01)
+        ping.start()
+        ping.clock.advance(1)
+        ping.advance(0.001)
+        sent = len(ping.port.sent)
+        self.assertEqual(sent + ping.result().skipped, 101)
         self.assertLess(sent, 10)
 
-    def test_refused(self) -> None:
+    def test_error(self) -> None:
         """
-        A refusal ends the waiting for its probe.
+        An ICMP error ends the wait for a reply to its probe.
         """
-        measured = Measured(count=1)
-        measured.start()
-        measured.session.refused(measured.port.sent[0], "port unreachable")
-        measured.advance(0.002)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual(measured.tracker.refused, 1)
+        ping = FakePing(count=1)
+        ping.start()
+        ping.session.icmpErrorReceived(ping.port.sent[0], "port unreachable")
+        ping.advance(0.002)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.tracker.refused, 1)
 
     def test_result(self) -> None:
         """
-        The result has what the tally, the port and the measurement know.
+        The result has the figures of the tracker, the port and the session.
         """
-        measured = Measured(interval=0.5, size=64)
-        measured.clock.advance(7)
-        measured.start()
-        measured.advance(2.25)
-        first, second, third, _, _ = measured.port.sent
-        tracker = measured.tracker
+        ping = FakePing(interval=0.5, size=64)
+        ping.clock.advance(7)
+        ping.start()
+        ping.advance(2.25)
+        first, second, third, _, _ = ping.port.sent
+        tracker = ping.tracker
         for reply, time in ((first, 0.1), (second, 0.3), (third, 0.4)):
-            sent = measured.port.sent.index(reply) * 0.5 + 7
+            sent = ping.port.sent.index(reply) * 0.5 + 7
             now = round((sent + time) * SECOND)
-            measured.session.arrived(reply.upper(), now, 0, False)
-        measured.session.arrived(first, 0, 0, False)
+            ping.session.timedDatagramReceived(reply.upper(), now, 0, False)
+        ping.session.timedDatagramReceived(first, 0, 0, False)
         tracker.outOfWindow = 9
-        measured.port.kernelDrops = 3
-        measured.session._pacer.skipped = 4
-        measured.session.stop()
-        result = measured.result()
+        ping.port.kernelDrops = 3
+        ping.session._pacer.skipped = 4
+        ping.session.stop()
+        result = ping.result()
         self.assertEqual(
             (result.sent, result.answered, result.inFlightAtEnd), (3, 3, 2)
         )
@@ -531,27 +406,27 @@ class PingingTests(SynchronousTestCase):
         self.assertLess(abs(result.duration - 2 * SECOND), 1000)
         self.assertTrue(result.hasKernelTimes)
 
-    def test_mistaken(self) -> None:
+    def test_answeredWrong(self) -> None:
         """
-        So it has how many got wrong replies alone.
+        The result has the number of probes with wrong replies only.
         """
-        measured = Measured(count=2, interval=0.1)
-        measured.start()
-        measured.hear(measured.port.sent[0])
-        measured.advance(3)
-        result = measured.result()
+        ping = FakePing(count=2, interval=0.1)
+        ping.start()
+        ping.receive(ping.port.sent[0])
+        ping.advance(3)
+        result = ping.result()
         self.assertEqual((result.lost, result.answeredWrong), (1, 1))
 
     def test_afterTheEnd(self) -> None:
         """
-        What comes after the end is not counted.
+        Replies and ICMP errors after the end are not counted.
         """
-        measured = Measured()
-        measured.start()
-        measured.session.stop()
-        measured.hear(measured.port.sent[0].upper())
-        measured.session.refused(None, "port unreachable")
-        self.assertEqual(measured.events, [])
+        ping = FakePing()
+        ping.start()
+        ping.session.stop()
+        ping.receive(ping.port.sent[0].upper())
+        ping.session.icmpErrorReceived(None, "port unreachable")
+        self.assertEqual(ping.events, [])
 
 
 class RelayTests(SynchronousTestCase):
@@ -560,20 +435,20 @@ class RelayTests(SynchronousTestCase):
     """
 
     def measure(self, seed: int, weights: dict[str, int]) -> tuple[Result, Relay]:
-        measured = Measured(count=1000, interval=0.1, size=64)
-        relay = Relay(seed, weights, measured.hear, measured.clock)
-        measured.port.taken = relay.take
-        measured.start()
-        measured.advance(110)
-        self.assertEqual(measured.done, [measured.tracker])
-        self.assertEqual(sum(relay.done.values()), 1000)
-        return measured.result(), relay
+        ping = FakePing(count=400, interval=0.1, size=64)
+        relay = Relay(seed, weights, ping.receive, ping.clock)
+        ping.port.onSend = relay.take
+        ping.start()
+        ping.advance(50)
+        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(sum(relay.done.values()), 400)
+        return ping.result(), relay
 
     @settings(max_examples=15, deadline=None)
     @given(st.integers(0, 2**32))
     def test_figures(self, seed: int) -> None:
         """
-        Each figure is what the relay has done.
+        Each figure is the number of times that the relay did it.
         """
         result, relay = self.measure(
             seed,
@@ -590,7 +465,7 @@ class RelayTests(SynchronousTestCase):
         )
         done = relay.done
         wrong = done[CORRUPT] + done[ECHO] + done[GARBAGE]
-        self.assertEqual(result.sent, 1000)
+        self.assertEqual(result.sent, 400)
         self.assertEqual(
             result.answered, done[ANSWER] + done[DUPLICATE] + done[REORDER]
         )
@@ -624,35 +499,33 @@ class RelayTests(SynchronousTestCase):
 
     def test_forged(self) -> None:
         """
-        Forged replies that come before right ones hide no losses.
+        Forged replies do not hide losses.
         """
-        measured = Measured(count=1000, interval=0.01)
+        ping = FakePing(count=1000, interval=0.01)
         random = Random(5)
         lost = 0
 
-        def taken(probe: bytes) -> None:
+        def onSend(probe: bytes) -> None:
             nonlocal lost
-            fate = random.random()
-            if fate < 0.05:
+            chance = random.random()
+            if chance < 0.05:
                 lost += 1
                 return
-            if fate < 0.1:
-                measured.clock.callLater(0.0005, measured.hear, b"forged")
-            measured.clock.callLater(0.0006, measured.hear, probe.upper())
+            if chance < 0.1:
+                ping.clock.callLater(0.0005, ping.receive, b"forged")
+            ping.clock.callLater(0.0006, ping.receive, probe.upper())
 
-        measured.port.taken = taken
-        measured.start()
-        measured.advance(13)
-        self.assertEqual(measured.done, [measured.tracker])
+        ping.port.onSend = onSend
+        ping.start()
+        ping.advance(13)
+        self.assertEqual(ping.done, [ping.tracker])
         self.assertLess(30, lost)
-        self.assertEqual(
-            (measured.tracker.lost, measured.tracker.answeredWrong), (lost, 0)
-        )
+        self.assertEqual((ping.tracker.lost, ping.tracker.answeredWrong), (lost, 0))
 
     def test_clean(self) -> None:
         """
-        Where nothing goes wrong, nothing is reported.
+        Without interference every probe is answered.
         """
         result, _ = self.measure(1, {ANSWER: 1})
-        self.assertEqual((result.answered, result.lost, result.wrong), (1000, 0, 0))
+        self.assertEqual((result.answered, result.lost, result.wrong), (400, 0, 0))
         self.assertEqual((result.duplicates, result.late), (0, 0))

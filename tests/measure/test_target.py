@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 
-from shout.measure.target import Target, reach
+from shout.measure.target import Target, resolveTarget
 from shout.request import Refused, UnknownHost, Unreachable
 from shout.sockets.bind import bindUDP
 from shout.sockets.unix import bindUNIX
@@ -26,10 +26,9 @@ class TargetTests(PeerCase):
     Tests for L{Target}.
     """
 
-    def test_names(self) -> None:
+    def test_str(self) -> None:
         """
-        A target is shown as the user named it, with its address where that is
-        another one.
+        A target is shown as the user named it, with its address if that differs.
         """
         for target, expected in (
             (Target("192.0.2.1", "192.0.2.1", 1), "192.0.2.1:1"),
@@ -40,10 +39,10 @@ class TargetTests(PeerCase):
         ):
             self.assertEqual(str(target), expected)
 
-    def test_kinds(self) -> None:
+    def test_properties(self) -> None:
         """
-        The loopback and UNIX sockets are local, an address that cannot be sent to
-        is not, and a UNIX socket has no IP version, whatever its path.
+        The loopback and UNIX sockets are local, and unreachable addresses are not.  A
+        UNIX socket has no IP version, whatever its path.
         """
         for address, port, isLocal, isIPv6 in (
             ("127.0.0.1", 1, True, False),
@@ -61,7 +60,7 @@ class TargetTests(PeerCase):
 
     def test_largest(self) -> None:
         """
-        How large a datagram can be depends on what carries it.
+        The largest datagram depends on the transport.
         """
         for address, port, largest in (
             ("192.0.2.1", 1, 65507),
@@ -70,9 +69,10 @@ class TargetTests(PeerCase):
         ):
             self.assertEqual(Target("h", address, port).largest, largest)
 
-    def test_own(self) -> None:
+    def test_isLocal(self) -> None:
         """
-        The address of this host is local, those of a neighbour and of all are not.
+        Addresses of this host are local.  Those of a neighbour, and the broadcast
+        address, are not.
         """
         hosts = Hosts(self)
         for address, isLocal in (
@@ -86,11 +86,11 @@ class TargetTests(PeerCase):
                 self.assertEqual(Target("h", address, 1).isLocal, isLocal, address)
 
     if whyNot:
-        test_own.skip = whyNot  # type: ignore[attr-defined]
+        test_isLocal.skip = whyNot  # type: ignore[attr-defined]
 
     def test_open(self) -> None:
         """
-        Each time it is opened there is another socket, which is connected.
+        L{Target.open} makes a new, connected socket.
         """
         (server,) = bindUDP(0, ["127.0.0.1"])
         self.addCleanup(server.close)
@@ -102,62 +102,62 @@ class TargetTests(PeerCase):
             self.assertFalse(first.getblocking())
 
 
-class ReachTests(PeerCase):
+class ResolveTargetTests(PeerCase):
     """
-    Tests for L{reach}.
+    Tests for L{resolveTarget}.
     """
 
-    def reach(
+    def resolve(
         self,
         host: str = "127.0.0.1",
         unix: str | None = None,
         family: int = socket.AF_UNSPEC,
         reactor: Any = None,
     ) -> Deferred[Target]:
-        reaching = reach(host, 22954, unix, family, reactor or self.reactor)
-        return Deferred.fromCoroutine(reaching)
+        reactor = reactor or self.reactor
+        return Deferred.fromCoroutine(resolveTarget(host, 22954, unix, family, reactor))
 
     async def test_address(self) -> None:
         """
-        An address is taken as it is.
+        An address is its own result.
         """
         for host in LOOPBACK:
-            self.assertEqual(await self.reach(host), Target(host, host, 22954))
+            self.assertEqual(await self.resolve(host), Target(host, host, 22954))
 
     async def test_name(self) -> None:
         """
-        A name leads to the first of its addresses to which there is a way.
+        A name is resolved to the first of its addresses that can be reached.
         """
         reactor = ResolverReactor()
         reactor.addresses = [
             IPv4Address("UDP", host, 22954)
             for host in ("255.255.255.255", "127.0.0.1", "127.0.0.2")
         ]
-        reaching = self.reach("example.com", None, socket.AF_INET, reactor)
+        resolving = self.resolve("example.com", None, socket.AF_INET, reactor)
         reactor.complete()
-        target = await reaching
+        target = await resolving
         self.assertEqual(target, Target("example.com", "127.0.0.1", 22954))
 
     async def test_unknown(self) -> None:
         """
-        A name without an address is unknown, and so is an address of the other
-        family.
+        A name without an address is an unknown host, and so is an address of the
+        other family.
         """
-        await self.assertFailure(self.reach("a" * 64), UnknownHost)
-        await self.assertFailure(self.reach("::1", None, socket.AF_INET), UnknownHost)
+        await self.assertFailure(self.resolve("a" * 64), UnknownHost)
+        await self.assertFailure(self.resolve("::1", None, socket.AF_INET), UnknownHost)
 
-    async def test_noWay(self) -> None:
+    async def test_unreachable(self) -> None:
         """
-        An address that cannot be sent to is unreachable.
+        An address to which no socket can be connected is unreachable.
         """
-        await self.assertFailure(self.reach("255.255.255.255"), Unreachable)
+        await self.assertFailure(self.resolve("255.255.255.255"), Unreachable)
 
     async def test_unix(self) -> None:
         """
-        A UNIX socket is reached at its path, when something listens there.
+        A UNIX socket is its path, if something listens there.
         """
         path = shortFolder(self) + "/shout"
-        await self.assertFailure(self.reach(unix=path), Refused)
+        await self.assertFailure(self.resolve(unix=path), Refused)
         server = bindUNIX(path)
         self.addCleanup(server.close)
-        self.assertEqual(await self.reach(unix=path), Target(path, path, None))
+        self.assertEqual(await self.resolve(unix=path), Target(path, path, None))

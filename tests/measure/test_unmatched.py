@@ -9,65 +9,65 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout.measure.unmatched import UnmatchedReplies
 
 
-class ClaimsTests(SynchronousTestCase):
+class UnmatchedRepliesTests(SynchronousTestCase):
     """
     Tests for L{UnmatchedReplies}.
     """
 
     def setUp(self) -> None:
-        self.claims = UnmatchedReplies()
+        self.replies = UnmatchedReplies()
 
-    def test_nothing(self) -> None:
+    def test_empty(self) -> None:
         """
-        Where nothing is held no probe is claimed.
+        Without a reply no probe is matched.
         """
-        self.assertFalse(self.claims.claim(1, 9))
-        self.assertEqual(self.claims.count, 0)
+        self.assertFalse(self.replies.match(1, 9))
+        self.assertEqual(self.replies.matched, 0)
 
-    def test_claim(self) -> None:
+    def test_match(self) -> None:
         """
-        What is held claims one probe.
+        A reply matches one probe.
         """
-        self.claims.hold(2, 2)
-        self.assertEqual([self.claims.claim(n, 9) for n in (1, 2)], [True, False])
-        self.assertEqual(self.claims.count, 1)
+        self.replies.add(2, 2)
+        self.assertEqual([self.replies.match(n, 9) for n in (1, 2)], [True, False])
+        self.assertEqual(self.replies.matched, 1)
 
-    def test_lapsed(self) -> None:
+    def test_sentLater(self) -> None:
         """
-        It claims none that left after it had come.
+        A reply matches no probe that was sent after its arrival.
         """
-        self.claims.hold(2, 2)
-        self.claims.hold(5, 3)
-        self.assertEqual([self.claims.claim(n, 9) for n in (3, 4)], [True, False])
-        self.assertEqual(self.claims.count, 1)
+        self.replies.add(2, 2)
+        self.replies.add(5, 3)
+        self.assertEqual([self.replies.match(n, 9) for n in (3, 4)], [True, False])
+        self.assertEqual(self.replies.matched, 1)
 
     def test_tooLate(self) -> None:
         """
-        Nor does it claim one to which it came too late, whatever came later.
+        A reply matches no probe whose reply was expected earlier.
         """
-        self.claims.hold(90, 2)
-        self.claims.hold(95, 2)
-        claimed = [self.claims.claim(1, 89), self.claims.claim(2, 90)]
-        self.assertEqual(claimed, [False, True])
+        self.replies.add(90, 2)
+        self.replies.add(95, 2)
+        matches = [self.replies.match(1, 89), self.replies.match(2, 90)]
+        self.assertEqual(matches, [False, True])
 
     def test_bounded(self) -> None:
         """
-        No more is held than there are probes that wait.
+        No more replies are kept than there are probes in flight.
         """
         for _ in range(5):
-            self.claims.hold(3, 2)
-        claimed = [self.claims.claim(left, 9) for left in (1, 2, 3)]
-        self.assertEqual(claimed, [True, True, False])
+            self.replies.add(3, 2)
+        matches = [self.replies.match(sent, 9) for sent in (1, 2, 3)]
+        self.assertEqual(matches, [True, True, False])
 
-    def test_giveBack(self) -> None:
+    def test_restore(self) -> None:
         """
-        What is given back claims another probe, if one waits that had left when
-        it came.
+        A restored reply matches another probe, if one is in flight that was sent
+        before its arrival.
         """
-        for inFlight, left, isClaimed in ((1, 2, True), (1, 3, False), (0, 2, False)):
-            claims = UnmatchedReplies()
-            claims.hold(2, 2)
-            claims.claim(1, 9)
-            claims.giveBack(inFlight)
-            self.assertEqual(claims.count, 0)
-            self.assertEqual(claims.claim(left, 9), isClaimed)
+        for inFlight, sent, isMatch in ((1, 2, True), (1, 3, False), (0, 2, False)):
+            replies = UnmatchedReplies()
+            replies.add(2, 2)
+            replies.match(1, 9)
+            replies.restore(inFlight)
+            self.assertEqual(replies.matched, 0)
+            self.assertEqual(replies.match(sent, 9), isMatch)

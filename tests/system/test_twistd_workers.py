@@ -188,7 +188,7 @@ class WorkersTests(WorkersCase):
         """
         outcome = kill(4, 2, (0.1, 0.4))
         self.assertEqual(outcome.wrong, [])
-        self.assertEqual(outcome.lost, outcome.inHand)
+        self.assertEqual(outcome.lost, outcome.processing)
         self.assertGreaterEqual(len(outcome.lost), 2)
         self.assertGreater(outcome.answered, 1000)
 

@@ -1,9 +1,9 @@
 """
-Room for a batch of replies, and what they have to be.
+Buffers for a batch of replies, and a check of their content.
 
-What recvmmsg(2) writes is headers, which have the lengths, and slots.  Each of the
-two is compared with what it has to be in one memcmp(3), so that checking every reply
-costs next to nothing.
+recvmmsg(2) writes headers, which have the lengths, and slots.  Both are compared with
+the expected ones in one memcmp(3) each, so the check of every reply costs next to
+nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from shout.udp.mmsg import HEADER, addressOf, iovec, mmsghdr, msghdr
 
 BATCH = 64
 """
-How many datagrams are received in one system call.
+Maximum number of datagrams received in one system call.
 """
 
 CONTROL = socket.CMSG_SPACE(12)
 """
-The room for a control message with an C{in_pktinfo}; see ip(7).
+Size of a control message with an C{in_pktinfo}, in bytes; see ip(7).
 """
 
 _memcmp = ctypes.CDLL(None).memcmp
@@ -29,18 +29,18 @@ _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 class ReceiveBatch:
     """
-    Slots for a batch of replies: a control message and a text each.
+    Slots for a batch of replies, each with a control message and a payload.
     """
 
     def __init__(self, size: int, withControl: bool) -> None:
         """
-        @param size: how long the replies have to be.  There is room for more, so
-            that what is too long is seen to be.
+        @param size: Expected length of the replies, in bytes.  The buffers are longer,
+            so that a reply that is too long is detected.
 
-        @param withControl: whether there have to be control messages.
+        @param withControl: L{True} if the replies must have control messages.
         """
-        room = (size // 64 + 1) * 64
-        self.stride = CONTROL + room
+        space = (size // 64 + 1) * 64
+        self.stride = CONTROL + space
         self._used = CONTROL + size
         self._slots = bytearray(BATCH * self.stride)
         self._address = addressOf(self._slots)
@@ -48,7 +48,7 @@ class ReceiveBatch:
         self.headers = (mmsghdr * BATCH)()
         for i, vector in enumerate(self._vectors):
             slot = self._address + i * self.stride
-            vector.base, vector.len = slot + CONTROL, room
+            vector.base, vector.len = slot + CONTROL, space
             self.headers[i].hdr = msghdr(
                 iov=ctypes.addressof(vector),
                 iovlen=1,
@@ -56,23 +56,27 @@ class ReceiveBatch:
                 controllen=CONTROL if withControl else 0,
             )
         self._blank = bytes(self.headers)
-        self._wanted = (mmsghdr * BATCH).from_buffer_copy(self.headers)
-        for header in self._wanted:
+        self._expected = (mmsghdr * BATCH).from_buffer_copy(self.headers)
+        for header in self._expected:
             header.len = size
 
-    def holds(self, slots: int, count: int) -> bool:
+    def matches(self, slots: int, count: int) -> bool:
         """
-        Tell whether the first C{count} slots equal those at an address.
+        Compare the first slots with expected ones.
+
+        @param slots: The memory address of the expected slots.
+
+        @param count: Number of slots to compare.
         """
         length = (count - 1) * self.stride + self._used
         return not (
-            _memcmp(self.headers, self._wanted, count * HEADER)
+            _memcmp(self.headers, self._expected, count * HEADER)
             or _memcmp(self._address, slots, length)
         )
 
     def take(self, count: int) -> list[bytes]:
         """
-        Return the first slots one by one, and put the headers back in order.
+        Return the first C{count} slots one by one, and reset the headers.
         """
         taken = []
         for i in range(count):

@@ -1,0 +1,196 @@
+"""
+Results and fakes for tests of measurements.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from shout.measure.histogram import Histogram
+from shout.measure.result import Event, Result
+from shout.measure.schedule import SECOND, Schedule
+from shout.measure.session import PingSession
+from shout.measure.target import Target
+
+RESULT = Result(
+    host="h",
+    address="192.0.2.1",
+    port=9999,
+    sent=100,
+    answered=100,
+    lost=0,
+    duplicates=0,
+    late=0,
+    outOfOrder=0,
+    wrong=0,
+    kinds={},
+    answeredWrong=0,
+    refused=0,
+    icmpErrors={},
+    outOfWindow=0,
+    histogram=Histogram(),
+    roundTrips=None,
+    jitter=None,
+    duration=1,
+    hasKernelTimes=True,
+    skipped=0,
+    kernelDrops=0,
+    inFlightAtEnd=0,
+)
+"""
+The result of a very fast measurement without loss.
+"""
+
+LOSSY = replace(RESULT, answered=99, lost=1)
+"""
+The same with a lost probe.
+"""
+
+SLOW = replace(RESULT, duration=10**9, skipped=1)
+"""
+The result of a measurement that a slow machine took a second for.
+"""
+
+
+def histogramOf(times: Iterable[int]) -> Histogram:
+    """
+    Return a histogram of round trips in nanoseconds.
+    """
+    histogram = Histogram()
+    for each in times:
+        histogram.add(each)
+    return histogram
+
+
+class FakeSocket:
+    """
+    A socket that has nothing but a family.
+    """
+
+    def __init__(self, family: int) -> None:
+        self.family = family
+
+
+class FakePort:
+    """
+    A L{TimedPort<shout.udp.timed.TimedPort>} that keeps what is sent.
+
+    @ivar sent: The datagrams sent.
+
+    @ivar error: The error number that sending fails with; C{None} to succeed.
+
+    @ivar buffered: Replies that have arrived but have not been read, each with the
+        nanoseconds since its arrival.
+
+    @ivar onSend: Called with each datagram that is sent.
+
+    @ivar stopped: The L{Deferred} that L{stopListening} returns.
+    """
+
+    maxAtOnce = 8
+    hasKernelTimes = True
+    kernelDrops = 0
+
+    def __init__(self, sock: Any, protocol: Any, reactor: Any, clock: Any) -> None:
+        self.protocol = protocol
+        self.clock = clock
+        self.sent: list[bytes] = []
+        self.error: int | None = None
+        self.buffered: list[tuple[bytes, int]] = []
+        self.stopped: Deferred[None] = succeed(None)
+        self.isListening = False
+        self.onSend: Callable[[bytes], object] = lambda datagram: None
+
+    def startListening(self) -> None:
+        self.isListening = True
+
+    def stopListening(self) -> Deferred[None]:
+        self.isListening = False
+        return self.stopped
+
+    def drain(self) -> None:
+        buffered, self.buffered = self.buffered, []
+        for datagram, delay in buffered:
+            self.protocol.timedDatagramReceived(datagram, self.clock(), delay, False)
+
+    def send(self, datagrams: list[bytes]) -> int:
+        assert self.isListening
+        assert 1 <= len(datagrams) <= self.maxAtOnce
+        if self.error is not None:
+            raise OSError(self.error, os.strerror(self.error))
+        for datagram in datagrams:
+            self.sent.append(datagram)
+            self.onSend(datagram)
+        return len(datagrams)
+
+
+class FakePing:
+    """
+    A L{PingSession} on a L{Clock} and a L{FakePort}.
+
+    @ivar events: The events so far, unless C{onEvent} is replaced.
+
+    @ivar done: The result of the session, once it has ended.
+    """
+
+    def __init__(self, family: int = socket.AF_INET, **schedule: Any) -> None:
+        """
+        @param schedule: The parameters of L{Schedule}.
+        """
+        self.clock = Clock()
+        self.events: list[Event] = []
+        self.onEvent: Callable[[Event], object] = self.events.append
+        sock: Any = FakeSocket(family)
+        self.session = PingSession(
+            sock,
+            Schedule(**schedule),
+            lambda event: self.onEvent(event),
+            self.clock,
+            lambda: round(self.clock.seconds() * SECOND),
+            FakePort,
+        )
+        self.tracker = self.session.tracker
+        self.port: FakePort = self.session._port
+        self.done: list[object] = []
+
+    def start(self) -> None:
+        self.session.start().addBoth(self.done.append)
+
+    def advance(self, seconds: float) -> None:
+        """
+        Advance the clock from one delayed call to the next.
+        """
+        end = self.clock.seconds() + seconds
+        while calls := self.clock.getDelayedCalls():
+            soonest = max(min(call.getTime() for call in calls), self.clock.seconds())
+            if soonest > end:
+                break
+            self.clock.advance(soonest - self.clock.seconds() + 1e-9)
+        self.clock.advance(max(0, end - self.clock.seconds()))
+
+    def answerAll(self, delay: float = 1e-6) -> None:
+        """
+        Answer each probe after a delay in seconds.
+        """
+
+        def answer(probe: bytes) -> None:
+            self.clock.callLater(delay, self.receive, probe.upper())
+
+        self.port.onSend = answer
+
+    def receive(self, *replies: bytes) -> None:
+        """
+        Receive replies.
+        """
+        for reply in replies:
+            self.session.timedDatagramReceived(reply, self.port.clock(), 0, False)
+
+    def result(self) -> Result:
+        return self.session.result(Target("h", "192.0.2.1", 9999))

@@ -1,0 +1,3 @@
+"""
+Tests that take long, and are not among those that trial finds by itself.
+"""
