@@ -42,11 +42,9 @@ test catches.
 
 # Tests of a module beside those that mirror its path.
 TESTS = {
-    "cli.pingoptions": ["cli.options"],
     "counters": ["protocol"],
     "guard": ["fuzz"],
     "listening": ["tap"],
-    "measure.__init__": ["measure.ping"],
     "measure.histogram": ["measure.tracker"],
     "measure.tracker": ["measure.session"],
     "measure.unmatched": ["measure.tracker"],
@@ -54,7 +52,6 @@ TESTS = {
     "protocol": ["udp.responder", "guard"],
     "request": ["client"],
     "sources": ["guard"],
-    "status.service": ["status.endpoint"],
     "udp.batched": ["udp.port", "udp.responder"],
     "udp.mmsg": ["udp.batched"],
     "udp.peer": ["udp.batched"],
