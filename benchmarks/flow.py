@@ -30,13 +30,13 @@ from contextlib import suppress
 from benchmarks.receive import BATCH, CONTROL, ReceiveBatch
 from shout.udp.mmsg import (
     addressOf,
-    cmsghdr,
     iovec,
     mmsghdr,
     msghdr,
     recvmmsg,
     sendmmsg,
 )
+from shout.udp.peer import packMessage
 from shout.udp.sockopt import raiseReceiveBuffer
 
 MAX_FIXED_POINTS = 96
@@ -236,9 +236,8 @@ def _packetInfo(index: int, isReceived: bool) -> bytes:
     """
     interface = socket.if_nametoindex("lo") if isReceived else 0
     address = bytes([127, 0, 1, index])
-    start = cmsghdr(socket.CMSG_LEN(12), socket.IPPROTO_IP, _IP_PKTINFO)
     info = struct.pack("=i4s4s", interface, address, address if isReceived else b"")
-    return (bytes(start) + info).ljust(CONTROL, b"\0")
+    return packMessage(socket.IPPROTO_IP, _IP_PKTINFO, info)
 
 
 def _describe(slot: bytes) -> str:

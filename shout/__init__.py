@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from shout.service import ShoutService
     from shout.sockets.bind import BindError, bindUDP
     from shout.sockets.unix import bindUNIX
-    from shout.udp.batched import BatchedPort, listen
-    from shout.udp.responder import BatchResponder
+    from shout.udp import BatchedPort, BatchResponder, listen
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,5 @@
 """
-What was received, and what was not answered and why.
+The counters of a service, and snapshots of them.
 """
 
 from __future__ import annotations
@@ -15,27 +15,29 @@ from twisted.logger import Logger
 
 from shout.udp.port import DatagramPort
 
+FAMILIES: Mapping[int, str] = {AF_INET: "ipv4", AF_INET6: "ipv6", AF_UNIX: "unix"}
+"""
+The names of the address families in the counters.
+"""
+
 
 class Counters:
     """
-    The totals of one service, shared by all of its protocols.
+    The counters of one service, shared by all of its protocols.
 
-    The first drop for a reason is logged; after that the same reason is logged
-    at most once every C{quietPeriod} seconds, with the number since.
+    The first drop for a reason is logged at once.  Later ones for the same reason are
+    logged at most once in C{quietPeriod} seconds, with the number since the last line.
 
-    @ivar families: how many datagrams have arrived, by the family of the socket.
-    @type families: L{dict} of L{str} to L{int}
+    @cvar quietPeriod: Seconds between two log lines for one reason.
 
-    @ivar answered: to how many of them a reply was sent.
-    @type answered: L{int}
+    @ivar families: Number of datagrams received, by the address family of the socket.
 
-    @ivar dropped: how many datagrams were not answered on purpose or for want of
-        a way to the peer, by reason.
-    @type dropped: L{Counter} of L{str}
+    @ivar answered: Number of datagrams to which a reply was sent.
 
-    @ivar sendErrors: those of C{dropped} that the system would not send, by the
-        name of the error.
-    @type sendErrors: L{Counter} of L{str}
+    @ivar dropped: Number of datagrams to which no reply was sent, by reason.
+
+    @ivar sendErrors: The part of C{dropped} for which sending failed, by the name of
+        the error.
     """
 
     _log = Logger()
@@ -44,9 +46,9 @@ class Counters:
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         """
-        @param seconds: returns the present time, in seconds.
+        @param seconds: Returns the present time in seconds.
         """
-        # To add to an item of a Counter takes three times as long.
+        # Adding to an item of a Counter takes three times as long.
         self.families: dict[str, int] = defaultdict(int)
         self.answered = 0
         self.dropped: Counter[str] = Counter()
@@ -57,26 +59,26 @@ class Counters:
     @property
     def received(self) -> int:
         """
-        How many datagrams have arrived.
+        Number of datagrams received.
         """
         return sum(self.families.values())
 
     def count(self, family: str, received: int, answered: int) -> None:
         """
-        Count datagrams that have arrived, and those of them that are answered.
+        Count datagrams received, and those of them that are answered.
 
-        @param family: of the socket that they have arrived at.
+        @param family: Address family of the socket; see L{FAMILIES}.
         """
         self.families[family] += received
         self.answered += answered
 
     def fail(self, error: str, number: int) -> None:
         """
-        Take back replies that were counted: they could not be sent.
+        Move replies that could not be sent from C{answered} to C{dropped}.
 
-        @param error: why, by the name of the error.
+        @param error: The name of the error, such as C{"ENOBUFS"}.
 
-        @param number: how many.
+        @param number: Number of replies.
         """
         self.answered -= number
         self.sendErrors[error] += number
@@ -86,9 +88,9 @@ class Counters:
         """
         Count datagrams that are not answered.
 
-        @param reason: why, in a few words; one of a small, fixed set.
+        @param reason: The reason in a few words, from a small, fixed set.
 
-        @param number: how many.
+        @param number: Number of datagrams.
         """
         self.dropped[reason] += number
         now = self._seconds()
@@ -105,46 +107,39 @@ class Counters:
     def __str__(self) -> str:
         line = f"received {self.received}, answered {self.answered}"
         line += f", dropped {self.dropped.total()}"
-        if self.dropped:
-            reasons = (
-                f"{self.dropped[reason]} {reason}" for reason in sorted(self.dropped)
-            )
-            line += f" ({', '.join(reasons)})"
-        return line
-
-
-FAMILIES: Mapping[int, str] = {AF_INET: "ipv4", AF_INET6: "ipv6", AF_UNIX: "unix"}
-"""
-The names of address families.
-"""
+        reasons = (
+            f"{count} {reason}" for reason, count in sorted(self.dropped.items())
+        )
+        return f"{line} ({', '.join(reasons)})" if self.dropped else line
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """
-    The totals of a service at one moment.  Those of several services add up with
-    C{+}; C{Figures()} is nothing yet.  With C{-} they tell what is new since then.
+    The counters of a service at one moment.
 
-    Every datagram that was received is in one of C{replies}, C{dropped} and
-    C{sendErrors}.  None of the figures ever goes down while a service lives.
+    Snapshots can be added and subtracted.  C{Snapshot()} is all zeros.  No counter
+    decreases while a service runs.
 
-    @ivar received: how many datagrams have arrived, by the family of the socket:
+    Every datagram in C{received} is also in C{replies}, C{dropped} or C{sendErrors}.
+
+    @ivar received: Number of datagrams received, by the address family of the socket:
         C{"ipv4"}, C{"ipv6"} or C{"unix"}.
 
-    @ivar receivedBytes: how long their payloads were together.
+    @ivar receivedBytes: Total length of their payloads.
 
-    @ivar replies: how many replies were sent.
+    @ivar replies: Number of replies sent.
 
-    @ivar replyBytes: how long the payloads of the replies were together.
+    @ivar replyBytes: Total length of the payloads of the replies.
 
-    @ivar dropped: how many datagrams the guard has left unanswered, by reason.
+    @ivar dropped: Number of datagrams dropped by the guard, by reason.
 
-    @ivar sendErrors: how many replies the system would not send, by the name of
-        the error, such as C{"ENOBUFS"}.
+    @ivar sendErrors: Number of replies that could not be sent, by the name of the
+        error, such as C{"ENOBUFS"}.
 
-    @ivar kernelDrops: how many datagrams the kernel has dropped because a receive
-        buffer was full; they are not in C{received}.  Of a burst that came in one
-        piece the kernel counts one.
+    @ivar kernelDrops: Number of datagrams dropped by the kernel because a receive
+        buffer was full.  They are not in C{received}.  Datagrams that arrive as one
+        packet (segmentation offload) count as one.
     """
 
     received: Mapping[str, int] = field(default_factory=dict)
@@ -158,71 +153,48 @@ class Snapshot:
     @classmethod
     def of(cls, counters: Counters, ports: Iterable[DatagramPort] = ()) -> Snapshot:
         """
-        Return what counters and ports tell now.
+        Take a snapshot.
 
-        @param counters: those of a service.
+        @param counters: The counters of a service.
 
-        @param ports: those of its ports that are open.
+        @param ports: Its open ports.
         """
-        receivedBytes = sentBytes = kernelDrops = 0
-        for port in ports:
-            received, sent = port.totalBytes()
-            receivedBytes += received
-            sentBytes += sent
-            kernelDrops += port.kernelDrops
+        ports = list(ports)
+        totals = [port.totalBytes() for port in ports]
         return cls(
             received=dict(counters.families),
-            receivedBytes=receivedBytes,
+            receivedBytes=sum(received for received, _ in totals),
             replies=counters.answered,
-            replyBytes=sentBytes,
+            replyBytes=sum(sent for _, sent in totals),
             dropped=dict(counters.dropped - counters.sendErrors),
             sendErrors=dict(counters.sendErrors),
-            kernelDrops=kernelDrops,
+            kernelDrops=sum(port.kernelDrops for port in ports),
         )
 
     def __add__(self, other: Snapshot) -> Snapshot:
-        return Snapshot(
-            received=_sum(self.received, other.received),
-            receivedBytes=self.receivedBytes + other.receivedBytes,
-            replies=self.replies + other.replies,
-            replyBytes=self.replyBytes + other.replyBytes,
-            dropped=_sum(self.dropped, other.dropped),
-            sendErrors=_sum(self.sendErrors, other.sendErrors),
-            kernelDrops=self.kernelDrops + other.kernelDrops,
-        )
+        return self._plus(other, 1)
 
     def __sub__(self, other: Snapshot) -> Snapshot:
-        return Snapshot(
-            received=_difference(self.received, other.received),
-            receivedBytes=self.receivedBytes - other.receivedBytes,
-            replies=self.replies - other.replies,
-            replyBytes=self.replyBytes - other.replyBytes,
-            dropped=_difference(self.dropped, other.dropped),
-            sendErrors=_difference(self.sendErrors, other.sendErrors),
-            kernelDrops=self.kernelDrops - other.kernelDrops,
-        )
+        return self._plus(other, -1)
+
+    def _plus(self, other: Snapshot, factor: int) -> Snapshot:
+        def plus(one: Any, more: Any) -> Any:
+            if isinstance(one, int):
+                return one + factor * more
+            return {n: one.get(n, 0) + factor * more.get(n, 0) for n in {**one, **more}}
+
+        mine, others = vars(self), vars(other)
+        return Snapshot(**{name: plus(mine[name], others[name]) for name in mine})
 
     def toJSON(self) -> dict[str, Any]:
         """
-        Return the same as values that JSON knows.
+        Return an object that C{json} can serialize.
         """
         return asdict(self)
 
     @classmethod
     def fromJSON(cls, values: Mapping[str, Any]) -> Snapshot:
         """
-        Return the figures of which L{toJSON} has made C{values}.
+        Return the snapshot from which L{toJSON} made C{values}.
         """
         return cls(**values)
-
-
-def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    total = Counter(one)
-    total.update(other)
-    return dict(total)
-
-
-def _difference(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    rest = Counter(one)
-    rest.subtract(other)
-    return dict(rest)

@@ -1,10 +1,10 @@
 """
-Who gets an answer.
+Rules that decide whether a datagram gets a reply.
 
-A server that answers everybody can be made to answer somebody who never asked,
-or another server like itself, for ever.  A L{Guard} asks its rules before a
-reply goes out.  Nothing here does I/O, and the memory is bounded however many
-sources there are.
+A server that answers every datagram can be abused: a forged source address makes it
+send replies to a third party, or start an endless loop with another server.  A
+L{Guard} checks its rules before a reply is sent.  Nothing here does I/O, and memory is
+bounded for any number of sources.
 """
 
 from __future__ import annotations
@@ -17,32 +17,35 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any
 
-from shout.sources import SourceRule, ipOf, refuseReflectors
+from shout.sockets.address import ipOf
+from shout.sources import SourceRule, refuseReflectors
 
-# How many sources to remember at a time, of each kind.
+# Number of sources in each table.
 _CAPACITY = 10_000
 
 Rule = Callable[[bytes, bytes, Any], "str | None"]
 """
-Is given a datagram, the reply to it, and the peer's address; returns why the
-peer gets no answer, in a word or two, or L{None}.  Reasons are counted and
-logged, so they must come from a small, fixed set.  One that raises leaves the
-datagram unanswered, and may be asked about the others of its batch again.
+A function from a datagram, its reply and the peer's address to the reason why the reply
+is refused, or C{None}.
+
+Reasons are counted and logged, so they are a few words from a small, fixed set.  If a
+rule raises, its datagram gets no reply, and the other datagrams of the batch may be
+checked again.
 """
 
 
 class TokenBuckets:
     """
-    A token bucket per key, for the keys used last.
+    A token bucket per key, for the most recently used keys.
 
-    It is kept as the time at which the bucket will be full again (known as the
-    generic cell rate algorithm, ITU-T I.371), so there is nothing to refill.
+    A bucket is stored as the time at which it will be full again, so nothing has to be
+    refilled.  This is the generic cell rate algorithm (ITU-T I.371).
 
-    @cvar shortWhile: how many seconds without use, from when the bucket is full
-        again, are not long.
+    @cvar thrashingAge: Seconds since the bucket of the oldest key was full, below
+        which L{isThrashing} is true.
     """
 
-    shortWhile = 10.0
+    thrashingAge = 10.0
 
     def __init__(
         self,
@@ -52,21 +55,21 @@ class TokenBuckets:
         capacity: int = _CAPACITY,
     ) -> None:
         """
-        @param rate: how many tokens come in, per second.
+        @param rate: Tokens added per second, above 0.
 
-        @param burst: how many there are at most.
+        @param burst: Number of tokens in a full bucket, at least 1.
 
-        @param seconds: returns the present time, in seconds.
+        @param seconds: Returns the present time in seconds.
 
-        @param capacity: how many keys to remember; the one that was used least
-            recently is forgotten, which fills its bucket.
+        @param capacity: Number of keys.  The least recently used key is forgotten,
+            which fills its bucket.
 
-        @raise ValueError: when the rate is not above 0, or the burst below 1.
+        @raise ValueError: The rate or the burst is too low.
         """
         if rate <= 0 or burst < 1:
             raise ValueError(f"no bucket has {rate} per second and {burst} at once")
         self._interval = 1 / rate
-        # The hundredth is for clocks that count coarsely, and sums that err.
+        # The hundredth allows for clocks with a low resolution and rounding errors.
         self._tolerance = (burst - 1 + 0.01) * self._interval
         self._seconds = seconds
         self._capacity = capacity
@@ -78,19 +81,19 @@ class TokenBuckets:
     @property
     def isThrashing(self) -> bool:
         """
-        Whether keys are forgotten that were used a short while ago.
+        C{True} if keys are being forgotten soon after they were used.
         """
         if len(self._states) < self._capacity:
             return False
         full, _ = next(iter(self._states.values()))
-        return self._seconds() - full < self.shortWhile
+        return self._seconds() - full < self.thrashingAge
 
     def take(self, key: Hashable) -> int:
         """
         Take a token.
 
-        @return: how many have been taken from the bucket, this one included; 0
-            when it is empty.
+        @return: Number of tokens taken from the bucket so far, including this one; 0
+            if the bucket is empty.
         """
         now = self._seconds()
         full, taken = self._states.get(key, (now, 0))
@@ -108,25 +111,23 @@ class TokenBuckets:
 
 class LoopGuard:
     """
-    Refuse what keeps two servers busy with each other.
+    A L{Rule} that ends loops between two servers.
 
-    In a loop between two servers every datagram equals the reply to it: capitals
-    stay capitals.  Such fixed points are restrained, per peer.  A bucket lets
-    C{burst} through at once and then C{rate} per second, which ends all loops
-    but those in which less than that is under way.  Of what the bucket lets
-    through, every C{period}-th is dropped, which ends these too: one drop ends
-    one looping datagram, however long its round trip.
+    In such a loop every datagram equals its reply: capitals stay capitals.  These fixed
+    points are limited per peer.  A token bucket passes C{burst} at once and then
+    C{rate} per second, which ends a loop with more datagrams in flight.  Every
+    C{period}-th fixed point that the bucket passes is dropped.  That ends all other
+    loops, as one drop removes one looping datagram, however long the round trip.
 
-    Where there are more peers in loops than can be remembered, each comes back
-    as a new one.  Of those one of C{period} is dropped, too, by chance, as long as
-    peers are forgotten a short while after they were last heard of; see
-    L{TokenBuckets.shortWhile}.
+    With more peers in loops than the buckets hold, each peer looks new every time.
+    While the buckets are thrashing, a new peer's datagram is therefore dropped with a
+    probability of 1 in C{period}.
 
-    @cvar rate: fixed points per second and peer.
+    @cvar rate: Fixed points per second and peer.
 
-    @cvar burst: fixed points at once, per peer.
+    @cvar burst: Fixed points at once, per peer.
 
-    @cvar period: of how many fixed points one is dropped.
+    @cvar period: Number of fixed points of which one is dropped.
     """
 
     rate = 1.0
@@ -136,49 +137,42 @@ class LoopGuard:
     def __init__(
         self,
         seconds: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        random: Callable[[], float] = random.random,
     ) -> None:
         """
-        @param seconds: returns the present time, in seconds.
+        @param seconds: Returns the present time in seconds.
 
-        @param chance: returns a random number, from 0 to less than 1.
+        @param random: Returns a random number, from 0 to less than 1.
         """
         self._buckets = TokenBuckets(self.rate, self.burst, seconds)
-        self._chance = chance
+        self._random = random
 
     def __call__(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
-        """
-        Be a L{Rule}.
-        """
         if datagram != reply:
             return None
         taken = self._buckets.take(addr)
         if taken == 1 and self._buckets.isThrashing:
-            taken = int(self._chance() * self.period)
+            taken = int(self._random() * self.period)
         return None if taken % self.period else "loop"
 
 
 class Limit:
     """
-    Refuse what is more than so many replies per second to one source: an IPv4
-    address, the /64 of an IPv6 address, a link-local IPv6 address, or a UNIX
-    socket.
+    A L{Rule} that limits the replies per second to one source: an IPv4 address, the /64
+    of an IPv6 address, a link-local IPv6 address, or a UNIX socket.
     """
 
     def __init__(
         self, rate: float, seconds: Callable[[], float] = time.monotonic
     ) -> None:
         """
-        @param rate: replies per second, above 0; twice as many at once.
+        @param rate: Replies per second, above 0.  Twice as many can be sent at once.
 
-        @param seconds: returns the present time, in seconds.
+        @param seconds: Returns the present time in seconds.
         """
         self._buckets = TokenBuckets(rate, max(1, int(2 * rate)), seconds)
 
     def __call__(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
-        """
-        Be a L{Rule}.
-        """
         source = _network(addr[0]) if isinstance(addr, tuple) else addr
         return None if self._buckets.take(source) else "over the limit"
 
@@ -186,7 +180,7 @@ class Limit:
 @lru_cache(maxsize=_CAPACITY)
 def _network(host: str) -> str | bytes:
     ip = ipOf(host)
-    # All neighbours have the same link-local network.
+    # All link-local addresses are in one network.
     if isinstance(ip, IPv6Address) and not ip.is_link_local:
         return ip.packed[:8]
     return host
@@ -194,15 +188,13 @@ def _network(host: str) -> str | bytes:
 
 class Guard:
     """
-    Ask rules whether a reply may go out.
+    The rules that are checked before a reply is sent.
 
-    @ivar known: sources of which nothing but a fixed point will be refused, so
-        that L{refuse} need not be asked.
-    @type known: L{set}
+    @ivar accepted: Sources for which no rule refuses anything but fixed points, so that
+        L{check} can be skipped for other datagrams.
 
-    @ivar exempt: sources to which every reply may go out, whatever the rules say:
-        the service's own, which never answer what they receive.
-    @type exempt: L{set}
+    @ivar exempt: Sources that get every reply, regardless of the rules.  They belong to
+        the service itself, and never answer.
     """
 
     def __init__(
@@ -212,28 +204,28 @@ class Guard:
         rules: Iterable[Rule] = (),
     ) -> None:
         """
-        @param sources: asked once about each source.
+        @param sources: Rules that are checked once per source.
 
-        @param loops: asked about fixed points: datagrams that equal the reply
-            to them; by default L{LoopGuard}.
+        @param loops: The rule for fixed points, which are datagrams that equal their
+            reply; by default a L{LoopGuard}.
 
-        @param rules: asked about each datagram.
+        @param rules: Rules that are checked for each datagram.
         """
         self.accepted: set[Any] = set()
         self.exempt: set[Any] = set()
         self._sources = tuple(sources)
         self._loops = LoopGuard() if loops is None else loops
         self._rules = tuple(rules)
-        self._verdicts: dict[Any, str | None] = {}
+        self._reasons: dict[Any, str | None] = {}
 
     def check(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
         """
-        Be a L{Rule}.
+        Return the reason of the first rule that refuses a reply, or C{None}.
         """
         if addr in self.exempt:
             return None
         try:
-            reason = self._verdicts[addr]
+            reason = self._reasons[addr]
         except KeyError:
             reason = self._classify(addr)
         if reason is None and datagram == reply:
@@ -245,12 +237,12 @@ class Guard:
         return reason
 
     def _classify(self, addr: Any) -> str | None:
-        if len(self._verdicts) >= _CAPACITY:
-            self._verdicts.clear()
+        if len(self._reasons) >= _CAPACITY:
+            self._reasons.clear()
             self.accepted.clear()
         reasons = (rule(addr) for rule in self._sources)
         reason = next((reason for reason in reasons if reason is not None), None)
-        self._verdicts[addr] = reason
+        self._reasons[addr] = reason
         if reason is None and not self._rules:
             self.accepted.add(addr)
         return reason

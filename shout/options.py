@@ -19,14 +19,24 @@ from shout.workers.reuseport import hasReusePortBalancing
 
 DEFAULT_PORT = 9999
 
-
 AUTO = 0
 """
-As the number of workers: as many as there is use for.
+Number of workers for C{--workers auto}.
 """
 
-
 MAX_WORKERS = 256
+
+_INTRODUCTION = f"""
+Answers every datagram with its text in capitals. Without options it listens on
+UDP port {DEFAULT_PORT} of all IPv4 and IPv6 addresses of this host.
+
+Examples:
+  twistd -n shout                          in the foreground, on all addresses
+  twistd -n shout -p 4000 -i 127.0.0.1     only for programs on this host
+  twistd -n shout -u /run/shout.sock       on a UNIX socket instead of UDP
+  nc -u 127.0.0.1 {DEFAULT_PORT}                     send it text; or: shout hello
+
+"""
 
 
 class Options(_Options):
@@ -36,27 +46,16 @@ class Options(_Options):
 
     synopsis = "[options]"
 
-    longdesc = (
-        "Answers every datagram with its text in capitals.  Without options it "
-        f"listens on UDP port {DEFAULT_PORT} of every IPv4 and IPv6 address of "
-        "this host."
-    )
-
-    examples = f"""
-Examples:
-  twistd -n shout                          everywhere, in the foreground
-  twistd -n shout -p 4000 -i 127.0.0.1     for programs on this host alone
-  twistd -n shout -u /run/shout.sock       on a UNIX socket, and not on UDP
-  nc -u 127.0.0.1 {DEFAULT_PORT}                     ask it; or: shout hello
-"""
+    # It comes first instead; see getUsage.
+    longdesc = ""
 
     optFlags = [
         [
             "unicode",
             None,
-            "Treat datagrams as UTF-8, and upper-case every letter and not just "
-            "a to z: straße becomes STRASSE. A reply can be up to three times "
-            "as long as what was asked; one that no longer fits a datagram is not "
+            "Treat datagrams as UTF-8, and convert all letters to upper case, not "
+            "only a to z: straße becomes STRASSE. A reply can be up to three times "
+            "as long as its datagram; one that is too long for a datagram is not "
             "sent.",
         ],
     ]
@@ -64,28 +63,21 @@ Examples:
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.docs = {name: " ".join(doc.split()) for name, doc in self.docs.items()}
-        self["port"] = None
-        self["limit"] = None
-        self["workers"] = None
-        self["allow"] = []
-        self["interfaces"] = []
-        self["unix"] = []
-        self["status"] = None
+        self.update(dict.fromkeys(("port", "limit", "workers", "status")))
+        self.update(allow=[], interfaces=[], unix=[])
 
     def opt_port(self, text: str) -> None:
         """
-        The UDP port, 0 to 65535; 0 takes a free one. [default: 9999]
+        The UDP port, 0 to 65535; with 0 the system selects a free one. [default: 9999]
         """
-        if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
-            raise UsageError(f"--port takes a number from 0 to 65535, not {text!r}")
-        self["port"] = int(text)
+        self["port"] = _number("--port", text, 0, 65535)
 
     opt_p = opt_port
 
     def opt_interface(self, address: str) -> None:
         """
         An IPv4 or IPv6 address of this host to listen on. Can be given several
-        times. [default: all of them]
+        times. [default: all addresses]
         """
         self["interfaces"].append(address)
 
@@ -93,9 +85,9 @@ Examples:
 
     def opt_unix(self, path: str) -> None:
         """
-        The path of a UNIX datagram socket to listen on; @NAME for an abstract
-        one. Can be given several times. With it, UDP is served only where
-        --port or --interface asks for it.
+        The path of a UNIX datagram socket to listen on, or @NAME for an abstract
+        name. Can be given several times. Without --port and --interface, there is
+        then no UDP socket.
         """
         if path not in self["unix"]:
             self["unix"].append(path)
@@ -104,12 +96,12 @@ Examples:
 
     def opt_allow(self, text: str) -> None:
         """
-        A network, such as 192.0.2.0/24 or 2001:db8::/32, whose addresses alone
-        get an answer. Can be given several times. [default: all of them]
+        A network, such as 192.0.2.0/24 or 2001:db8::/32, that gets replies, while
+        others get none. Can be given several times. [default: all networks]
         """
         try:
             if "%" in text:
-                raise ValueError(f"{text!r} has a scope, which no network has")
+                raise ValueError(f"{text!r} has a scope, which a network cannot have")
             self["allow"].append(ip_network(text))
         except ValueError as e:
             raise UsageError(
@@ -118,40 +110,35 @@ Examples:
 
     def opt_limit(self, text: str) -> None:
         """
-        How many replies per second one source gets at most, and twice as many
-        at once. A source is an IPv4 address or the /64 of an IPv6 address.
+        The maximum number of replies per second to one source; twice as many can
+        be sent at once. A source is an IPv4 address or the /64 of an IPv6 address.
         [default: no limit]
         """
-        if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
-            raise UsageError(f"--limit takes a number of replies from 1, not {text!r}")
-        self["limit"] = int(text)
+        self["limit"] = _number("--limit", text, 1, 999_999_999)
 
     def opt_workers(self, text: str) -> None:
         """
-        How many processes answer, or auto for one per core. One that ends is
-        replaced. More than one takes Linux; elsewhere the kernel does not deal
-        datagrams out to them, and auto is one. [default: this process alone]
+        The number of worker processes that answer, or auto for one per core. A
+        worker that exits is replaced. More than one needs Linux, where the kernel
+        distributes datagrams to them; elsewhere auto is one. [default: none, this
+        process answers]
         """
         if text == "auto":
             self["workers"] = AUTO
             return
-        if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_WORKERS:
+        workers = _number("--workers", text, 1, MAX_WORKERS, ", or auto")
+        if workers > 1 and not hasReusePortBalancing:
             raise UsageError(
-                f"--workers takes a number from 1 to {MAX_WORKERS}, or auto, "
-                f"not {text!r}"
+                "--workers takes at most 1 on this system: only Linux distributes the "
+                "datagrams of one UDP port to several processes"
             )
-        if int(text) > 1 and not hasReusePortBalancing:
-            raise UsageError(
-                "--workers takes no more than 1 here: only Linux deals out what "
-                "arrives at one UDP port to several processes"
-            )
-        self["workers"] = int(text)
+        self["workers"] = workers
 
     def opt_status(self, endpoint: str) -> None:
         """
-        Where to show over HTTP how the service fares: a Twisted endpoint such as
-        tcp:9990:interface=127.0.0.1 or unix:/run/shout/status. It has a page for
-        people, /healthz and, for Prometheus, /metrics. [default: nowhere]
+        A Twisted endpoint, such as tcp:9990:interface=127.0.0.1 or
+        unix:/run/shout/status, at which to serve the status over HTTP: a page for
+        people, /healthz, and /metrics for Prometheus. [default: none]
         """
         self["status"] = endpoint
 
@@ -163,17 +150,15 @@ Examples:
         sys.exit(0)
 
     def parseArgs(self, *args: str) -> None:
-        """
-        Take no arguments besides the options.
-        """
         if args:
             raise UsageError(f"unexpected argument {args[0]!r}")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
-        Parse the command line.  Under C{twistd} and C{twist} what is wrong with
-        it is one line on standard error: on their own they would print all of
-        the help, and C{twistd} to standard output.
+        Parse the command line.
+
+        Under C{twistd} and C{twist} an error is one line on standard error.  By default
+        they would print the complete help, and C{twistd} to standard output.
         """
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
@@ -183,7 +168,12 @@ Examples:
             sys.exit(f"shout: {e}; --help lists the options")
 
     def getUsage(self, width: int | None = None) -> str:
-        """
-        Return the help, below the synopsis.
-        """
-        return str(super().getUsage(width)) + self.examples
+        return _INTRODUCTION + str(super().getUsage(width))
+
+
+def _number(option: str, text: str, low: int, high: int, more: str = "") -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not low <= int(text) <= high:
+        raise UsageError(
+            f"{option} takes a number from {low} to {high}{more}, not {text!r}"
+        )
+    return int(text)

@@ -1,5 +1,5 @@
 """
-The protocol at the heart of shout.
+The protocol that answers datagrams in capitals.
 """
 
 from __future__ import annotations
@@ -16,21 +16,18 @@ from shout.udp.responder import BatchResponder
 
 class Shout(BatchResponder):
     """
-    Answer every datagram with its text in capitals.
+    A protocol that answers every datagram with its text in capitals.
 
-    To answer with something else, override L{transform}.
+    Override L{transform} for other replies.
 
-    On a L{BatchedPort<shout.udp.batched.BatchedPort>}, which L{listen
-    <shout.udp.batched.listen>} makes where it can, what was sent to a broadcast or
-    multicast address gets no answer; other ports cannot tell.
+    Datagrams to a broadcast or multicast address get no reply on a L{BatchedPort
+    <shout.udp.batched.BatchedPort>}.  Other ports cannot recognize them.
 
-    @ivar counters: what was received and what was dropped; a service sets it
-        to one that all of its protocols share.
-    @type counters: L{Counters}
+    @ivar counters: The L{Counters<shout.counters.Counters>} of what is received and
+        dropped.  A service sets it to the one that all of its protocols share.
 
-    @ivar family: under what the counters keep what arrives here; a service sets
-        it to the family of the socket: C{"ipv4"}, C{"ipv6"} or C{"unix"}.
-    @type family: L{str}
+    @ivar family: Address family under which datagrams are counted.  A service sets it
+        to that of the socket: C{"ipv4"}, C{"ipv6"} or C{"unix"}.
     """
 
     noisy = False
@@ -38,24 +35,25 @@ class Shout(BatchResponder):
 
     def __init__(self, guard: Guard | None = None) -> None:
         """
-        @param guard: says who gets an answer; by default a L{Guard} with its
-            default rules, which makes it safe to be reached by anybody.
+        @param guard: The rules for replies; by default a L{Guard
+            <shout.guard.Guard>} with its default rules, which make the service safe on
+            a public network.
         """
         self.counters = Counters()
         self._guard = Guard() if guard is None else guard
 
     def transform(self, datagram: bytes) -> bytes:
         """
-        Turn a datagram into the reply to it.
+        Return the reply to a datagram.
 
-        Loops with other servers are told by replies that equal what they
-        answer.  So they end by themselves where to transform a reply leaves it
-        as it is; else limit the rate, with a L{Limit<shout.guard.Limit>}.
+        The guard recognizes a loop with another server by replies that equal their
+        datagrams.  If a transformed reply does not stay the same when it is transformed
+        again, use a L{Limit<shout.guard.Limit>}.
 
-        @param datagram: the payload received, which may be empty.
+        @param datagram: The payload received, which may be empty.
 
-        @return: the payload of the reply: here every ASCII letter in upper
-            case, every other byte as it is.
+        @return: The payload of the reply.  Here every ASCII letter is in upper case,
+            and every other byte is unchanged.
         """
         return datagram.upper()
 
@@ -63,86 +61,71 @@ class Shout(BatchResponder):
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
     ) -> Sequence[bytes | None]:
         """
-        Return the replies to datagrams.
+        Return the replies to a batch of datagrams.
 
-        @param datagrams: the payloads.
+        @param datagrams: The payloads.
 
-        @param addrs: for each of them its peer: a host and a port for UDP, a
-            path (an abstract name as L{bytes}) for a UNIX socket, or L{None} for
-            a UNIX socket that has no name and so cannot be answered.
+        @param addrs: The address of each peer: a host and a port for UDP, a path
+            (C{bytes} for an abstract name) for a UNIX socket.  C{None} is a UNIX socket
+            without a name, which cannot be answered.
 
-        @return: for each of them the reply, or L{None} where the guard refuses
-            one.
+        @return: The reply to each datagram, or C{None} if the guard refuses it.
         """
         replies = list(map(self.transform, datagrams))
-        if any(map(eq, replies, datagrams)) or not self._guard.accepted.issuperset(
-            addrs
-        ):
-            return self._permitted(replies, datagrams, addrs)
+        areAccepted = self._guard.accepted.issuperset(addrs)
+        if not areAccepted or any(map(eq, replies, datagrams)):
+            return self._checkEach(replies, datagrams, addrs)
         self.counters.count(self.family, len(datagrams), len(replies))
         return replies
 
-    def _permitted(
+    def _checkEach(
         self, replies: Sequence[bytes], datagrams: Sequence[bytes], addrs: Sequence[Any]
     ) -> Sequence[bytes | None]:
-        permitted: list[bytes | None] = []
+        accepted, check = self._guard.accepted, self._guard.check
+        checked: list[bytes | None] = []
         reasons = []
         for datagram, reply, addr in zip(datagrams, replies, addrs):
             reason = None
-            if reply == datagram or addr not in self._guard.accepted:
-                reason = self._reason(datagram, reply, addr)
-            permitted.append(reply if reason is None else None)
+            if reply == datagram or addr not in accepted:
+                reason = (
+                    "unnamed peer" if addr is None else check(datagram, reply, addr)
+                )
+            checked.append(reply if reason is None else None)
             if reason is not None:
                 reasons.append(reason)
+        # Counted last: if a rule raises, the batch is answered again.
         self.counters.count(self.family, len(datagrams), len(datagrams) - len(reasons))
         for reason in reasons:
             self.counters.drop(reason)
-        return permitted
-
-    def _reason(self, datagram: bytes, reply: bytes, addr: Any) -> str | None:
-        if addr is None:
-            return "unnamed peer"
-        return self._guard.check(datagram, reply, addr)
+        return checked
 
     def groupDatagramReceived(self, datagram: bytes, addr: Any) -> None:
         """
-        Drop a datagram that was sent to a broadcast or multicast address: a
-        whole network would answer at once.
+        Drop a datagram to a broadcast or multicast address, which a whole network
+        would answer at once.
         """
         self.counters.count(self.family, 1, 0)
         self.counters.drop("broadcast")
 
     def sendFailed(self, number: int, count: int) -> None:
         """
-        Take back what was counted: a port that sends later says that it could
-        not.
+        Called by the port when replies that were counted could not be sent.
 
-        @param number: the number of the error.
+        @param number: The error number.
 
-        @param count: how many replies it has kept from being sent.
+        @param count: Number of replies.
         """
-        self.counters.fail(_name(number), count)
-
-
-def _name(number: int) -> str:
-    return errorcode.get(number, f"error {number}")
+        self.counters.fail(errorcode.get(number, f"error {number}"), count)
 
 
 class UnicodeShout(Shout):
     """
-    Answer every datagram with its UTF-8 text in capitals, as Unicode has them.
+    A protocol that answers with UTF-8 text in upper case, as defined by Unicode.
 
-    A reply can be longer than what it answers: at most three times.
+    Bytes that are not UTF-8 are unchanged.  A reply can be up to three times as long as
+    its datagram.
     """
 
     def transform(self, datagram: bytes) -> bytes:
-        """
-        Turn a datagram into the reply to it.
-
-        @param datagram: the payload received, which may be empty.
-
-        @return: the payload of the reply: UTF-8 text in upper case; bytes that
-            are not UTF-8 as they are.
-        """
         text = datagram.decode("utf-8", "surrogateescape")
         return text.upper().encode("utf-8", "surrogateescape")

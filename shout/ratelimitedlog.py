@@ -10,9 +10,9 @@ from typing import Any
 
 class RateLimitedLog:
     """
-    Log the first event at once.  Events in the C{quietPeriod} seconds after a line are
-    counted; at the end of that time one line is about the last of them, with the
-    number of the others.
+    A log that writes the first event at once, and counts events in the C{quietPeriod}
+    seconds after a line.  At the end of that period one line has the last of them, and
+    the number of the others.
 
     @cvar quietPeriod: Seconds between two lines.
     """
@@ -21,17 +21,17 @@ class RateLimitedLog:
 
     def __init__(self, write: Callable[..., None], clock: Any) -> None:
         """
-        @param write: Called with a line of text, and with the details of the event
-            that it is about.
+        @param write: Called with a line of text, and with the details of the event in
+            that line.
 
         @param clock: An L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
         """
         self._write = write
         self._clock = clock
-        self._unsaid = 0
+        self._pending = 0
         self._last: tuple[Any, ...] = ()
-        self._quiet: Any = None
+        self._timer: Any = None
 
     def add(self, text: str, *details: Any) -> None:
         """
@@ -41,27 +41,27 @@ class RateLimitedLog:
 
         @param details: More about it, for C{write}.
         """
-        self._unsaid += 1
+        self._pending += 1
         self._last = text, *details
-        if self._quiet is None:
-            self._goOn()
+        if self._timer is None:
+            self._periodEnded()
 
     def flush(self) -> None:
         """
-        Log the events that were only counted.
+        Log the events that have only been counted.
         """
-        if self._quiet is not None:
-            self._quiet.cancel()
-            self._quiet = None
-        if self._unsaid:
-            others = self._unsaid - 1
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._pending:
+            others = self._pending - 1
             text, *details = self._last
-            self._unsaid, self._last = 0, ()
+            self._pending, self._last = 0, ()
             more = f"; {others} more since the last such line" if others else ""
             self._write(text + more, *details)
 
-    def _goOn(self) -> None:
-        self._quiet = None
-        if self._unsaid:
+    def _periodEnded(self) -> None:
+        self._timer = None
+        if self._pending:
             self.flush()
-            self._quiet = self._clock.callLater(self.quietPeriod, self._goOn)
+            self._timer = self._clock.callLater(self.quietPeriod, self._periodEnded)

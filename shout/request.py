@@ -265,7 +265,7 @@ class RequestProtocol(DatagramProtocol):
         Fail all requests in flight.
         """
         reason = "nothing is listening there"
-        error = getattr(self.transport, "refusal", None)
+        error = getattr(self.transport, "peerError", None)
         if error is not None and error.errno != ECONNREFUSED:
             reason = f"{error.strerror}, says the network"
         message = f"{self._peer} refused: {reason}"

@@ -1,5 +1,5 @@
 """
-The service that keeps sockets answered.
+The service that answers the datagrams at its sockets.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from shout.udp.port import DatagramPort
 
 class SocketService(Service):
     """
-    What the services have in common that own sockets and have them answered.
+    The base of services that own sockets.
 
-    @ivar counters: the totals of all sockets.
-    @type counters: L{Counters}
+    @ivar counters: The L{Counters} of all sockets.
     """
 
     _log = Logger()
 
     def __init__(self, reactor: Any) -> None:
         """
-        @param reactor: by default the global one, when the service starts.
+        @param reactor: The reactor; by default the global one, when the service starts.
         """
         self.counters = Counters()
         self._reactor = reactor
@@ -39,10 +38,9 @@ class SocketService(Service):
 
     def startService(self) -> None:
         """
-        Be started, once.
+        Start, which is possible once.
 
-        @raise RuntimeError: when the service has been stopped before, which has
-            closed its sockets.
+        @raise RuntimeError: The service has been stopped, which closed its sockets.
         """
         if self._isStopped:
             raise RuntimeError("a stopped service cannot start again: make another")
@@ -52,30 +50,31 @@ class SocketService(Service):
 
             self._reactor = reactor
 
-    def _sayStopped(self, addresses: Iterable[str], lost: int) -> None:
+    def _logTotals(self, addresses: Iterable[str], kernelDrops: int) -> None:
         """
-        Log the totals.
+        Log the counters when the sockets have been closed.
 
-        @param lost: how many datagrams the kernel has dropped.
+        @param kernelDrops: Number of datagrams dropped by the kernel.
         """
         self._log.info(
             "stopped listening on {addresses}: {counters}",
             addresses=", ".join(addresses),
             counters=self.counters,
         )
-        if lost:
-            self._log.warn("not even received, for want of buffer: {lost}", lost=lost)
+        if kernelDrops:
+            self._log.warn(
+                "{count} datagrams dropped by the kernel: receive buffer full",
+                count=kernelDrops,
+            )
 
 
 class ShoutService(SocketService):
     """
-    Answer the datagrams that arrive at any number of sockets.
+    A service that answers the datagrams at any number of sockets.
 
-    @ivar ports: the listening ports, one per socket, while the service runs.
-    @type ports: L{list} of L{DatagramPort}
+    @ivar ports: The listening L{DatagramPort<shout.udp.port.DatagramPort>}s, one per
+        socket, while the service runs.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -84,32 +83,25 @@ class ShoutService(SocketService):
         reactor: Any = None,
     ):
         """
-        @param sockets: bound datagram sockets that do not block, as
-            L{bindUDP<shout.sockets.bind.bindUDP>} and
-            L{bindUNIX<shout.sockets.unix.bindUNIX>} make them; the service owns
-            them from now on and closes them when it stops.
+        @param sockets: Bound, non-blocking datagram sockets, as from L{bindUDP
+            <shout.sockets.bind.bindUDP>} and L{bindUNIX<shout.sockets.unix.bindUNIX>}.
+            The service owns them, and closes them when it stops.
 
-        @param protocol: called without arguments, once per socket: L{Shout}, or
-            a subclass.
+        @param protocol: Called without arguments, once per socket: L{Shout} or a
+            subclass.
 
-        @param reactor: an L{IReactorFDSet
-            <twisted.internet.interfaces.IReactorFDSet>} provider; by default
-            the global one, when the service starts.
+        @param reactor: An L{IReactorFDSet
+            <twisted.internet.interfaces.IReactorFDSet>} provider; by default the global
+            reactor, when the service starts.
         """
         super().__init__(reactor)
         self.ports: list[DatagramPort] = []
         self._sockets = list(sockets)
         self._protocol = protocol
-        # When the ports were closed, they and the counters said this.
+        # Taken when the ports are closed.
         self._last: Snapshot | None = None
 
     def startService(self) -> None:
-        """
-        Start to answer.
-
-        @raise RuntimeError: when the service has been stopped before, which has
-            closed its sockets.
-        """
         super().startService()
         for sock in self._sockets:
             protocol = self._protocol()
@@ -127,15 +119,15 @@ class ShoutService(SocketService):
 
     def snapshot(self) -> Snapshot:
         """
-        Return what the service has done so far; also when it has stopped.
+        Return the counters, also after the service has stopped.
         """
         return self._last or Snapshot.of(self.counters, self.ports)
 
     def stopService(self) -> Deferred[None]:
         """
-        Answer what has already arrived, then close the sockets.
+        Answer the datagrams that have already arrived, then close the sockets.
 
-        @return: fires when they are closed.
+        @return: A Deferred that fires when they are closed.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._isStopped = True
@@ -147,7 +139,7 @@ class ShoutService(SocketService):
             port.drain()
         addresses = [describe(port.socket) for port in self.ports]
         self._last = self.snapshot()
-        lost = self._last.kernelDrops
+        kernelDrops = self._last.kernelDrops
         ports, self.ports = self.ports, []
         closed = gatherResults([maybeDeferred(port.stopListening) for port in ports])
-        return closed.addCallback(lambda _: self._sayStopped(addresses, lost))
+        return closed.addCallback(lambda _: self._logTotals(addresses, kernelDrops))

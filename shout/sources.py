@@ -1,39 +1,43 @@
 """
-Who may have asked, as far as the source address of a datagram tells.
+Rules about the source address of a datagram.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
-from shout.sockets.address import unmapped
+from shout.sockets.address import ipOf
 
 REFLECTORS = frozenset({1900, 3702, 5353, 11211})
 """
-Ports from 1024 on whose services answer anybody: SSDP, WS-Discovery, multicast
-DNS and memcached.  They are among the protocols of the alert TA14-017A of the
-CISA; its others have ports below 1024, or are games and file sharing, whose ports
-honest clients use too.
+Ports of reflectors, services that answer any source, from 1024 on: SSDP, WS-Discovery,
+multicast DNS and memcached.
+
+They are in the alert TA14-017A of the CISA.  Its other protocols have ports below 1024,
+or are games and file sharing, whose ports real clients use too.
 """
 
 SourceRule = Callable[[Any], "str | None"]
 """
-Is given a peer's address; returns why that gets no answer, in a word or two, or
-L{None}.  Reasons are counted and logged, so they must come from a small, fixed
-set.  A rule is asked once about a source, whose verdict is then remembered.
+A function from a peer's address to the reason why that peer gets no reply, or C{None}.
+
+Reasons are counted and logged, so they are a few words from a small, fixed set.  The
+result for an address is remembered.
 """
+
+_BROADCAST = (IPv4Address("255.255.255.255"), IPv4Address("127.255.255.255"))
 
 
 def refuseReflectors(addr: Any) -> str | None:
     """
-    Refuse sources that are forged, or that hardly a client has: the ports below
-    1024 and those of L{REFLECTORS}, and addresses that are not one host's.  A
-    datagram that seems to come from there makes whoever answers it the weapon.
+    Refuse sources that are probably forged.  A reply to them would be an attack on a
+    third party, or start a loop with another service.
 
-    A UNIX socket with a relative path is refused, too: here it would name
-    another one.
+    They are ports below 1024, the ports in L{REFLECTORS}, and addresses that do not
+    belong to one host.  A UNIX socket with a relative path is refused too: in this
+    process the path would name another socket.
     """
     if isinstance(addr, str):
         return None if addr.startswith("/") else "relative path"
@@ -47,21 +51,19 @@ def refuseReflectors(addr: Any) -> str | None:
     return None
 
 
-_BROADCAST = (IPv4Address("255.255.255.255"), IPv4Address("127.255.255.255"))
-
-
 class Allow:
     """
-    Refuse all sources but those of some networks.  UNIX sockets are not refused:
-    the permissions of their paths say who may write to them.
+    A L{SourceRule} that refuses all sources outside some networks.
+
+    UNIX sockets are not refused: the permissions of a path restrict its writers.
     """
 
     def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
         """
-        @param networks: those that are answered.
+        @param networks: The networks that get replies.
         """
-        # Prefixes by version and by how many bits follow them, so that it takes no
-        # longer with many networks.
+        # Prefixes by IP version and number of host bits, so that many networks are
+        # no slower than a few.
         self._prefixes: dict[tuple[int, int], set[int]] = {}
         for network in map(_unmapped, networks):
             version, rest = network.version, network.max_prefixlen - network.prefixlen
@@ -69,9 +71,6 @@ class Allow:
             prefixes.add(int(network.network_address) >> rest)
 
     def __call__(self, addr: Any) -> str | None:
-        """
-        Be a L{SourceRule}.
-        """
         if not isinstance(addr, tuple):
             return None
         ip = ipOf(addr[0])
@@ -85,18 +84,8 @@ class Allow:
 
 def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
     """
-    Return a network as IPv4 where it is one (RFC 4291, 2.5.5.2).
+    Convert a network of IPv4-mapped addresses (RFC 4291, 2.5.5.2) to IPv4.
     """
     mapped = network.version == 6 and network.network_address.ipv4_mapped
     # A network whose address is IPv4-mapped has a prefix of at least 96 bits.
     return IPv4Network((mapped, network.prefixlen - 96)) if mapped else network
-
-
-def ipOf(host: str) -> IPv4Address | IPv6Address | None:
-    """
-    Return the IP address of a host, as IPv4 where it is one; L{None} for a name.
-    """
-    try:
-        return unmapped(ip_address(host))
-    except ValueError:
-        return None

@@ -9,85 +9,73 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
-from socket import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService, Service
 
 from shout.guard import Guard, Limit
-from shout.listening import openSockets
+from shout.listening import openSockets, warnUnreachable
 from shout.options import Options
 from shout.protocol import Shout, UnicodeShout
 from shout.service import ShoutService
-from shout.sockets.address import describe, example, familyName, isWildcard, reachedAt
-from shout.sockets.bind import FAMILY_OFF, BindError, connectUDP
+from shout.sockets.address import describe, example
+from shout.sockets.bind import BindError
 from shout.sockets.notify import Notifier
 from shout.sources import Allow, SourceRule, refuseReflectors
-from shout.status.health import Health
 from shout.workers.reuseport import SocketSet
 from shout.workers.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from shout.status.health import Health
 
 
 def makeService(
     options: Options, reactor: Any = None
 ) -> ShoutService | Supervisor | MultiService:
     """
-    Bind the sockets, or take those that systemd hands over, and make the service
-    that answers at them.
+    Bind the sockets, or take those that systemd passed, and make the service.
 
-    That happens here, before C{twistd} daemonizes and sheds privileges, so that
-    what is wrong is said where the user sees it.
+    This runs before C{twistd} daemonizes and drops privileges, so the user sees errors
+    on the terminal.
 
-    @return: that service; with C{--status}, and where systemd wants to be told how
-        it fares, together with one more for each.
+    @return: The service that answers.  With C{--status} or C{NOTIFY_SOCKET} it is in a
+        C{MultiService}, together with a service for each of these.
 
-    @raise SystemExit: when one of the addresses cannot be listened on.
+    @raise SystemExit: An address cannot be bound.  The message is one line.
     """
     try:
         socketSets = openSockets(options)
     except BindError as e:
         sys.exit(f"shout: {e}")
     if options["interfaces"]:
-        _warnUnreachable(socketSets[0])
+        warnUnreachable(socketSets[0])
     guard = _guard(options)
-    answer = partial(UnicodeShout if options["unicode"] else Shout, guard)
+    protocol = partial(UnicodeShout if options["unicode"] else Shout, guard)
     service: ShoutService | Supervisor
     if options["workers"] is None:
-        service = ShoutService(socketSets[0], answer, reactor)
+        service = ShoutService(socketSets[0], protocol, reactor)
     else:
-        service = Supervisor(socketSets, answer, reactor)
-    beside: list[Service] = []
+        service = Supervisor(socketSets, protocol, reactor)
+    children: list[Service] = [service]
     if options["status"] is not None:
-        beside.append(_status(service, socketSets, guard, options["status"], reactor))
+        children.append(_status(service, socketSets, guard, options["status"], reactor))
     notifier = Notifier.fromEnvironment(service, reactor)
     if notifier is not None:
-        beside.append(notifier)
-    if not beside:
+        children.append(notifier)
+    if len(children) == 1:
         return service
-    services = MultiService()
-    for each in service, *beside:
-        each.setServiceParent(services)
-    return services
+    parent = MultiService()
+    for child in children:
+        child.setServiceParent(parent)
+    return parent
 
 
-def _warnUnreachable(sockets: Sequence[socket]) -> None:
-    """
-    Print a warning for each wildcard address whose family is switched off.
-    """
-    for sock in sockets:
-        if not isWildcard(sock):
-            continue
-        try:
-            connectUDP(*reachedAt(sock)).close()
-        except OSError as e:
-            if e.errno in FAMILY_OFF:
-                family = familyName(sock)
-                print(
-                    f"shout: warning: {describe(sock)} gets no datagrams as long as "
-                    f"{family} is off on this host; switch {family} on, or omit this "
-                    "--interface",
-                    file=sys.stderr,
-                )
+def _guard(options: Options) -> Guard:
+    sources: list[SourceRule] = [refuseReflectors]
+    if options["allow"]:
+        sources.append(Allow(options["allow"]))
+    limits = [] if options["limit"] is None else [Limit(options["limit"])]
+    return Guard(sources, rules=limits)
 
 
 def _status(
@@ -97,27 +85,31 @@ def _status(
     endpoint: str,
     reactor: Any,
 ) -> Service:
+    """
+    Make the service for C{--status}, whose health checks the guard always answers.
+    """
     with ExitStack() as undo:
         undo.callback(service.stopService)
         try:
+            # Imported here because it needs an optional package, and takes time.
+            from shout.status.service import StatusService
+
             health = _health(service, socketSets)
             undo.callback(health.stop)
             if reactor is None:
                 from twisted.internet import reactor
-            from shout.status.service import StatusService
-
             status = StatusService(endpoint, service.snapshot, health, reactor)
         except BindError as e:
             sys.exit(f"shout: --status: {e}")
         except ModuleNotFoundError as e:
             command = f"{sys.executable} -m pip install {e.name}"
-            sys.exit(f"shout: --status needs {e.name}; get it with: {command}")
+            sys.exit(f"shout: --status needs {e.name}; install it with: {command}")
         except OSError as e:
             if e.errno != errno.EMFILE:
                 raise
             sys.exit(
-                "shout: --status takes more descriptors than this process may have; "
-                "allow it more with ulimit -n, or with LimitNOFILE= in a unit"
+                "shout: --status needs more file descriptors than this process may "
+                "open; raise the limit with ulimit -n, or with LimitNOFILE= in a unit"
             )
         guard.exempt.update(health.sources)
         undo.pop_all()
@@ -127,23 +119,19 @@ def _status(
 def _health(
     service: ShoutService | Supervisor, socketSets: Sequence[SocketSet]
 ) -> Health:
-    # One of those that share an address does for all of them.
+    from shout.status.health import Health
+
+    # Of the sockets that share an address, one is enough.
     sockets = {
-        (describe(sock), example(sock)): sock for share in socketSets for sock in share
+        (describe(sock), example(sock)): sock
+        for socketSet in socketSets
+        for sock in socketSet
     }.values()
     if isinstance(service, ShoutService):
         return Health(sockets)
-    # From so many places that datagrams reach most workers, if not all, and from no
-    # more in all than leaves most of the 1,024 descriptors that are usual.
-    sources = (
-        min(8 * len(socketSets), 64, 256 // len(sockets)) if len(socketSets) > 1 else 1
-    )
-    return Health(sockets, max(sources, 1), service.missing)
-
-
-def _guard(options: Options) -> Guard:
-    sources: list[SourceRule] = [refuseReflectors]
-    if options["allow"]:
-        sources.append(Allow(options["allow"]))
-    limits = [] if options["limit"] is None else [Limit(options["limit"])]
-    return Guard(sources, rules=limits)
+    sources = 1
+    if len(socketSets) > 1:
+        # Enough sources for the kernel to reach most workers, and few enough to leave
+        # most of the usual 1,024 file descriptors.
+        sources = max(1, min(8 * len(socketSets), 64, 256 // len(sockets)))
+    return Health(sockets, sources, service.checkWorkers)

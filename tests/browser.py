@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 
 whyNot = (
     "chromium is not installed (Debian: chromium)"
@@ -23,7 +23,7 @@ whyNot = (
     else ""
 )
 """
-Why there can be no browser here, or nothing.
+The reason why there can be no browser here, or an empty string.
 """
 
 _FLAGS = (
@@ -40,14 +40,14 @@ class Browser:
 
     def __init__(self, case: SynchronousTestCase, width: int, height: int) -> None:
         """
-        @param case: the test; when it ends the browser is closed.
+        @param case: The test; when it ends the browser is closed.
 
-        @param width: of the page, in CSS pixels.
+        @param width: The width of the page, in CSS pixels.
 
-        @param height: of the page, in CSS pixels.
+        @param height: The height of the page, in CSS pixels.
         """
-        profile = shortFolder(case)
-        # Where IPv6 is off chromedriver does not tell which port it has chosen.
+        profile = shortDirectory(case)
+        # Without IPv6 chromedriver does not print the port that it has chosen.
         with create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         driver = subprocess.Popen(
@@ -73,11 +73,11 @@ class Browser:
             "goog:loggingPrefs": {"browser": "ALL"},
         }
         wanted = {"capabilities": {"alwaysMatch": capabilities}}
-        session = self._ask("POST", "", wanted)
+        session = self._request("POST", "", wanted)
         self._session = "/" + session["sessionId"]
-        case.addCleanup(self._ask, "DELETE", "")
+        case.addCleanup(self._request, "DELETE", "")
 
-    def _ask(self, method: str, path: str, values: Any = None) -> Any:
+    def _request(self, method: str, path: str, values: Any = None) -> Any:
         body = None if values is None else json.dumps(values)
         self._connection.request(method, f"/session{self._session}{path}", body)
         response = json.loads(self._connection.getresponse().read())["value"]
@@ -89,33 +89,32 @@ class Browser:
         """
         Load a page.
         """
-        self._ask("POST", "/url", {"url": url})
+        self._request("POST", "/url", {"url": url})
 
     def run(self, script: str) -> Any:
         """
-        Run the body of a function of JavaScript's in the page, and return what
-        it returns.
+        Run the body of a JavaScript function in the page, and return its result.
         """
-        return self._ask("POST", "/execute/sync", {"script": script, "args": []})
+        return self._request("POST", "/execute/sync", {"script": script, "args": []})
 
     def command(self, name: str, **parameters: Any) -> Any:
         """
-        Give a command of the Chrome DevTools protocol.
+        Send a command of the Chrome DevTools protocol.
         """
         values = {"cmd": name, "params": parameters}
-        return self._ask("POST", "/goog/cdp/execute", values)
+        return self._request("POST", "/goog/cdp/execute", values)
 
     def text(self, selector: str) -> str:
         """
-        Return the text of the first element that a selector matches.
+        Return the text of the first element that matches a selector.
         """
         return str(self.run(f"return document.querySelector({selector!r}).innerText"))
 
-    def complaints(self) -> list[str]:
+    def messages(self) -> list[str]:
         """
-        Return what is in the console since the last call.
+        Return the messages in the console since the last call.
         """
-        entries = self._ask("POST", "/se/log", {"type": "browser"})
+        entries = self._request("POST", "/se/log", {"type": "browser"})
         messages = [entry["message"] for entry in entries]
-        # The browser's own start page finds the network slow where there is none.
+        # Without a network the browser's own start page reports a slow one.
         return [each for each in messages if not each.startswith("chrome://")]

@@ -1,5 +1,5 @@
 """
-The address families of this host, for tests that also run where IPv6 is off.
+The address families of this host, for tests that also run without IPv6.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def _canBind(address: str) -> bool:
 
 hasIPv6 = _canBind("::1")
 """
-Whether IPv6 is on, so that the loopback has an IPv6 address.
+C{True} if IPv6 is on, so that there is an IPv6 loopback address.
 """
 
 hasIPv6Sockets = _canBind("::")
 """
-Whether the kernel has IPv6, even if it is off.  All IPv6 addresses can be bound then.
+C{True} if the kernel has IPv6, even if it is off.  Then C{::} can be bound.
 """
 
 needsIPv6 = skipUnless(hasIPv6, "IPv6 is off on this host")
@@ -36,22 +36,22 @@ needsIPv6Sockets = skipUnless(hasIPv6Sockets, "the kernel has no IPv6")
 
 def eachFamily(ipv4: T, ipv6: T) -> tuple[T, ...]:
     """
-    Return what a test needs for IPv4, and what it needs for IPv6 if IPv6 is on.
+    Return the value for IPv4 and, if IPv6 is on, the value for IPv6.
     """
     return (ipv4, ipv6) if hasIPv6 else (ipv4,)
 
 
 LOOPBACK = eachFamily("127.0.0.1", "::1")
 """
-One loopback address of each family.
+One loopback address per address family.
 """
 
 PAIR = ("127.0.0.1", "::1" if hasIPv6 else "127.0.0.2")
 """
-Two loopback addresses, of both families if IPv6 is on.
+Two loopback addresses, one of them IPv6 if IPv6 is on.
 """
 
 EVERYWHERE = ("0.0.0.0", "::") if hasIPv6Sockets else ("0.0.0.0",)
 """
-The addresses that a server binds without C{--interface}.
+The addresses that a server binds by default.
 """

@@ -1,5 +1,5 @@
 """
-Datagrams that lie about where they come from, on the loopback alone.
+Datagrams with a forged source address, on the loopback only.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from socket import (
 from struct import pack
 
 whyNot = (
-    "raw sockets are used as Linux has them"
+    "raw sockets are used as on Linux"
     if sys.platform != "linux"
     else "forging datagrams needs root"
     if os.geteuid() != 0
     else ""
 )
 """
-Why nothing can be forged here, or nothing.
+The reason why nothing can be forged here, or an empty string.
 """
 
 
@@ -49,13 +49,13 @@ class Forger:
         """
         Send a datagram.
 
-        @raise ValueError: when one of the addresses is not on the loopback.
+        @raise ValueError: If one of the addresses is not on the loopback.
         """
         addresses = inet_aton(source[0]) + inet_aton(destination[0])
         if addresses[0] != 127 or addresses[4] != 127:
             raise ValueError(f"{source} or {destination} is not on the loopback")
         length = 8 + len(datagram)
-        # RFC 791, with the checksum left to the kernel; RFC 768, without one.
+        # RFC 791, the checksum is left to the kernel; RFC 768, without checksum.
         ip = pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, IPPROTO_UDP, 0)
         udp = pack("!HHHH", source[1], destination[1], length, 0)
         self._socket.sendto(ip + addresses + udp + datagram, (destination[0], 0))

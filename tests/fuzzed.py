@@ -27,7 +27,7 @@ from shout.sources import Allow, refuseReflectors
 from shout.status.health import Report
 from shout.status.resource import StatusResource
 from shout.status.site import HardenedSite
-from shout.udp.peer import NAME, Peers
+from shout.udp.peer import SOCKADDR_SIZE, Peers
 from shout.udp.receive import segmentLength
 from tests.wire import Wire
 
@@ -181,7 +181,7 @@ def _answer(source: Bytes) -> None:
         assert counters.received == received
         assert counters.received == counters.answered + counters.dropped.total()
         assert min(counters.answered, *counters.dropped.values(), 0) == 0
-        for table in (watch.accepted, watch._verdicts, loops.buckets):
+        for table in (watch.accepted, watch._reasons, loops.buckets):
             assert len(table) <= CAPACITY
 
 
@@ -208,15 +208,15 @@ def _decode(source: Bytes) -> None:
     peers = Peers(family)
     peers.limit = CAPACITY
     while source:
-        envelope = source.take(NAME) + source.piece()
-        peer = peers[envelope]
-        assert peers[envelope] is peer
+        rawAddress = source.take(SOCKADDR_SIZE) + source.piece()
+        peer = peers[rawAddress]
+        assert peers[rawAddress] is peer
         host, port = peer
-        assert host.partition("%")[0] == inet_ntop(family, envelope[address])
-        assert port == int.from_bytes(envelope[2:4], "big")
-        assert peer.envelope[:NAME] == envelope[:NAME]
-        assert peer.name[:2] == (host.partition("%")[0], port)
-        [(_, _, control)] = peer.control
+        assert host.partition("%")[0] == inet_ntop(family, rawAddress[address])
+        assert port == int.from_bytes(rawAddress[2:4], "big")
+        assert peer.rawAddress[:SOCKADDR_SIZE] == rawAddress[:SOCKADDR_SIZE]
+        assert peer.sockaddr[:2] == (host.partition("%")[0], port)
+        [(_, _, control)] = peer.ancillaryData
         assert len(control) == info
         assert refuseReflectors(peer) in (None, "source port", "source address")
         assert len(peers) <= CAPACITY

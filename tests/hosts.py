@@ -20,7 +20,7 @@ from tests.families import hasIPv6Sockets
 _CLONE_NEWNET = 0x40000000
 
 whyNot = (
-    "network namespaces exist on Linux alone"
+    "network namespaces exist on Linux only"
     if sys.platform != "linux"
     else "making network namespaces needs root"
     if os.geteuid() != 0
@@ -31,7 +31,7 @@ whyNot = (
     else ""
 )
 """
-Why there can be no such hosts here, or nothing.
+The reason why there can be no such hosts here, or an empty string.
 """
 
 
@@ -42,9 +42,9 @@ class Namespaces:
 
     def __init__(self, case: SynchronousTestCase, hosts: str) -> None:
         """
-        @param case: the test; when it ends the hosts are removed.
+        @param case: The test; when it ends the hosts are removed.
 
-        @param hosts: a letter for each.
+        @param hosts: The names of the hosts, a letter each.
         """
         self._names = {host: f"shout-test-{os.getpid()}-{host}" for host in hosts}
         for host, name in self._names.items():
@@ -62,7 +62,7 @@ class Namespaces:
         """
         Set a parameter of the kernel for a host.
 
-        @param name: its path below C{/proc/sys/net}.
+        @param name: The path of the parameter below C{/proc/sys/net}.
         """
         with self.on(host), open(f"/proc/sys/net/{name}", "w") as file:
             file.write(str(value))
@@ -84,12 +84,12 @@ class Namespaces:
         """
         Join two hosts by a network.
 
-        @param names: of the interface of the left host, and of the right one.
+        @param names: The names of the interfaces of the left and of the right host.
 
-        @param mtu: of the network, in bytes.
+        @param mtu: The MTU of the network, in bytes.
 
-        @param networks: what the addresses begin with, apart from fe80::; those of
-            the left host end in 1, and those of the right one in 2.
+        @param networks: The prefixes of the addresses, besides fe80::; those of the
+            left host end in 1, and those of the right one in 2.
         """
         there = f"peer name {names[1]} netns {self._names[right]}"
         self.ip(left, f"link add {names[0]} type veth {there}")
@@ -102,14 +102,14 @@ class Namespaces:
             self._multicast(host, device)
 
     def _multicast(self, host: str, device: str) -> None:
-        # Otherwise it comes some time after both ends are up.
+        # Otherwise the kernel adds it some time after both ends are up.
         route = f"multicast ff00::/8 dev {device} table local"
         self.ip(host, f"-6 route append {route}")
 
     @contextmanager
     def on(self, host: str) -> Iterator[None]:
         """
-        Make what sockets are made meanwhile those of a host.
+        Create all sockets of the context in the network of a host.
         """
         with (
             open("/proc/thread-self/ns/net") as here,
@@ -124,7 +124,7 @@ class Namespaces:
 
 class Path(Namespaces):
     """
-    Two hosts with routers between them, over which nothing was sent yet.
+    Two hosts with routers between them, for tests of the path MTU.
 
     The first host, C{a}, has the address 2001:db8::1, and each of the others
     2001:db8:N::2 in the network before it, which is 0 for the second.
@@ -132,16 +132,16 @@ class Path(Namespaces):
 
     def __init__(self, case: SynchronousTestCase, *mtus: int) -> None:
         """
-        @param case: as for L{Namespaces}.
+        @param case: The test; when it ends the hosts are removed.
 
-        @param mtus: of each network on the way, in bytes.
+        @param mtus: The MTU of each network on the path, in bytes.
         """
         hosts = "abcdefgh"[: len(mtus) + 1]
         super().__init__(case, hosts)
         for number, mtu in enumerate(mtus):
             left, right = hosts[number], hosts[number + 1]
             self._join(left, right, mtu=mtu, networks=[f"2001:db8:{number}::"])
-            # What is not next to a host is to one of its sides.
+            # Networks that are not next to a host are to its left or to its right.
             self.ip(right, f"-6 route add default via 2001:db8:{number}::1")
             for beyond in range(number + 1, len(mtus)):
                 way = f"2001:db8:{beyond}::/64 via 2001:db8:{number}::2"
@@ -153,24 +153,24 @@ class Path(Namespaces):
 class ParallelPaths(Namespaces):
     """
     Two hosts with two routers between them, and equal paths from one router to the
-    other, of which each flow takes one there and one back.
+    other; each flow takes one path there and one back.
 
     The first host, C{a}, has the addresses 192.0.2.1 and 2001:db8::1, and the last,
     C{d}, 198.51.100.2 and 2001:db8:1::2.  At both routers, C{b} and C{c}, path N is
     the interface C{pN}, counted from 0: break, slow or narrow it there.
 
-    The routers send no ICMP errors.  They choose by a hash of the addresses and the
-    ports, unless a datagram carries the hash of its socket: Linux draws one for each
+    The routers send no ICMP errors.  They choose a path by a hash of the addresses and
+    the ports, unless a datagram has the hash of its socket: Linux draws one for each
     socket that connects, and a veth pair keeps it.  So all datagrams of a connected
-    socket take one path, also in fragments, and those of another socket with the same
+    socket take one path, also in fragments.  Those of another socket with the same
     source port may take another.
     """
 
     def __init__(self, case: SynchronousTestCase, *mtus: int) -> None:
         """
-        @param case: as for L{Namespaces}.
+        @param case: The test; when it ends the hosts are removed.
 
-        @param mtus: of each path, in bytes.
+        @param mtus: The MTU of each path, in bytes.
         """
         super().__init__(case, "abcd")
         self._join("a", "b", networks=("192.0.2.", "2001:db8::"))
@@ -186,7 +186,7 @@ class ParallelPaths(Namespaces):
             hops = " ".join(f"nexthop via inet6 {other} dev p{n}" for n in paths)
             for family, protocol in (("4", "icmp"), ("6", "ipv6-icmp")):
                 self.ip(host, f"-{family} route add default {hops}")
-                # What a host sends itself comes from its loopback, to the rules.
+                # To the rules, a host's own packets come from its loopback.
                 silence = f"iif lo ipproto {protocol} blackhole"
                 self.ip(host, f"-{family} rule add {silence}")
                 self.set(host, f"ipv{family}/fib_multipath_hash_policy", 1)
@@ -205,9 +205,9 @@ class Hosts(Namespaces):
 
     def __init__(self, case: SynchronousTestCase, mtu: int = 1500) -> None:
         """
-        @param case: the test; when it ends the hosts are removed.
+        @param case: The test; when it ends the hosts are removed.
 
-        @param mtu: of the network between them, in bytes.
+        @param mtu: The MTU of the network between them, in bytes.
         """
         super().__init__(case, "ab")
         a, b = self._names["a"], self._names["b"]

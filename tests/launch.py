@@ -6,7 +6,7 @@ import os
 import sys
 from fcntl import F_DUPFD, fcntl
 
-# Out of the way of those to come.
+# Above all descriptors that are used below.
 HIGH = 100
 
 if __name__ == "__main__":

@@ -52,14 +52,14 @@ TESTS = {
     "protocol": ["udp.responder", "guard"],
     "request": ["client"],
     "sources": ["guard"],
-    "udp.batched": ["udp.port", "udp.responder"],
+    "udp.batched": ["udp.port", "udp.receive", "udp.responder", "udp.send"],
     "udp.mmsg": ["udp.batched"],
-    "udp.peer": ["udp.batched"],
+    "udp.peer": ["udp.batched", "udp.receive"],
     "udp.port": ["udp.batched", "udp.responder"],
     "udp.receive": ["udp.batched", "udp.peer"],
     "udp.responder": ["protocol"],
     "udp.send": ["udp.batched"],
-    "udp.sockopt": ["udp.port", "udp.batched"],
+    "udp.sockopt": ["sockets.bind", "udp.port"],
 }
 
 # Bytes of memory that a process may use: some mutants allocate without end.

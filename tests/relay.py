@@ -1,5 +1,5 @@
 """
-A lossy path to a shout server that knows exactly what it has done.
+A lossy path to a shout server that records its effects.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ ANSWER = "answer"
 
 class Relay:
     """
-    Answers datagrams, or does something else to them, as its seed says.
+    Answers datagrams, or drops, duplicates, delays or corrupts them, at random with a
+    seed.
 
-    @ivar done: what was done how many times.
+    @ivar done: The number of datagrams by effect.
 
-    @ivar overtaken: how many right replies came after that to a later datagram,
-        copies left out.
+    @ivar overtaken: The number of right replies that came after the reply to a later
+        datagram, without duplicates.
 
-    @ivar roundTrips: how long the right replies took that were not delayed, in
-        nanoseconds, in the order of their datagrams, by number.
+    @ivar roundTrips: The round trip in nanoseconds of each right reply that was not
+        delayed, by the number of its datagram.
     """
 
     delays = {ANSWER: 0.05, DUPLICATE: 0.05, REORDER: 0.3, DELAY: 1.5}
@@ -42,11 +43,11 @@ class Relay:
         clock: Any = None,
     ) -> None:
         """
-        @param weights: how often to do what, in relation to each other.
+        @param weights: The relative frequency of each effect.
 
-        @param deliver: takes the replies.
+        @param deliver: Called with each reply.
 
-        @param clock: delays the replies; without one they come at once.
+        @param clock: The clock that delays the replies; without one they come at once.
         """
         self.done: Counter[str] = Counter()
         self.overtaken = 0
@@ -60,7 +61,7 @@ class Relay:
 
     def take(self, datagram: bytes) -> None:
         """
-        Take a datagram on its way to the server.
+        Handle a datagram on its way to the server.
         """
         self._number += 1
         (action,) = self._random.choices(
@@ -79,7 +80,7 @@ class Relay:
         if action in (CORRUPT, ECHO, GARBAGE):
             self._later(0.05, self._deliver, reply)
             return
-        # Some jitter, in whole milliseconds, which floats on the clock keep.
+        # Some jitter, in whole milliseconds, as floats on the clock keep these exact.
         delay = self.delays[action] + self._random.randrange(10) / 1000
         if action != DELAY:
             self.roundTrips[self._number] = round(delay * 1e9)

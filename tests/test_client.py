@@ -31,8 +31,8 @@ from shout.client import Client, TooLong, UnknownHost, Unreachable, connect
 from shout.request import RequestProtocol
 from shout.sockets.bind import bindUDP, connectUDP
 from shout.sockets.unix import bindUNIX
+from tests.directory import shortDirectory
 from tests.families import needsIPv6
-from tests.folder import shortFolder
 from tests.peers import PeerCase
 
 
@@ -96,7 +96,7 @@ class AskTests(PeerCase):
         A UNIX socket is asked at its path, also about a datagram that UDP does
         not carry.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         self.assertEqual(await ask(b"hello", unix=path), b"HELLO")
         self.assertEqual(await ask(b"x" * 100000, unix=path), b"X" * 100000)
@@ -215,7 +215,7 @@ class AskTests(PeerCase):
         """
         A path where there is no socket refuses.
         """
-        path = shortFolder(self) + "/none"
+        path = shortDirectory(self) + "/none"
         asking = ask(b"hello", unix=path)
         error = await self.assertFailure(Deferred.fromCoroutine(asking), Refused)
         self.assertEqual(str(error), f"{path} refused: there is no such socket")
@@ -224,7 +224,7 @@ class AskTests(PeerCase):
         """
         A socket that its server has left behind refuses.
         """
-        path = shortFolder(self) + "/leftover"
+        path = shortDirectory(self) + "/leftover"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as leftover:
             leftover.bind(path)
         asking = ask(b"hello", unix=path)

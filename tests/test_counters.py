@@ -17,6 +17,7 @@ from shout import Shout, bindUDP, listen
 from shout.counters import Counters, Snapshot
 from shout.sockets.bind import connectUDP
 from tests.families import PAIR
+from tests.properties import untimed
 
 
 class CountersTests(TestCase):
@@ -26,7 +27,7 @@ class CountersTests(TestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        # An uptime is not near 0.
+        # A monotonic clock rarely starts at 0.
         self.clock.advance(1000)
         self.counters = Counters(self.clock.seconds)
         self.events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
@@ -34,7 +35,7 @@ class CountersTests(TestCase):
 
     def logged(self) -> list[tuple[str, int]]:
         """
-        Return what has been logged since the last call.
+        Return the reasons and counts logged since the last call.
         """
         events = self.events[self.seen :]
         self.seen = len(self.events)
@@ -66,7 +67,7 @@ class CountersTests(TestCase):
 
     def test_count(self) -> None:
         """
-        What arrives is counted for its family.
+        Datagrams are counted by address family.
         """
         self.counters.count("ipv4", 2, 1)
         self.counters.count("unix", 1, 1)
@@ -76,8 +77,8 @@ class CountersTests(TestCase):
 
     def test_fail(self) -> None:
         """
-        A reply that could not be sent is no longer among those that were, but
-        among what was dropped and, by its error, what could not be sent.
+        A reply that could not be sent moves from the answered to the dropped datagrams
+        and the send errors.
         """
         self.counters.count("ipv4", 2, 2)
         self.counters.fail("ENOBUFS", 1)
@@ -88,7 +89,7 @@ class CountersTests(TestCase):
 
     def test_text(self) -> None:
         """
-        The totals read as one line, with the reasons in alphabetical order.
+        The counters are one line of text, with the reasons in alphabetical order.
         """
         self.assertEqual(str(self.counters), "received 0, answered 0, dropped 0")
         self.counters.count("ipv4", 6, 4)
@@ -102,18 +103,18 @@ class CountersTests(TestCase):
 
 counts = st.integers(0, 2**63)
 byName = st.dictionaries(st.sampled_from(["a", "b", "c"]), counts)
-snapshot = st.builds(Snapshot, byName, counts, counts, counts, byName, byName, counts)
+snapshots = st.builds(Snapshot, byName, counts, counts, counts, byName, byName, counts)
 
 
-class FiguresTests(SynchronousTestCase):
+class SnapshotTests(SynchronousTestCase):
     """
     Tests for L{Snapshot}.
     """
 
     def test_of(self) -> None:
         """
-        What counters hold is taken as it is now; every datagram is a reply, or
-        was dropped, or could not be answered because of an error.
+        A snapshot has the present counters.  Every datagram is in the replies, the
+        drops or the send errors.
         """
         counters = Counters()
         counters.count("ipv4", 3, 2)
@@ -147,11 +148,11 @@ class FiguresTests(SynchronousTestCase):
             ),
         )
 
-    @given(st.lists(snapshot))
+    @untimed
+    @given(st.lists(snapshots, max_size=4))
     def test_sum(self, several: list[Snapshot]) -> None:
         """
-        Figures add up, each with its like; a name that some do not have counts
-        as 0 there.
+        Snapshots are added field by field.  A missing name counts as 0.
         """
         total = sum(several, Snapshot())
         self.assertEqual(total.replies, sum(each.replies for each in several))
@@ -161,35 +162,37 @@ class FiguresTests(SynchronousTestCase):
                 sum(each.received.get(name, 0) for each in several),
             )
 
-    @given(snapshot, snapshot)
+    @untimed
+    @given(snapshots, snapshots)
     def test_order(self, one: Snapshot, other: Snapshot) -> None:
         """
-        In which order they are added does not matter, and what is added stays as
-        it was.
+        Addition is commutative, and does not change its operands.
         """
         before = one.toJSON(), other.toJSON()
         self.assertEqual(one + other, other + one)
         self.assertEqual((one.toJSON(), other.toJSON()), before)
 
-    @given(snapshot, snapshot)
+    @untimed
+    @given(snapshots, snapshots)
     def test_difference(self, one: Snapshot, other: Snapshot) -> None:
         """
-        What is new since then adds up with what was then to what is now.
+        Subtraction is the inverse of addition.
         """
         self.assertEqual(one + other - one + one, one + other)
 
-    def test_nothingNew(self) -> None:
+    def test_zeros(self) -> None:
         """
-        A name of which there is nothing new, or nothing at all, is still told.
+        A difference has every name, also with a value of 0.
         """
         snapshot = Snapshot(received={"ipv4": 0, "ipv6": 3})
         self.assertEqual(snapshot - Snapshot(), snapshot)
         self.assertEqual(snapshot - snapshot, Snapshot(received={"ipv4": 0, "ipv6": 0}))
 
-    @given(snapshot)
+    @untimed
+    @given(snapshots)
     def test_JSON(self, original: Snapshot) -> None:
         """
-        Figures come back from JSON as they were.
+        A snapshot is the same after a round trip through JSON.
         """
         text = json.dumps(original.toJSON())
         self.assertEqual(Snapshot.fromJSON(json.loads(text)), original)

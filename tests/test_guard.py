@@ -4,51 +4,38 @@ Tests for L{shout.guard}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from ipaddress import ip_address
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
 from itertools import product
 from random import Random
 from typing import Any
 
-from hypothesis import settings
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    rule,
-    run_state_machine_as_test,
-)
-from hypothesis.strategies import (
-    binary,
-    integers,
-    one_of,
-    sampled_from,
-    tuples,
-)
-from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout import Shout
 from shout.guard import Guard, Limit, LoopGuard, TokenBuckets, _network
+from shout.protocol import Shout
 from shout.sources import refuseReflectors
 
 PEER = ("192.0.2.1", 40000)
 
 
-class BucketsTests(SynchronousTestCase):
+class TokenBucketsTests(SynchronousTestCase):
     """
     Tests for L{TokenBuckets}.
     """
 
     def test_burst(self) -> None:
         """
-        So many tokens can be taken at once, and are counted.
+        As many tokens as the burst can be taken at once, and are counted.
         """
         buckets = TokenBuckets(1, 3, Clock().seconds)
         self.assertEqual([buckets.take("key") for _ in range(5)], [1, 2, 3, 0, 0])
 
     def test_rate(self) -> None:
         """
-        Then they come in at the rate, up to the burst.
+        Tokens are added at the rate, up to the burst.
         """
         clock = Clock()
         buckets = TokenBuckets(10, 2, clock.seconds)
@@ -60,7 +47,7 @@ class BucketsTests(SynchronousTestCase):
         clock.advance(1000)
         self.assertEqual([buckets.take("key") > 0 for _ in range(3)], [1, 1, 0])
 
-    def test_apart(self) -> None:
+    def test_keys(self) -> None:
         """
         Each key has a bucket of its own.
         """
@@ -69,7 +56,7 @@ class BucketsTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """
-        Only so many keys are remembered; the one used least recently goes.
+        The number of keys is limited; the least recently used key is forgotten.
         """
         buckets = TokenBuckets(1, 1, Clock().seconds, capacity=3)
         for key in "abcadabcd":
@@ -78,14 +65,14 @@ class BucketsTests(SynchronousTestCase):
         # b was forgotten when d came, c when b came back.
         buckets = TokenBuckets(1, 1, Clock().seconds, capacity=2)
         self.assertEqual([buckets.take(key) for key in "abacab"], [1, 1, 0, 1, 0, 1])
-        # A token taken is a use, too.
+        # Taking a token counts as use too.
         buckets = TokenBuckets(1, 2, Clock().seconds, capacity=2)
         self.assertEqual([buckets.take(key) for key in "abaca"], [1, 1, 2, 1, 0])
 
-    def test_crowded(self) -> None:
+    def test_isThrashing(self) -> None:
         """
-        It is crowded as long as the key that would be forgotten next, to remember
-        a new one, has been full for less than ten seconds.
+        The buckets are thrashing while the key that a new one would replace has been
+        full for less than ten seconds.
         """
         clock = Clock()
         buckets = TokenBuckets(1, 1, clock.seconds, capacity=2)
@@ -98,9 +85,9 @@ class BucketsTests(SynchronousTestCase):
         clock.advance(0.125)
         self.assertFalse(buckets.isThrashing)
 
-    def test_longUp(self) -> None:
+    def test_longUptime(self) -> None:
         """
-        What the clock has reached does not matter.
+        The rate and the burst are exact after a long uptime.
         """
         clock = Clock()
         clock.advance(1e7)
@@ -109,9 +96,9 @@ class BucketsTests(SynchronousTestCase):
             taken = [buckets.take("key") for _ in range(2 * rate + 1)]
             self.assertEqual(taken, [*range(1, 2 * rate + 1), 0])
 
-    def test_wrong(self) -> None:
+    def test_invalid(self) -> None:
         """
-        There are no buckets into which nothing comes, or nothing fits.
+        A rate that is not above 0 and a burst below 1 are refused.
         """
         for rate, burst in ((0, 1), (-1, 1), (1, 0)):
             error = self.assertRaises(ValueError, TokenBuckets, rate, burst)
@@ -120,15 +107,15 @@ class BucketsTests(SynchronousTestCase):
 
     def test_clock(self) -> None:
         """
-        By default the clock is the system's.
+        The default clock is that of the system.
         """
         buckets = TokenBuckets(0.001, 1)
         self.assertEqual([buckets.take("key") for _ in range(2)], [1, 0])
 
 
-class LoopsTests(SynchronousTestCase):
+class LoopGuardTests(SynchronousTestCase):
     """
-    Tests for L{LoopGuard}, with a clock that stands still unless it is advanced.
+    Tests for L{LoopGuard}.
     """
 
     def setUp(self) -> None:
@@ -137,15 +124,14 @@ class LoopsTests(SynchronousTestCase):
 
     def answers(self, datagram: bytes) -> bool:
         """
-        Tell whether a datagram is answered.
+        Return C{True} if a datagram is answered.
         """
         (reply,) = self.protocol.answer([datagram], [PEER])
         return reply is not None
 
     def test_typing(self) -> None:
         """
-        A person who types capitals or digits twenty times in a row gets twenty
-        answers.
+        Twenty lines of capitals or digits in a row get twenty replies.
         """
         for line in (b"HELLO", b"123"):
             self.setUp()
@@ -153,12 +139,12 @@ class LoopsTests(SynchronousTestCase):
 
     def test_prober(self) -> None:
         """
-        A prober that sends the same capitals once a second gets at least 99 of
-        100 answered for ever, also one whose clock is a little fast or unsteady.
+        A prober that sends the same capitals once a second gets replies to at least 99
+        of 100, also if its clock is a little fast or unsteady.
         """
         for steps in ((1.0,), (0.9999,), (0.5, 1.5), (0.1, 0.1, 2.8)):
             self.setUp()
-            count = 20_000
+            count = 4_000
             answered = 0
             for number in range(count):
                 answered += self.answers(b"PROBE")
@@ -167,21 +153,20 @@ class LoopsTests(SynchronousTestCase):
 
     def test_ordinary(self) -> None:
         """
-        What has a lower-case letter in it is never restrained.
+        Datagrams with a lower-case letter are not limited.
         """
-        self.assertTrue(all(self.answers(b"HELLo") for _ in range(10_000)))
+        self.assertTrue(all(self.answers(b"HELLo") for _ in range(1000)))
         loops = LoopGuard(self.clock.seconds)
-        verdicts = {loops(b"HELLo", b"HELLO", PEER) for _ in range(1000)}
-        self.assertEqual(verdicts, {None})
+        reasons = {loops(b"HELLo", b"HELLO", PEER) for _ in range(1000)}
+        self.assertEqual(reasons, {None})
 
-    def test_restrained(self) -> None:
+    def test_fixedPoints(self) -> None:
         """
-        What equals its reply is answered only so often at once, whatever it is,
-        and another peer is not restrained for that.
+        Datagrams that equal their reply are limited per peer.
         """
         for datagram in (b"HELLO", b"", b"\xff"):
             self.setUp()
-            answered = sum(self.answers(datagram) for _ in range(10_000))
+            answered = sum(self.answers(datagram) for _ in range(1000))
             self.assertEqual(
                 answered, LoopGuard.burst - LoopGuard.burst // LoopGuard.period
             )
@@ -190,36 +175,40 @@ class LoopsTests(SynchronousTestCase):
 
     def test_tooManyPeers(self) -> None:
         """
-        Loops with more peers than are remembered end as well.
+        Loops with more peers than the buckets hold end as well.
         """
-        peers = list(range(12_000))
+        peers = list(range(120))
         rounds = 0
         loops = LoopGuard(self.clock.seconds, Random(1).random)
+        # A hundredth of the real capacity; otherwise this would take a second.
+        loops._buckets = TokenBuckets(
+            LoopGuard.rate, LoopGuard.burst, self.clock.seconds, capacity=100
+        )
         while peers and rounds < 4_000:
             peers = [peer for peer in peers if loops(b"X", b"X", peer) is None]
             self.clock.advance(1)
             rounds += 1
         self.assertEqual(peers, [])
 
-    def test_crowded(self) -> None:
+    def test_thrashing(self) -> None:
         """
-        Meanwhile chance says which of the new peers get no answer, and those that
-        are remembered are answered as ever.
+        While the buckets are thrashing, new peers are refused at random, and the others
+        are answered.
         """
-        chances = [0.5]
-        loops = LoopGuard(self.clock.seconds, lambda: chances[-1])
+        randoms = [0.5]
+        loops = LoopGuard(self.clock.seconds, lambda: randoms[-1])
         for peer in range(10_000):
             self.assertIsNone(loops(b"X", b"X", peer))
-        chances.append(0.999 / LoopGuard.period)
+        randoms.append(0.999 / LoopGuard.period)
         self.assertEqual(loops(b"X", b"X", "new"), "loop")
         self.assertIsNone(loops(b"X", b"X", "new"))
         self.assertIsNone(loops(b"X", b"X", 9_999))
-        chances.append(1 / LoopGuard.period)
+        randoms.append(1 / LoopGuard.period)
         self.assertIsNone(loops(b"X", b"X", "newer"))
 
     def test_longAgo(self) -> None:
         """
-        However many peers have sent capitals long ago, a new one is answered.
+        New peers are answered if all others sent their capitals a minute ago.
         """
         loops = LoopGuard(self.clock.seconds, lambda: 0.0)
         for peer in range(9_000):
@@ -229,120 +218,105 @@ class LoopsTests(SynchronousTestCase):
             self.assertIsNone(loops(b"X", b"X", peer))
 
 
-class Echo(DatagramProtocol):
-    """
-    Answers everything as it is.
-    """
-
-    noisy = False
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        assert self.transport is not None
-        self.transport.write(datagram, addr)
+Answer = Callable[[Sequence[bytes], Sequence[Any]], Sequence["bytes | None"]]
+"""
+The reply of a server to each datagram of a batch, as in L{Shout.answer}.
+"""
 
 
-class Wire:
+def shout(link: Link) -> Answer:
+    return Shout(Guard(loops=LoopGuard(link.seconds))).answer
+
+
+def unguarded(link: Link) -> Answer:
+    return Shout(Guard(loops=lambda datagram, reply, addr: None)).answer
+
+
+def echo(link: Link) -> Answer:
+    return lambda datagrams, addrs: datagrams
+
+
+class Link:
     """
-    Joins two servers, with a delay, and starts a loop between them by forging
-    datagrams that seem to come from the second.
+    A link with a delay between two servers, on which a loop between them is started
+    with forged datagrams that seem to come from the second server.
+
+    @ivar inFlight: The datagrams on their way: the time of arrival, the number of the
+        receiver, and the payload.
+
+    @ivar sent: Number of replies from each server.
     """
+
+    addresses = (("192.0.2.1", 9999), ("192.0.2.2", 9999))
 
     def __init__(
         self,
         roundTrip: float,
-        first: Callable[[Clock], Any],
-        second: Callable[[Clock], Any],
+        first: Callable[[Link], Answer],
+        second: Callable[[Link], Answer],
     ) -> None:
-        self.clock = Clock()
-        self.roundTrip = roundTrip
-        self.servers = [first(self.clock), second(self.clock)]
-        self.addresses = [("192.0.2.1", 9999), ("192.0.2.2", 9999)]
+        self.inFlight: deque[tuple[float, int, bytes]] = deque()
         self.sent = [0, 0]
-        for number, server in enumerate(self.servers):
-            server.makeConnection(_End(self, number))
+        self._now = 0.0
+        self._delay = roundTrip / 2
+        self._servers = (first(self), second(self))
 
-    def send(self, sender: int, datagram: bytes) -> None:
+    def seconds(self) -> float:
+        return self._now
+
+    def run(self, forged: Sequence[bytes]) -> None:
         """
-        Carry a datagram from one server to the other.
+        Forge datagrams, and deliver what is sent until nothing is in flight, or 20,000
+        datagrams have been delivered.
         """
-        self.sent[sender] += 1
-        receiver = self.servers[1 - sender]
-        self.clock.callLater(
-            self.roundTrip / 2,
-            lambda: receiver.datagramReceived(datagram, self.addresses[sender]),
-        )
-
-    def run(self, forged: list[bytes]) -> None:
-        """
-        Forge datagrams, and wait until there is silence.
-        """
-        for datagram in forged:
-            self.servers[0].datagramReceived(datagram, self.addresses[1])
-        steps = 0
-        while self.clock.calls and steps < 20_000:
-            self.clock.advance(self.clock.calls[0].getTime() - self.clock.seconds())
-            steps += 1
+        self.inFlight.extend((0, 0, datagram) for datagram in forged)
+        for _ in range(20_000):
+            if not self.inFlight:
+                break
+            self._now, receiver, datagram = self.inFlight.popleft()
+            sender = self.addresses[1 - receiver]
+            [reply] = self._servers[receiver]([datagram], [sender])
+            if reply is not None:
+                self.sent[receiver] += 1
+                self.inFlight.append((self._now + self._delay, 1 - receiver, reply))
 
 
-class _End:
-    def __init__(self, wire: Wire, number: int) -> None:
-        self._wire = wire
-        self._number = number
-
-    def write(self, datagram: bytes, addr: Any) -> None:
-        self._wire.send(self._number, datagram)
-
-
-def shout(clock: Clock) -> Shout:
-    """
-    Make a server that goes by a clock.
-    """
-    return Shout(Guard(loops=LoopGuard(clock.seconds)))
-
-
-def echo(clock: Clock) -> Echo:
-    """
-    Make a server that needs no clock.
-    """
-    return Echo()
-
-
-class LoopSimulationTests(SynchronousTestCase):
+class LoopTests(SynchronousTestCase):
     """
     Tests for two servers that answer each other.
     """
 
     def test_loopsDie(self) -> None:
         """
-        Whatever the round trip and however many forged datagrams started it, a
-        loop between two shouts, or a shout and an echo server, ends by itself,
-        and each shout sends fewer than 500 replies beyond the one that each
-        forged datagram gets.
+        A loop between two shouts, or a shout and an echo server, ends by itself,
+        whatever the round trip and the number of forged datagrams.  Each shout sends
+        fewer than 500 replies in addition to one for each forged datagram.
+
+        With C{SHOUT_LOOPS} in the environment more cases are tried.
         """
-        roundTrips = (0, 0.001, 0.1, 0.5, 0.99, 1, 1.01, 1.5, 1.9, 1.99, 2)
-        numbers = (1, 2, 3, 4, 5, 6, 7, 8, 10, 20, 100, 1000)
+        roundTrips: Sequence[float] = (0, 0.1, 1, 1.99)
+        numbers: Sequence[int] = (1, 3, 20, 1000)
+        if "SHOUT_LOOPS" in os.environ:
+            roundTrips = (0, 0.001, 0.1, 0.5, 0.99, 1, 1.01, 1.5, 1.9, 1.99, 2)
+            numbers = (1, 2, 3, 4, 5, 6, 7, 8, 10, 20, 100, 1000)
         for roundTrip, number, text, other in product(
             roundTrips, numbers, (b"forged %d", b"FORGED %d"), (shout, echo)
         ):
-            wire = Wire(roundTrip, shout, other)
-            wire.run([text % i for i in range(number)])
-            case = f"{roundTrip} s, {number} x {text!r}, {other.__name__}: {wire.sent}"
-            self.assertEqual(wire.clock.calls, [], case)
-            self.assertLess(wire.sent[0], number + 500, case)
+            link = Link(roundTrip, shout, other)
+            link.run([text % i for i in range(number)])
+            case = f"{roundTrip} s, {number} x {text!r}, {other.__name__}: {link.sent}"
+            self.assertEqual(list(link.inFlight), [], case)
+            self.assertLess(link.sent[0], number + 500, case)
             if other is shout:
-                self.assertLess(wire.sent[1], 500, case)
+                self.assertLess(link.sent[1], 500, case)
 
     def test_withoutGuard(self) -> None:
         """
-        Without the rule it would go on for ever.
+        Without the rule the loop continues for ever.
         """
-
-        def unguarded(clock: Clock) -> Shout:
-            return Shout(Guard(loops=lambda datagram, reply, addr: None))
-
-        wire = Wire(0.1, unguarded, unguarded)
-        wire.run([b"forged"])
-        self.assertEqual(len(wire.clock.calls), 1)
+        link = Link(0.1, unguarded, unguarded)
+        link.run([b"forged"])
+        self.assertEqual(len(link.inFlight), 1)
 
 
 class LimitTests(SynchronousTestCase):
@@ -352,8 +326,8 @@ class LimitTests(SynchronousTestCase):
 
     def test_limit(self) -> None:
         """
-        One source gets so many replies per second, and twice that at once; the
-        ports of one address are one source.
+        A source gets replies at the rate, and twice as many at once.  All ports of an
+        address are one source.
         """
         clock = Clock()
         limit = Limit(10, clock.seconds)
@@ -371,18 +345,19 @@ class LimitTests(SynchronousTestCase):
 
     def test_lowLimit(self) -> None:
         """
-        One source gets one reply at once, however low the rate.
+        At a low rate a source gets one reply at once.
         """
         clock = Clock()
         limit = Limit(0.1, clock.seconds)
         for _ in range(3):
-            verdicts = [limit(b"a", b"A", PEER) for _ in range(2)]
-            self.assertEqual(verdicts, [None, "over the limit"])
+            reasons = [limit(b"a", b"A", PEER) for _ in range(2)]
+            self.assertEqual(reasons, [None, "over the limit"])
             clock.advance(10)
 
     def test_network(self) -> None:
         """
-        A /64 of IPv6 is one source, and so is a UNIX socket.
+        The /64 of an IPv6 address, a link-local address and a UNIX socket are one
+        source each.
         """
         for same, other in (
             (("2001:db8::1", 40000), ("2001:db8:0:1::1", 40000)),
@@ -396,12 +371,12 @@ class LimitTests(SynchronousTestCase):
             self.assertIsNone(limit(b"a", b"A", other))
         limit = Limit(1, Clock().seconds)
         hosts = ("2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:0:1")
-        verdicts = [limit(b"a", b"A", (host, 40000)) for host in hosts]
-        self.assertEqual(verdicts, [None, None, "over the limit"])
+        reasons = [limit(b"a", b"A", (host, 40000)) for host in hosts]
+        self.assertEqual(reasons, [None, None, "over the limit"])
 
     def test_bounded(self) -> None:
         """
-        Only so many sources are remembered.
+        The number of sources in memory is limited.
         """
         limit = Limit(1, Clock().seconds)
         for number in range(11_000):
@@ -417,7 +392,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_default(self) -> None:
         """
-        By default places that never ask are refused, and loops are.
+        By default reflectors and loops are refused.
         """
         guard = Guard()
         self.assertIsNone(guard.check(b"a", b"A", PEER))
@@ -427,7 +402,8 @@ class GuardTests(SynchronousTestCase):
 
     def test_rules(self) -> None:
         """
-        Rules can be left out, replaced and added; the first to object counts.
+        Rules can be omitted, replaced and added; the first that refuses gives the
+        reason.
         """
         guard = Guard(
             sources=[
@@ -445,7 +421,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_anyIterable(self) -> None:
         """
-        Rules can come from anything that can be gone through once.
+        Rules can be given as iterators.
         """
         guard = Guard(
             sources=iter([refuseReflectors]),
@@ -459,7 +435,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_exempt(self) -> None:
         """
-        What is exempt is answered whatever the rules say, and so is nobody else.
+        Exempt sources, and no others, are answered regardless of the rules.
         """
         guard = Guard(
             sources=[lambda addr: "source"],
@@ -474,18 +450,18 @@ class GuardTests(SynchronousTestCase):
 
     def test_sourcesOnce(self) -> None:
         """
-        What a source is decides once, and is remembered.
+        Rules for sources are checked once per source.
         """
-        asked: list[Any] = []
-        guard = Guard(sources=[lambda addr: asked.append(addr)])
+        checked: list[Any] = []
+        guard = Guard(sources=[lambda addr: checked.append(addr)])
         for _ in range(3):
             guard.check(b"a", b"A", PEER)
-        self.assertEqual(asked, [PEER])
+        self.assertEqual(checked, [PEER])
 
-    def test_known(self) -> None:
+    def test_accepted(self) -> None:
         """
-        A source that no rule objects to is known, unless there are rules to ask
-        about every datagram; one that is refused never is.
+        A source that is not refused is accepted, unless there are rules for every
+        datagram.
         """
         guard = Guard()
         guard.check(b"a", b"A", PEER)
@@ -497,98 +473,26 @@ class GuardTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """
-        However many sources there are, only so many are remembered.
+        The number of accepted sources in memory is limited.
         """
         guard = Guard()
-        for number in range(25_000):
+        for number in range(20_001):
             guard.check(b"A", b"A", (f"192.0.{number >> 8}.{number & 255}", 40000))
             self.assertLessEqual(len(guard.accepted), 10_000)
 
     def test_forgets(self) -> None:
         """
-        Of sources that are refused, too, only so many are remembered: after
-        many others, one is asked about again.
+        The number of refused sources in memory is limited: after many others, the rules
+        are checked again for the first.
         """
-        asked: list[Any] = []
+        checked: list[Any] = []
 
         def check(addr: Any) -> str:
-            asked.append(addr)
+            checked.append(addr)
             return "no"
 
         guard = Guard(sources=[check])
         for _ in range(2):
             for number in range(10_001):
                 guard.check(b"a", b"A", number)
-        self.assertEqual(len(asked), 20_002)
-
-
-class GuardMachine(RuleBasedStateMachine):
-    """
-    Compares a L{Shout} with its default guard to a plain model of its rules, over
-    any datagrams, peers and times.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = Clock()
-        self.protocol = shout(self.clock)
-        self.tokens: dict[Any, float] = {}
-        self.refilled: dict[Any, float] = {}
-        self.taken: dict[Any, int] = {}
-
-    @rule(tenths=integers(0, 500))
-    def wait(self, tenths: int) -> None:
-        """
-        Let time pass.
-        """
-        self.clock.advance(tenths / 10)
-
-    @rule(
-        datagram=one_of(sampled_from([b"HELLO", b"hello", b""]), binary(max_size=5)),
-        addr=tuples(
-            sampled_from(["192.0.2.1", "224.0.0.1", "2001:db8::1", "::"]),
-            sampled_from([0, 7, 1023, 1024, 1900, 40000]),
-        ),
-        count=integers(1, 150),
-    )
-    def ask(self, datagram: bytes, addr: Any, count: int) -> None:
-        """
-        Ask the same several times.
-        """
-        replies = self.protocol.answer([datagram] * count, [addr] * count)
-        for reply in replies:
-            assert reply == (datagram.upper() if self.expects(datagram, addr) else None)
-
-    def expects(self, datagram: bytes, addr: Any) -> bool:
-        """
-        Say whether a datagram is to be answered.
-        """
-        host, port = addr
-        ip = ip_address(host)
-        if port < 1024 or port == 1900 or ip.is_multicast or ip.is_unspecified:
-            return False
-        if datagram.upper() != datagram:
-            return True
-        now = self.clock.seconds()
-        tokens = self.tokens.get(addr, 100) + now - self.refilled.get(addr, now)
-        self.refilled[addr] = now
-        self.tokens[addr] = min(100, tokens)
-        if self.tokens[addr] < 1 - 1e-2:
-            return False
-        self.tokens[addr] -= 1
-        self.taken[addr] = self.taken.get(addr, 0) + 1
-        return self.taken[addr] % 128 != 0
-
-
-class GuardModelTests(SynchronousTestCase):
-    """
-    Tests for the guard against a model.
-    """
-
-    def test_model(self) -> None:
-        """
-        Whatever is asked by whom and when, the guard does what its model does.
-        """
-        run_state_machine_as_test(
-            GuardMachine, settings=settings(deadline=None, max_examples=60)
-        )
+        self.assertEqual(len(checked), 20_002)

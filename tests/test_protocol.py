@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from shout import Guard, Shout, UnicodeShout
 from shout.guard import LoopGuard
-from tests.udp.test_responder import FailingTransport
+from tests.properties import untimed
+from tests.transports import FailingTransport
 
 PEER = ("192.0.2.1", 4000)
 
@@ -39,13 +40,13 @@ class ShoutTests(TestCase):
 
     def test_answersThePeer(self) -> None:
         """
-        The reply goes to where the datagram came from.
+        The reply is sent to the source of the datagram.
         """
         self.assertEqual(replies(Shout(), b"hello"), [(b"HELLO", PEER)])
 
     def test_oneReplyPerDatagram(self) -> None:
         """
-        Each datagram is answered, in order, the empty one too.
+        Each datagram is answered in order, including an empty one.
         """
         self.assertEqual(
             [reply for reply, _ in replies(Shout(), b"a", b"", b"b")], [b"A", b"", b"B"]
@@ -61,19 +62,20 @@ class ShoutTests(TestCase):
         self.assertEqual(bytes(changed), b"abcdefghijklmnopqrstuvwxyz")
         self.assertEqual(reply[ord("a") : ord("z") + 1], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
+    @untimed
     @given(binary())
     def test_keepsTheLength(self, datagram: bytes) -> None:
         """
-        A reply is as long as what it answers, and capitals stay as they are.
+        A reply is as long as its datagram, and capitals are unchanged.
         """
         protocol = Shout()
         reply = protocol.transform(datagram)
         self.assertEqual(len(reply), len(datagram))
         self.assertEqual(protocol.transform(reply), reply)
 
-    def test_transformIsTheOneToOverride(self) -> None:
+    def test_overrideTransform(self) -> None:
         """
-        A subclass answers with what its own C{transform} returns.
+        A subclass answers with the result of its own C{transform}.
         """
 
         class Reverse(Shout):
@@ -84,8 +86,8 @@ class ShoutTests(TestCase):
 
     def test_counts(self) -> None:
         """
-        What is received and what is answered is counted, for an unknown family
-        as long as no service has set it.
+        Datagrams and replies are counted, for an unknown family unless a service has
+        set it.
         """
         protocol = Shout()
         replies(protocol, b"a", b"b")
@@ -94,7 +96,7 @@ class ShoutTests(TestCase):
 
     def test_unnamedPeer(self) -> None:
         """
-        A datagram from a UNIX socket without a name is counted and dropped.
+        A datagram from a UNIX socket without a name is counted as dropped.
         """
         protocol = Shout()
         self.assertEqual(replies(protocol, b"a", addr=None), [])
@@ -104,8 +106,7 @@ class ShoutTests(TestCase):
 
     def test_sendingFails(self) -> None:
         """
-        A reply that the system refuses to send is counted by its error, and
-        raises nothing.
+        A reply that cannot be sent is counted by its error, and nothing is raised.
         """
         protocol = Shout()
         protocol.makeConnection(FailingTransport(OSError(ENOBUFS, "no buffers")))
@@ -115,7 +116,7 @@ class ShoutTests(TestCase):
 
     def test_replyTooLong(self) -> None:
         """
-        A reply that does not fit a datagram is counted, and raises nothing.
+        A reply that is too long for a datagram is counted, and nothing is raised.
         """
         protocol = Shout()
         protocol.makeConnection(FailingTransport(MessageLengthError("too long")))
@@ -124,7 +125,7 @@ class ShoutTests(TestCase):
 
     def test_ruleRaises(self) -> None:
         """
-        When a rule raises, nothing is counted that would be counted again.
+        When a rule raises, nothing of the batch has been counted.
         """
 
         def rule(datagram: bytes, reply: bytes, addr: Any) -> None:
@@ -139,8 +140,8 @@ class ShoutTests(TestCase):
 
     def test_mixed(self) -> None:
         """
-        In one batch each datagram is judged for itself: ordinary ones, fixed
-        points, and those from places that never ask.
+        The guard checks each datagram of a batch: ordinary ones, fixed points, and
+        those from reflectors.
         """
         protocol = Shout()
         protocol.answer([b"a"], [PEER])
@@ -156,10 +157,10 @@ class ShoutTests(TestCase):
         self.assertEqual(protocol.counters.received, 155)
         self.assertEqual(protocol.counters.answered, 103)
 
-    def test_knownPeer(self) -> None:
+    def test_acceptedPeer(self) -> None:
         """
-        The guard is not asked about ordinary datagrams of peers that it knows,
-        also not where a batch has others with them.
+        Ordinary datagrams of accepted peers are not checked, also in a batch with
+        others.
         """
         guard = Guard([lambda addr: "refused"])
         guard.accepted.add(PEER)
@@ -170,7 +171,7 @@ class ShoutTests(TestCase):
 
     def test_group(self) -> None:
         """
-        What was sent to a group is counted, and dropped.
+        A datagram to a broadcast or multicast address is counted as dropped.
         """
         protocol = Shout()
         transport = FakeDatagramTransport()
@@ -183,7 +184,7 @@ class ShoutTests(TestCase):
 
     def test_quiet(self) -> None:
         """
-        It starts and stops without a line in the log.
+        Nothing is logged when it starts and stops.
         """
         events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
         protocol = Shout()
@@ -191,9 +192,9 @@ class ShoutTests(TestCase):
         protocol.doStop()
         self.assertEqual(list(events), [])
 
-    def test_sentLater(self) -> None:
+    def test_sendFailed(self) -> None:
         """
-        What a port that sends later could not send is counted as not answered.
+        Replies that the port could not send are counted as dropped.
         """
         protocol = Shout()
         replies(protocol, b"a", b"b", b"c")
@@ -203,7 +204,7 @@ class ShoutTests(TestCase):
 
     def test_errorWithoutName(self) -> None:
         """
-        An error whose number has no name is counted by its number.
+        An error without a name is counted by its number.
         """
         protocol = Shout()
         protocol.sendFailed(99_999, 1)
@@ -211,12 +212,12 @@ class ShoutTests(TestCase):
 
     def test_errorInTransform(self) -> None:
         """
-        What a subclass's C{transform} raises is the subclass's to see.
+        Exceptions from C{transform} are not caught.
         """
 
         class Broken(Shout):
             def transform(self, datagram: bytes) -> bytes:
-                raise OSError("not the network's")
+                raise OSError("not from the network")
 
         protocol = Broken()
         self.assertRaises(OSError, replies, protocol, b"a")
@@ -230,15 +231,16 @@ class UnicodeShoutTests(SynchronousTestCase):
 
     def test_letters(self) -> None:
         """
-        Letters beyond ASCII are upper-cased as Unicode has it.
+        Letters beyond ASCII are converted to upper case as defined by Unicode.
         """
         [(reply, _)] = replies(UnicodeShout(), "straße, ñandú, ωμέγα".encode())
         self.assertEqual(reply.decode(), "STRASSE, ÑANDÚ, ΩΜΈΓΑ")
 
+    @untimed
     @given(text())
     def test_anyText(self, original: str) -> None:
         """
-        UTF-8 text comes back as L{str.upper} has it, at most three times as
+        The reply to UTF-8 text is that of C{str.upper}, and at most three times as
         long.
         """
         datagram = original.encode()
@@ -248,15 +250,16 @@ class UnicodeShoutTests(SynchronousTestCase):
 
     def test_notUTF8(self) -> None:
         """
-        Bytes that are not UTF-8 come back unharmed amidst text in capitals.
+        Bytes that are not UTF-8 are unchanged between text in capitals.
         """
         datagram = b"a\xffb\xc3" + "ß".encode() + b"\x80c"
         self.assertEqual(UnicodeShout().transform(datagram), b"A\xffB\xc3SS\x80C")
 
+    @untimed
     @given(binary())
     def test_anyBytes(self, datagram: bytes) -> None:
         """
-        No datagram raises, and upper-casing twice changes nothing more.
+        Every datagram has a reply, and to transform a reply does not change it.
         """
         reply = UnicodeShout().transform(datagram)
         self.assertEqual(UnicodeShout().transform(reply), reply)

@@ -29,8 +29,8 @@ class RateLimitedLogTests(SynchronousTestCase):
 
     def test_several(self) -> None:
         """
-        Of the events that follow soon the last is logged after a while, with the
-        number of the others.
+        The last of the events in the quiet period is logged at its end, with the number
+        of the others.
         """
         for text in ("one", "two", "three", "four"):
             self.log.add(text)
@@ -44,7 +44,7 @@ class RateLimitedLogTests(SynchronousTestCase):
 
     def test_seldom(self) -> None:
         """
-        An event that comes a while later is logged at once, and none twice.
+        An event after the quiet period is logged at once, and no event is logged twice.
         """
         self.log.add("one")
         self.clock.advance(RateLimitedLog.quietPeriod)
@@ -54,7 +54,7 @@ class RateLimitedLogTests(SynchronousTestCase):
 
     def test_details(self) -> None:
         """
-        A line comes with the details of the event that it is about.
+        A line is written with the details of its event.
         """
         lines: list[tuple[str, ...]] = []
         log = RateLimitedLog(
@@ -69,8 +69,8 @@ class RateLimitedLogTests(SynchronousTestCase):
 
     def test_flush(self) -> None:
         """
-        Events that were only counted can be logged earlier; then nothing is left to
-        do.
+        The events that have been counted are logged at once, and the timer is
+        cancelled.
         """
         self.log.flush()
         for text in ("one", "two", "three"):

@@ -23,13 +23,13 @@ from shout.sockets.address import authority
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
 from tests.asynccase import AsyncCase
+from tests.directory import shortDirectory
 from tests.families import EVERYWHERE, LOOPBACK, PAIR, eachFamily
-from tests.folder import shortFolder
 
 
 def messages(observer: EventLoggingObserver) -> list[str]:
     """
-    Return what a service has logged, as text.
+    Return the messages that a service has logged.
     """
     return [
         event["log_format"].format(**event)
@@ -40,7 +40,7 @@ def messages(observer: EventLoggingObserver) -> list[str]:
 
 class ShoutServiceTests(TestCase):
     """
-    Tests for L{ShoutService}, with a reactor that does nothing by itself.
+    Tests for L{ShoutService}, with a reactor whose events the test triggers.
     """
 
     def setUp(self) -> None:
@@ -51,7 +51,7 @@ class ShoutServiceTests(TestCase):
         self, sockets: list[socket.socket], protocol: type[Shout] = Shout
     ) -> ShoutService:
         """
-        Start a service; it is stopped when the test ends.
+        Start a service that is stopped when the test ends.
         """
         service = ShoutService(sockets, protocol, self.reactor)
         service.startService()
@@ -61,7 +61,7 @@ class ShoutServiceTests(TestCase):
 
     def stop(self, service: ShoutService) -> None:
         """
-        Stop a service at once.
+        Stop a service, and wait until it has stopped.
         """
         stopped = service.stopService()
         self.reactor.advance(0)
@@ -69,7 +69,7 @@ class ShoutServiceTests(TestCase):
 
     def client(self, sock: socket.socket) -> socket.socket:
         """
-        Return a socket that is connected to one of the service's.
+        Return a socket that is connected to a socket of the service.
         """
         address = sock.getsockname()
         if sock.family == socket.AF_UNIX:
@@ -79,16 +79,16 @@ class ShoutServiceTests(TestCase):
         self.addCleanup(client.close)
         return client
 
-    def visit(self) -> None:
+    def read(self) -> None:
         """
-        Do what a reactor does when something has arrived.
+        Read from all sockets, as a reactor does when datagrams have arrived.
         """
         for reader in self.reactor.getReaders():
             reader.doRead()
 
     def test_interface(self) -> None:
         """
-        It is a service, and can be the child of another.
+        It provides C{IService}, and can be the child of another service.
         """
         service = ShoutService([])
         verifyObject(IService, service)
@@ -96,38 +96,38 @@ class ShoutServiceTests(TestCase):
         service.setServiceParent(parent)
         self.assertEqual(list(parent), [service])
 
-    def test_answersAtEverySocket(self) -> None:
+    def test_answers(self) -> None:
         """
-        Datagrams are answered at every socket, of each family.
+        Datagrams are answered at sockets of every address family.
         """
         sockets = bindUDP(0, PAIR)
-        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        sockets.append(bindUNIX(os.path.join(shortDirectory(self), "s")))
         clients = [self.client(sock) for sock in sockets]
         service = self.service(sockets)
         for client in clients:
             client.send(b"hello")
-        self.visit()
+        self.read()
         self.assertEqual([client.recv(100) for client in clients], [b"HELLO"] * 3)
         self.assertEqual(service.counters.received, 3)
         self.assertEqual(service.counters.answered, 3)
 
     def test_protocol(self) -> None:
         """
-        What answers can be chosen.
+        The protocol can be chosen.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         client = self.client(sock)
         self.service([sock], UnicodeShout)
         client.send("straße".encode())
-        self.visit()
+        self.read()
         self.assertEqual(client.recv(100), b"STRASSE")
 
     def test_announces(self) -> None:
         """
-        Once the reactor runs every address is logged with the port really
-        bound, and then a command to try it with.
+        When the reactor runs, every address is logged with the port that is bound, and
+        then a command to try it with.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         sockets = [*bindUDP(0), bindUNIX(path)]
         port = sockets[0].getsockname()[1]
         self.service(sockets)
@@ -142,9 +142,9 @@ class ShoutServiceTests(TestCase):
 
     def test_announcesUNIX(self) -> None:
         """
-        A UNIX socket is tried with the client.
+        The command for a UNIX socket is C{shout}.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         self.service([bindUNIX(path)])
         self.assertEqual(
             messages(self.log)[-1], f"try it with: shout --unix {path} hello"
@@ -152,16 +152,17 @@ class ShoutServiceTests(TestCase):
 
     def test_announcesOneAddress(self) -> None:
         """
-        A service at one address alone is tried there.
+        The command uses the address of the service.
         """
         [sock] = bindUDP(0, [PAIR[1]])
         port = sock.getsockname()[1]
         self.service([sock])
         self.assertEqual(messages(self.log)[-1], f"try it with: nc -u {PAIR[1]} {port}")
 
-    def test_stopAnswersWhatHasArrived(self) -> None:
+    def test_stopAnswers(self) -> None:
         """
-        On stop what has arrived is answered before the sockets are closed.
+        On stop the datagrams that have arrived are answered before the sockets are
+        closed.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         client = self.client(sock)
@@ -177,15 +178,15 @@ class ShoutServiceTests(TestCase):
         """
         On stop the path of a UNIX socket is removed.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         self.stop(self.service([bindUNIX(path)]))
         self.assertFalse(os.path.lexists(path))
 
     def test_neverStarted(self) -> None:
         """
-        A service that is stopped before it was started closes its sockets, too.
+        A service that has not been started closes its sockets when it is stopped.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         sock = bindUNIX(path)
         self.successResultOf(ShoutService([sock]).stopService())
         self.assertEqual(sock.fileno(), -1)
@@ -193,7 +194,7 @@ class ShoutServiceTests(TestCase):
 
     def test_startedAgain(self) -> None:
         """
-        A service that was stopped cannot be started again, and says so.
+        A service that has been stopped cannot be started again.
         """
         service = self.service(bindUDP(0, ["127.0.0.1"]))
         self.stop(service)
@@ -201,9 +202,9 @@ class ShoutServiceTests(TestCase):
 
     def test_totals(self) -> None:
         """
-        On stop the totals are logged, with what was dropped and why.
+        On stop the counters are logged, with the reasons for drops.
         """
-        path = os.path.join(shortFolder(self), "s")
+        path = os.path.join(shortDirectory(self), "s")
         sock = bindUNIX(path)
         client = self.client(sock)
         service = self.service([sock])
@@ -217,11 +218,10 @@ class ShoutServiceTests(TestCase):
             "received 2, answered 1, dropped 1 (1 unnamed peer)",
         )
 
-    @skipUnless(sys.platform == "linux", "only Linux counts them")
+    @skipUnless(sys.platform == "linux", "only Linux counts kernel drops")
     def test_kernelDrops(self) -> None:
         """
-        On stop it is logged, too, what was lost because the receive buffer was
-        full.
+        On stop the number of datagrams dropped by the kernel is logged.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         client = self.client(sock)
@@ -232,17 +232,18 @@ class ShoutServiceTests(TestCase):
         self.stop(service)
         lost = 100 - service.counters.received
         self.assertEqual(
-            messages(self.log)[-1], f"not even received, for want of buffer: {lost}"
+            messages(self.log)[-1],
+            f"{lost} datagrams dropped by the kernel: receive buffer full",
         )
         self.assertEqual(service.snapshot().kernelDrops, lost)
 
-    def test_figures(self) -> None:
+    def test_snapshot(self) -> None:
         """
-        The figures tell the families apart, and can be read before the service
-        starts, while it runs and when it has stopped.
+        A snapshot has counters for each address family.  It can be taken before the
+        service starts, while it runs and after it has stopped.
         """
         sockets = bindUDP(0, LOOPBACK)
-        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        sockets.append(bindUNIX(os.path.join(shortDirectory(self), "s")))
         sent = dict(zip((*eachFamily("ipv4", "ipv6"), "unix"), (3, 2, 1)))
         total = sum(sent.values())
         self.assertEqual(ShoutService([]).snapshot(), Snapshot())
@@ -251,7 +252,7 @@ class ShoutServiceTests(TestCase):
             client = self.client(sock)
             for _ in range(count):
                 client.send(b"12bytes long")
-        self.visit()
+        self.read()
         running = service.snapshot()
         self.assertEqual(running.received, sent)
         self.assertEqual(running.receivedBytes, 12 * total)
@@ -262,13 +263,13 @@ class ShoutServiceTests(TestCase):
 
     def test_vanishedPeer(self) -> None:
         """
-        A UNIX peer that is gone before it is answered is counted.
+        A reply to a UNIX peer that no longer exists is counted as a send error.
         """
-        sock = bindUNIX(os.path.join(shortFolder(self), "s"))
+        sock = bindUNIX(os.path.join(shortDirectory(self), "s"))
         service = self.service([sock])
         with self.client(sock) as client:
             client.send(b"x")
-        self.visit()
+        self.read()
         self.assertEqual(service.counters.dropped, {"ECONNREFUSED": 1})
         self.assertEqual(service.snapshot().sendErrors, {"ECONNREFUSED": 1})
         self.assertEqual(service.snapshot().replies, 0)
@@ -277,12 +278,12 @@ class ShoutServiceTests(TestCase):
 
 class RunningShoutServiceTests(AsyncCase):
     """
-    Tests for L{ShoutService} in a reactor that runs.
+    Tests for L{ShoutService} with the global reactor.
     """
 
     async def test_answers(self) -> None:
         """
-        Without a reactor handed in the global one is used.
+        By default the global reactor is used.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         service = ShoutService([sock], Shout)

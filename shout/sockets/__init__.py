@@ -1,0 +1,3 @@
+"""
+UDP and UNIX datagram sockets: their addresses, and how they are bound and inherited.
+"""

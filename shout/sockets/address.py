@@ -1,6 +1,6 @@
 """
-How the addresses of sockets are written, for people and for the system, and where
-this host reaches its own sockets.
+The written form of socket addresses, and the addresses at which this host reaches its
+own sockets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shout.udp.peer import hostAndPort
 
 EVERYWHERE = ("0.0.0.0", "::")
 """
-All addresses of a host, by family.
+The wildcard addresses of IPv4 and IPv6.
 """
 
 # From linux/if.h.
@@ -26,15 +26,14 @@ _IFNAMSIZ = 16
 
 def parse(host: str, port: int) -> tuple[int, Any]:
     """
-    Turn an IP address into the form that L{socket.socket} takes, without asking
-    a name server.
+    Convert an IP address to the form that C{socket.socket} takes, without a look-up.
 
-    @param host: an IPv4 or IPv6 address; an IPv6 address may carry a scope.
+    @param host: An IPv4 or IPv6 address.  An IPv6 address may carry a scope.
 
-    @return: the address family, and the address.
+    @return: The address family, and the address.
 
-    @raise ValueError: when C{host} is not an IP address, or its scope is not an
-        interface of this host.
+    @raise ValueError: C{host} is not an IP address, or its scope is not an interface
+        of this host.
     """
     ip_address(host)
     try:
@@ -47,26 +46,31 @@ def parse(host: str, port: int) -> tuple[int, Any]:
     return family, address
 
 
-def unmapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+def ipOf(host: str) -> IPv4Address | IPv6Address | None:
     """
-    Return an IP address as IPv4 where it is IPv4-mapped (RFC 4291, 2.5.5.2).
+    Return the IP address of a host; C{None} if the host is a name.  An IPv4-mapped IPv6
+    address (RFC 4291, 2.5.5.2) becomes an IPv4 address.
     """
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return None
     return (ip.version == 6 and ip.ipv4_mapped) or ip
 
 
 def authority(host: str, port: int) -> str:
     """
-    Return a host and a port as URIs have them, with an IPv6 address in brackets
-    (RFC 3986, 3.2), but with its scope as people write it.
+    Join a host and a port as in a URI, with an IPv6 address in brackets (RFC 3986,
+    3.2).  The scope of an IPv6 address is not percent-encoded.
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def describe(sock: socket.socket) -> str:
     """
-    Return the address of a socket as people write it: C{UDP 127.0.0.1:9999},
-    C{UDP [::1]:9999}, C{UDP [fe80::1%eth0]:9999}, C{UNIX /run/shout} or, abstract,
-    C{UNIX @shout}.
+    Format the address of a socket for people: C{UDP 127.0.0.1:9999}, C{UDP
+    [::1]:9999}, C{UDP [fe80::1%eth0]:9999}, C{UNIX /run/shout} or, for an abstract
+    name, C{UNIX @shout}.
     """
     if sock.family == socket.AF_UNIX:
         return "UNIX " + pathOf(sock)
@@ -75,30 +79,31 @@ def describe(sock: socket.socket) -> str:
 
 def pathOf(sock: socket.socket) -> str:
     """
-    Return the path of a UNIX socket, or its abstract name with an C{@} before it.
+    Return the path of a UNIX socket, or C{@} and its abstract name.
     """
     return os.fsdecode(sock.getsockname()).replace("\0", "@", 1)
 
 
 def isWildcard(sock: socket.socket) -> bool:
     """
-    Whether a socket is bound to all IPv4 or all IPv6 addresses of this host.
+    Return C{True} for a socket that is bound to all IPv4 or all IPv6 addresses.
     """
     return sock.family != socket.AF_UNIX and sock.getsockname()[0] in EVERYWHERE
 
 
 def familyName(sock: socket.socket) -> str:
     """
-    Return the name of the address family of a UDP socket: C{IPv4} or C{IPv6}.
+    Return the address family of a UDP socket: C{IPv4} or C{IPv6}.
     """
     return "IPv6" if sock.family == socket.AF_INET6 else "IPv4"
 
 
 def reachedAt(sock: socket.socket) -> tuple[str, int]:
     """
-    Return a host and a port at which this host reaches a UDP socket: where it is
-    bound to all addresses, the loopback, or what the host is called at the device
-    that it is bound to besides.
+    Return a host and a port at which this host reaches a UDP socket.
+
+    For a wildcard address the host is the loopback address, or an address of the
+    device that the socket is bound to.
     """
     host, port = hostAndPort(sock.getsockname())
     if host in EVERYWHERE:
@@ -108,27 +113,27 @@ def reachedAt(sock: socket.socket) -> tuple[str, int]:
 
 def _addressAtDevice(sock: socket.socket) -> str:
     """
-    Return an address of this host at the device that a UDP socket is bound to
-    (C{SO_BINDTODEVICE}; see socket(7)); an empty string where there is no such.
+    Return an address of the device that a UDP socket is bound to (C{SO_BINDTODEVICE};
+    see socket(7)), or an empty string.
     """
     if sys.platform != "linux":
         return ""
     option = socket.SOL_SOCKET, socket.SO_BINDTODEVICE
-    # The device may have gone since, or have no address.
+    # The device may no longer exist, or have no address.
     with suppress(OSError), socket.socket(sock.family, socket.SOCK_DGRAM) as other:
         device = sock.getsockopt(*option, _IFNAMSIZ)
         if device:
             other.setsockopt(*option, device)
-            # Nothing is sent: to connect is to choose an address to send from.
-            there = "0.0.0.0" if sock.family == socket.AF_INET else "ff02::1"
-            other.connect((there, 1))
+            # This sends nothing: connect(2) only selects the source address.
+            anywhere = "0.0.0.0" if sock.family == socket.AF_INET else "ff02::1"
+            other.connect((anywhere, 1))
             return hostAndPort(other.getsockname())[0]
     return ""
 
 
 def example(sock: socket.socket) -> str:
     """
-    Return a command that asks the service at a socket.
+    Return a shell command that sends a datagram to a socket.
     """
     if sock.family == socket.AF_UNIX:
         return f"shout --unix {quote(pathOf(sock))} hello"

@@ -1,6 +1,5 @@
 """
-From an address to a bound or a connected UDP socket that does not block, and what
-sockets of every family have in common.
+Bound and connected UDP sockets.
 """
 
 from __future__ import annotations
@@ -17,63 +16,62 @@ from shout.udp.sockopt import enablePacketInfo, raiseReceiveBuffer
 
 FAMILY_OFF = (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
 """
-The errors of connect(2) to this host itself when an address family is switched off.
+The errors of connect(2) to this host if the address family is off.
 """
 
 
 class BindError(Exception):
     """
-    An address cannot be listened on.  The message is one line that says what is
-    wrong and what to do about it.
+    An address cannot be bound.  The message is one line with the cause and a remedy.
     """
 
 
 def bindUDP(port: int = 9999, interfaces: Iterable[str] = ()) -> list[socket.socket]:
     """
-    Bind UDP sockets.
+    Bind UDP sockets, which are non-blocking.
 
-    @param port: the port number, 0 to 65535.  With 0 the system picks a free
-        one, the same for all interfaces.
+    @param port: Port number, 0 to 65535.  With 0 the system selects a free one, the
+        same for all interfaces.
 
-    @param interfaces: IPv4 and IPv6 addresses of this host; an IPv6 address may
-        carry a scope, as in C{fe80::1%eth0}.  With none, everything: all IPv4
-        addresses and, where the host has IPv6, all IPv6 addresses.
+    @param interfaces: IPv4 and IPv6 addresses of this host.  An IPv6 address may carry
+        a scope, as in C{fe80::1%eth0}.  By default all IPv4 addresses and, if the host
+        has IPv6, all IPv6 addresses.
 
-    @return: one socket per interface.  C{::} is IPv6 alone, so that IPv4 peers
-        keep their plain addresses.
+    @return: One socket per interface.  C{::} is IPv6 only, so that the addresses of
+        IPv4 peers are never IPv4-mapped.
 
-    @raise BindError: when one of them cannot be bound; then none is.
+    @raise BindError: One of the addresses cannot be bound.  Then none is.
     """
     if not 0 <= port <= 65535:
         raise BindError(f"port {port} is out of range; choose one from 0 to 65535")
-    wanted = {_parseInterface(each): each for each in interfaces}
-    isEverywhere = not wanted
-    if isEverywhere:
-        wanted = {_parseInterface(each): each for each in EVERYWHERE}
-    # The port that is free at the first address may not be at the second.
+    # The parsed address is the key: one address can be written in several ways.
+    byAddress = {_parseInterface(each): each for each in interfaces}
+    isEverywhere = not byAddress
+    hosts = EVERYWHERE if isEverywhere else tuple(byAddress.values())
+    # A port that is free at the first address may be in use at the second.
     attempts = 1 if port else 20
     while True:
         attempts -= 1
         try:
-            return _bindAll(wanted.values(), port, isEverywhere)
+            return _bindAll(hosts, port, isEverywhere)
         except BindError:
             if not attempts:
                 raise
 
 
 def _bindAll(
-    interfaces: Iterable[str], port: int, isEverywhere: bool
+    hosts: Iterable[str], port: int, isEverywhere: bool
 ) -> list[socket.socket]:
     with ExitStack() as undo:
         bound: list[socket.socket] = []
-        for interface in interfaces:
+        for host in hosts:
             try:
-                sock = _bindUDP(interface, port)
+                sock = _bindUDP(host, port)
             except OSError as e:
                 hasNoIPv6 = e.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
                 if bound and hasNoIPv6 and isEverywhere:
                     continue
-                raise BindError(_explainUDP(interface, port, e)) from e
+                raise BindError(_explainUDP(host, port, e)) from e
             undo.callback(sock.close)
             bound.append(sock)
             port = sock.getsockname()[1]
@@ -81,8 +79,8 @@ def _bindAll(
     return bound
 
 
-def _bindUDP(interface: str, port: int) -> socket.socket:
-    family, address = parse(interface, port)
+def _bindUDP(host: str, port: int) -> socket.socket:
+    family, address = parse(host, port)
     with ExitStack() as undo:
         sock = undo.enter_context(newUDP(family))
         sock.bind(address)
@@ -92,9 +90,10 @@ def _bindUDP(interface: str, port: int) -> socket.socket:
 
 def newUDP(family: int) -> socket.socket:
     """
-    Make a UDP socket that is ready to be bound: it does not block, takes IPv6 alone
-    where it takes that, and has been asked for what counts from the first datagram
-    on, while there may still be the privileges for it.
+    Make a non-blocking UDP socket to be bound.
+
+    It has the options that must be set before the first datagram arrives, and before
+    privileges are dropped.  An IPv6 socket is IPv6 only.
     """
     with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
@@ -114,12 +113,12 @@ def _parseInterface(interface: str) -> Any:
     except ValueError as e:
         raise BindError(
             f"{interface!r} is not an IP address; "
-            "give one of this host's, such as 127.0.0.1 or ::1"
+            "give an address of this host, such as 127.0.0.1 or ::1"
         ) from e
 
 
-def _explainUDP(interface: str, port: int, error: OSError) -> str:
-    where = authority(interface, port)
+def _explainUDP(host: str, port: int, error: OSError) -> str:
+    where = authority(host, port)
     if error.errno == errno.EADDRINUSE:
         return (
             f"UDP {where} is already in use; "
@@ -131,29 +130,26 @@ def _explainUDP(interface: str, port: int, error: OSError) -> str:
             "ports below 1024 usually need root, choose a higher one"
         )
     if error.errno == errno.EADDRNOTAVAIL:
-        return (
-            f"{interface} is not an address of this host; "
-            "`ip address` lists those that are"
-        )
-    if error.errno == errno.EINVAL and interface.lower().startswith("fe80:"):
-        return f"{interface} is link-local; say on which interface: {interface}%eth0"
+        return f"{host} is not an address of this host; see `ip address`"
+    if error.errno == errno.EINVAL and host.lower().startswith("fe80:"):
+        return f"{host} is link-local; add the interface, as in {host}%eth0"
     return f"cannot bind UDP {where}: {error.strerror}"
 
 
 def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
     """
-    Make a UDP socket that sends to one peer and hears from that peer alone.
+    Make a non-blocking UDP socket that is connected to one peer.
 
-    @param host: an IPv4 or IPv6 address; an IPv6 address may carry a scope.
+    @param host: An IPv4 or IPv6 address.  An IPv6 address may carry a scope.
 
-    @param port: the peer's port, 1 to 65535.
+    @param port: Port of the peer, 1 to 65535.
 
-    @param source: the address of this host to send from; without one, what the
-        routes say.
+    @param source: Address of this host to send from.  By default the routing table
+        decides.
 
-    @raise ValueError: when C{host} or C{source} is not an IP address.
+    @raise ValueError: C{host} or C{source} is not an IP address.
 
-    @raise OSError: when there is no way to it.
+    @raise OSError: There is no route to the peer.
     """
     family, address = parse(host, port)
     with ExitStack() as undo:
@@ -169,8 +165,8 @@ def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
 
 def discardReceived(sock: socket.socket) -> None:
     """
-    Throw away what came before the socket was connected: anyone can have sent
-    it.
+    Discard the datagrams that arrived before the socket was connected, as any peer may
+    have sent them.
     """
     while True:
         try:

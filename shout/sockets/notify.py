@@ -1,5 +1,5 @@
 """
-Telling systemd how the service fares; see sd_notify(3) and sd_watchdog_enabled(3).
+Notifications to systemd; see sd_notify(3) and sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from twisted.internet.task import LoopingCall
 
 class Notifier(Service):
     """
-    Tell when another service is ready and when it stops, and that the reactor still
-    runs, as often as is asked for.
+    A service that notifies systemd when another service is ready and when it stops.
 
-    Nothing comes of it when nobody listens any more.
+    It also keeps the watchdog from expiring as long as the reactor runs.
+
+    Messages are lost without an error if the socket of systemd no longer exists.
     """
 
     @classmethod
@@ -31,27 +32,26 @@ class Notifier(Service):
         environ: Mapping[str, str] | None = None,
     ) -> Notifier | None:
         """
-        Make a notifier, if one is asked for.
+        Make a notifier if C{NOTIFY_SOCKET} is set.
 
-        @param service: what is to be ready: if it has a C{whenListening}, when
-            the Deferred that this returns has fired, or else when it is started.
+        @param service: The service to report.  It is ready when it is started or, if
+            it has a method C{whenListening}, when the Deferred of that fires.
 
-        @param reactor: by default the global one, when the notifier starts.
+        @param reactor: The reactor; by default the global one, when the notifier
+            starts.
 
-        @param environ: the variables that ask for it; by default those of this
-            process.
+        @param environ: The environment; by default that of this process.
         """
-        if environ is None:
-            environ = os.environ
+        environ = os.environ if environ is None else environ
         path = environ.get("NOTIFY_SOCKET", "")
         if path[:1] not in ("/", "@"):
             return None
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         sock.setblocking(False)
-        # Once connected it is found whatever the root folder and the user become.
+        # Connected now: chroot and a change of the user can make the path unusable.
         with suppress(OSError):
             sock.connect("\0" + path[1:] if path.startswith("@") else path)
-        return cls(sock, service, _interval(environ), reactor)
+        return cls(sock, service, _watchdogInterval(environ), reactor)
 
     def __init__(
         self,
@@ -61,22 +61,19 @@ class Notifier(Service):
         reactor: Any = None,
     ) -> None:
         """
-        @param sock: connected to who is told; it is closed in the end.
+        @param sock: A connected datagram socket, which is closed on stop.
 
-        @param interval: how often to tell that the reactor runs, in seconds, if at
-            all.
+        @param interval: Seconds between two watchdog messages; C{None} for no
+            watchdog.
         """
         self._sock = sock
         self._service = service
         self._interval = interval
         self._reactor = reactor
-        self._again: Any = None
-        self._feeding = LoopingCall(self._tell, "WATCHDOG=1")
+        self._retry: Any = None
+        self._watchdog = LoopingCall(self._send, "WATCHDOG=1")
 
     def startService(self) -> None:
-        """
-        Begin to tell.
-        """
         super().startService()  # type: ignore[no-untyped-call]
         if self._reactor is None:
             from twisted.internet import reactor
@@ -86,49 +83,46 @@ class Notifier(Service):
 
     def _begin(self) -> None:
         if self._interval is not None:
-            self._feeding.clock = self._reactor
-            self._feeding.start(self._interval)
+            self._watchdog.clock = self._reactor
+            self._watchdog.start(self._interval)
         listening = getattr(self._service, "whenListening", lambda: succeed(None))
-        listening().addCallback(lambda _: self._tellReady())
+        listening().addCallback(lambda _: self._sendReady())
 
-    def _tellReady(self) -> None:
-        # Without it systemd would give up; there may be no room for it yet.
-        if not self._tell("READY=1"):
-            self._again = self._reactor.callLater(0.1, self._tellReady)
+    def _sendReady(self) -> None:
+        # A full socket buffer is temporary, and systemd would time out without this.
+        if not self._send("READY=1"):
+            self._retry = self._reactor.callLater(0.1, self._sendReady)
 
     def stopService(self) -> Deferred[None]:
-        """
-        Tell that the service stops.
-        """
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._feeding.running:
-            self._feeding.stop()
-        if self._again is not None and self._again.active():
-            self._again.cancel()
-        self._tell("STOPPING=1")
+        if self._watchdog.running:
+            self._watchdog.stop()
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._send("STOPPING=1")
         self._sock.close()
         return succeed(None)
 
-    def _tell(self, text: str) -> bool:
+    def _send(self, message: str) -> bool:
         """
         Send a message.
 
-        @return: whether it needs not be tried again.
+        @return: C{False} if the socket buffer was full.
         """
         try:
-            self._sock.send(text.encode())
+            self._sock.send(message.encode())
         except BlockingIOError:
             return False
         except OSError:
-            # Nobody is there.
+            # The socket of systemd no longer exists.
             pass
         return True
 
 
-def _interval(environ: Mapping[str, str]) -> float | None:
+def _watchdogInterval(environ: Mapping[str, str]) -> float | None:
     """
-    Return half of what the watchdog allows, in seconds, where it watches this
-    process.
+    Return half of the watchdog's timeout, in seconds; C{None} if there is no watchdog
+    for this process.
     """
     text = environ.get("WATCHDOG_USEC", "")
     if not (text.isascii() and text.isdigit()) or int(text) == 0:

@@ -1,5 +1,5 @@
 """
-From the name of a host to its addresses.
+Name resolution: from the name of a host to its addresses.
 """
 
 from __future__ import annotations
@@ -10,21 +10,10 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostResolution,
-    IResolutionReceiver,
-)
+from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
-from shout.sockets.address import parse, unmapped
-
-
-class ResolutionError(Exception):
-    """
-    A host has no usable address.  The message is one line for the user.
-    """
-
+from shout.sockets.address import ipOf, parse
 
 _FAMILIES: dict[int, tuple[str, list[type[IAddress]] | None]] = {
     socket.AF_UNSPEC: ("", None),
@@ -33,44 +22,48 @@ _FAMILIES: dict[int, tuple[str, list[type[IAddress]] | None]] = {
 }
 
 
+class ResolutionError(Exception):
+    """
+    A host has no usable address.  The message is one line for the user.
+    """
+
+
 async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
     """
     Look up the addresses of a host.
 
-    @param host: a name, or an address, which is its own only one, unless it is
-        IPv4-mapped: that stands for the IPv4 address.
+    @param host: A name or an address.  The result for an address is that address;
+        for an IPv4-mapped one it is the IPv4 address.
 
-    @param port: the UDP port, for resolvers that look at it.
+    @param port: UDP port, for resolvers that depend on it.
 
-    @param family: L{socket.AF_UNSPEC}, or the one family that is wanted.
+    @param family: Address family: C{AF_INET}, C{AF_INET6} or C{AF_UNSPEC}.
 
-    @param reactor: an L{IReactorPluggableNameResolver
+    @param reactor: An L{IReactorPluggableNameResolver
         <twisted.internet.interfaces.IReactorPluggableNameResolver>} provider.
 
-    @return: at least one, in the resolver's order.
+    @return: At least one address, in the order of the resolver.
 
-    @raise ResolutionError: when there is none.
+    @raise ResolutionError: There is no address of that family.
     """
     kind, types = _FAMILIES[family]
     unknown = ResolutionError(f"no {kind}address is known for {host!r}")
-    host = _unmapped(host)
 
     def isOfFamily(address: str) -> bool:
         return kind in ("", f"IPv{ip_address(address).version} ")
 
-    try:
-        isWanted = isOfFamily(host)
-    except ValueError:
-        pass
-    else:
-        if not isWanted:
-            raise unknown
+    ip = ipOf(host)
+    if ip is not None:
+        # Datagrams to an IPv4-mapped address are sent over IPv4.
+        host = str(ip)
         try:
             parse(host, port)
         except ValueError:
             raise unknown from None
+        if not isOfFamily(host):
+            raise unknown
         return [host]
-    # The resolver never completes what the system's resolver cannot take.
+    # With such names Twisted's resolver never calls resolutionComplete.
     try:
         host.encode("idna")
     except UnicodeError:
@@ -85,21 +78,10 @@ async def resolve(host: str, port: int, family: int, reactor: Any) -> list[str]:
     return addresses
 
 
-def _unmapped(host: str) -> str:
-    """
-    Return the IPv4 address of one that is IPv4-mapped, as over IPv4 is how the
-    system sends to it, and anything else as it is.
-    """
-    try:
-        return str(unmapped(ip_address(host)))
-    except ValueError:
-        return host
-
-
 @implementer(IResolutionReceiver)
 class _Receiver:
     """
-    Collect the addresses of a host.
+    The receiver of the addresses of a host.
     """
 
     def __init__(self) -> None:
@@ -112,16 +94,10 @@ class _Receiver:
         """
 
     def addressResolved(self, address: IAddress) -> None:
-        """
-        Keep one address.
-        """
         assert isinstance(address, IPv4Address | IPv6Address)
         scope = getattr(address, "scopeID", 0)
-        host = _unmapped(address.host)
+        host = str(ipOf(address.host))
         self._found.append(f"{host}%{scope}" if scope else host)
 
     def resolutionComplete(self) -> None:
-        """
-        Hand over what was found.
-        """
         self.addresses.callback(self._found)

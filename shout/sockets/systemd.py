@@ -1,11 +1,11 @@
 """
-Datagram sockets that systemd hands over; see sd_listen_fds(3).
+Socket activation: datagram sockets that systemd passes to the service; see
+sd_listen_fds(3).
 
-Twisted has L{twisted.python.systemd.ListenFDs}, but it finds nothing where the
-sockets have no names.  And whatever imports L{twisted.internet.endpoints}, as
-C{twistd} does while it looks for plugins that are not in its cache, erases the
-variables that say what was handed over.  So they are read here, and where they have
-been erased, from what the process was started with.
+L{twisted.python.systemd.ListenFDs} is not used, as it ignores sockets without names.
+Besides, importing L{twisted.internet.endpoints} erases the variables C{LISTEN_*}.
+C{twistd} does that while it looks for plugins that are not in its cache.  Then they are
+read from the environment that the process was started with.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from shout.sockets.bind import BindError
 _FIRST = 3
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+_UNBOUND = ("", ("0.0.0.0", 0), ("::", 0, 0, 0))
 
 
-def startedWith() -> Mapping[str, str]:
+def activationEnvironment() -> Mapping[str, str]:
     """
-    Return the environment of this process; where the variables have been erased
-    from it since, and the system tells, the one that it was started with.
+    Return an environment with the variables C{LISTEN_*}: the present one, or the
+    initial one of this process if they have been erased and C{/proc} is available.
     """
     if "LISTEN_PID" in os.environ:
         return os.environ
@@ -43,20 +44,18 @@ def inheritedSockets(
     environ: Mapping[str, str] | None = None, first: int = _FIRST
 ) -> list[socket.socket]:
     """
-    Take the sockets that were handed over to this process.
+    Take the sockets that were passed to this process.
 
-    @param environ: the variables that tell of them; by default L{startedWith}.
+    @param environ: The environment; by default that of L{activationEnvironment}.
 
-    @param first: the lowest of their descriptors.
+    @param first: The lowest of their file descriptors.
 
-    @return: the sockets, which do not block and are not inherited by other
-        programs; none when nothing was handed over, or to another process.
+    @return: The sockets, which are non-blocking and close-on-exec.  The list is empty
+        if no sockets were passed, or they were passed to another process.
 
-    @raise BindError: when something else than bound datagram sockets was handed
-        over, or less than was said.
+    @raise BindError: A descriptor is missing, or is not a bound datagram socket.
     """
-    if environ is None:
-        environ = startedWith()
+    environ = activationEnvironment() if environ is None else environ
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     text = environ.get("LISTEN_FDS", "0")
@@ -81,20 +80,19 @@ def _take(descriptor: int, name: str) -> socket.socket:
         sock = socket.socket(fileno=descriptor)
     except OSError as e:
         raise BindError(
-            f"{what}, which LISTEN_FDS announces, is not a socket: {e.strerror}"
+            f"{what} from LISTEN_FDS is not a socket: {e.strerror}; "
+            "unset LISTEN_FDS, or let systemd set it"
         ) from e
+    problem = ""
     if sock.type != socket.SOCK_DGRAM or sock.family not in _FAMILIES:
+        problem = "is not a datagram socket of IPv4, IPv6 or UNIX"
+    elif sock.getsockname() in _UNBOUND:
+        problem = "is not bound to an address"
+    if problem:
+        # The descriptor stays open: it may belong to another part of the process.
         sock.detach()
         raise BindError(
-            f"{what}, which was handed over, is not a datagram socket of IPv4, IPv6 "
-            "or UNIX; use ListenDatagram= in the .socket unit"
-        )
-    address = sock.getsockname()
-    if not (address if sock.family == socket.AF_UNIX else address[1]):
-        sock.detach()
-        raise BindError(
-            f"{what}, which was handed over, is not bound to an address; "
-            "use ListenDatagram= in the .socket unit"
+            f"{what} from LISTEN_FDS {problem}; use ListenDatagram= in the .socket unit"
         )
     sock.setblocking(False)
     sock.set_inheritable(False)

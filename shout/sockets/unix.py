@@ -1,5 +1,5 @@
 """
-From a path to a bound or a connected UNIX datagram socket that does not block.
+Bound and connected UNIX datagram sockets.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from shout.udp.sockopt import raiseReceiveBuffer
 
 def bindUNIX(path: str) -> socket.socket:
     """
-    Bind a UNIX datagram socket that every local user may write to.
+    Bind a non-blocking UNIX datagram socket that every local user may write to.
 
-    @param path: a path, or, on Linux, an abstract name with an C{@} before it.
-        A relative path is made absolute, so that every client sees the same
-        name.  A socket that a killed server has left behind is taken over.
+    The stale socket of a killed server at that path is replaced.
 
-    @return: a socket that removes the path when it is closed.
+    @param path: A path or, on Linux, C{@} and an abstract name.  A relative path is
+        made absolute, so that it means the same socket to every client.
 
-    @raise BindError: when it cannot be bound; what is at the path stays.
+    @return: A socket that removes its path when it is closed.
+
+    @raise BindError: The socket cannot be bound.  The path is left as it is.
     """
     if path in ("", "@"):
         raise BindError("the path of the UNIX socket is empty; give one, or @NAME")
     isAbstract = path.startswith("@")
-    name = _nameOf(path)
+    name = _systemName(path)
     with ExitStack() as undo:
         sock = undo.enter_context(_PathSocket(socket.AF_UNIX, socket.SOCK_DGRAM))
         sock.setblocking(False)
@@ -50,42 +51,42 @@ def bindUNIX(path: str) -> socket.socket:
     return sock
 
 
-def _nameOf(path: str) -> str:
+def _systemName(path: str) -> str:
     """
-    Return how the system names the socket at a path, or with an abstract name.
+    Convert a path, or C{@} and an abstract name, to the form that bind(2) takes.
     """
     return "\0" + path[1:] if path.startswith("@") else os.path.abspath(path)
 
 
 class _PathSocket(socket.socket):
     """
-    A UNIX socket that removes the path it made when it is closed, unless
-    something else has taken that path since.
+    A UNIX socket that removes its path when it is closed, unless the path has been
+    replaced.
     """
 
     _path = ""
-    _made: tuple[int, int] | None = None
+    _boundTo: tuple[int, int] | None = None
 
     def bind(self, address: Any) -> None:
         super().bind(address)
         if address[:1] not in ("", "\0"):
             os.chmod(address, 0o666)
             self._path = address
-            self._made = _identity(address)
+            self._boundTo = _inode(address)
 
     def close(self) -> None:
         super().close()
-        made, self._made = self._made, None
-        if made is not None and _identity(self._path) == made:
-            # Privileges may have been shed since.  What stays is taken over by
-            # the next server.
+        boundTo, self._boundTo = self._boundTo, None
+        if boundTo is not None and _inode(self._path) == boundTo:
+            # Privileges may have been dropped since.  The next server replaces a path
+            # that could not be removed.
             with suppress(OSError):
                 os.unlink(self._path)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _inode(path: str) -> tuple[int, int] | None:
     """
-    Tell what is at a path apart from what else may come to be there.
+    Return the device and the inode number of a path, if it exists.
     """
     try:
         status = os.lstat(path)
@@ -96,11 +97,11 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 def unlinkStaleSocket(path: str, kind: int = socket.SOCK_DGRAM) -> None:
     """
-    Remove the socket at a path if nobody listens on it any more.
+    Remove the socket at a path if no process listens on it.
 
-    @param kind: of the socket that is to take its place.
+    @param kind: Type of the socket that will be bound to the path.
 
-    @raise OSError: when something lives there.
+    @raise OSError: A process listens on it, or it is not a socket.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -116,7 +117,7 @@ def unlinkStaleSocket(path: str, kind: int = socket.SOCK_DGRAM) -> None:
             os.unlink(path)
             return
         except PermissionError as e:
-            # EPERM: it is connected to another peer, and so in use.
+            # EPERM: it is connected to another peer, so it is in use.
             if e.errno == errno.EACCES:
                 raise
         except OSError:
@@ -126,9 +127,9 @@ def unlinkStaleSocket(path: str, kind: int = socket.SOCK_DGRAM) -> None:
 
 def explainUNIX(name: str, error: OSError) -> str:
     """
-    Return what is wrong and what to do when a UNIX socket cannot be bound.
+    Return one line with the cause and a remedy for an error of bind(2).
 
-    @param name: its path, or its abstract name with an C{@} before it.
+    @param name: The path, or C{@} and the abstract name.
     """
     if error.errno == errno.EADDRINUSE:
         return (
@@ -140,9 +141,9 @@ def explainUNIX(name: str, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to make the UNIX socket {name}; choose another path"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return f"no folder to make the UNIX socket {name} in; create it first"
+        return f"no directory for the UNIX socket {name}; create it first"
     if error.errno is None:
-        # Python's own check, before bind(2): "AF_UNIX path too long".
+        # Python checks the length before bind(2): "AF_UNIX path too long".
         return (
             f"the path {name} is too long for a UNIX socket "
             f"({len(os.fsencode(name))} bytes, about 100 fit); choose a shorter one"
@@ -152,19 +153,20 @@ def explainUNIX(name: str, error: OSError) -> str:
 
 def connectUNIX(path: str) -> socket.socket:
     """
-    Make a UNIX datagram socket that sends to one peer and hears from that peer
-    alone.  It has a name of its own, without which the peer could not reply.
+    Make a non-blocking UNIX datagram socket that is connected to one peer.
 
-    @param path: the peer's path, or its abstract name with an C{@} before it.
+    It is bound to an address of its own, as the peer could not reply without one.
 
-    @raise OSError: when nobody listens there.
+    @param path: The path of the peer, or C{@} and its abstract name.
+
+    @raise OSError: No process listens there.
     """
-    peer = _nameOf(path)
+    peer = _systemName(path)
     with ExitStack() as undo:
         sock = undo.enter_context(_PathSocket(socket.AF_UNIX, socket.SOCK_DGRAM))
         sock.setblocking(False)
         if sys.platform == "linux":
-            # The kernel picks a free abstract name; see "Autobind" in unix(7).
+            # The kernel selects a free abstract name; see "Autobind" in unix(7).
             sock.bind("")
         else:
             sock.bind(os.path.join(tempfile.gettempdir(), f"shout-{uuid.uuid4()}"))

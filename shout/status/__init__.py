@@ -1,3 +1,3 @@
 """
-What a running service shows of itself: C{twistd shout --status}.
+The status of a running service: C{twistd shout --status}.
 """

@@ -1,9 +1,8 @@
 """
-Listening where a Twisted endpoint string says, at once.
+Listening at a Twisted endpoint string without delay.
 
-A service is started when C{twistd} has gone into the background and has given up
-its privileges: too late to bind a port below 1024, and to tell the user that one
-is taken.
+C{twistd} starts a service after it has daemonized and dropped privileges.  That is too
+late to bind a port below 1024, and to show the user an error.
 """
 
 from __future__ import annotations
@@ -26,15 +25,14 @@ _EXAMPLES = (
     "or unix:/run/shout/status"
 )
 
-# Connections to accept in one turn of the reactor.
-_ACCEPTS = 10
+# Number of connections to accept in one visit by the reactor.
+_MAX_ACCEPTS = 10
 
 
-class _Reactor:
+class _ReactorProxy:
     """
-    A reactor as an endpoint is to see it: UNIX sockets are taken over from a
-    server that was killed, and not by a lock file, which would name the process
-    that C{twistd} leaves behind when it goes into the background.
+    A reactor that replaces the UNIX socket of a killed server without a lock file.
+    Twisted's lock file has a process ID, which changes when C{twistd} daemonizes.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -75,28 +73,28 @@ def listenAt(
     """
     Listen for connections.
 
-    @param description: where: a server endpoint string of Twisted's; see
-        L{twisted.internet.endpoints.serverFromString}.
+    @param description: A server endpoint string; see
+        L{serverFromString<twisted.internet.endpoints.serverFromString>}.
 
-    @param factory: makes the protocols.
+    @param factory: The factory of the protocols.
 
-    @param reactor: an L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>} and
+    @param reactor: An L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>} and
         L{IReactorUNIX<twisted.internet.interfaces.IReactorUNIX>} provider.
 
-    @raise BindError: when that is not possible, or does not happen at once.
+    @raise BindError: If the endpoint cannot listen, or not without delay.
     """
-    # This takes what systemd has handed over out of the environment, so it must
-    # not be imported before others have looked there.
+    # This import removes LISTEN_FDS from the environment, so it has to wait until the
+    # sockets from systemd have been taken.
     from twisted.internet.endpoints import serverFromString
 
     outcome: list[Any] = []
     try:
-        endpoint = serverFromString(_Reactor(reactor), description)
+        endpoint = serverFromString(_ReactorProxy(reactor), description)
         listening = endpoint.listen(factory)
         listening.addBoth(outcome.append)
         if not outcome:
             listening.cancel()
-            raise BindError(f"{description!r} takes time to listen; use {_EXAMPLES}")
+            raise BindError(f"{description!r} does not listen at once; use {_EXAMPLES}")
         if isinstance(outcome[0], Failure):
             outcome[0].raiseException()
         if not IListeningPort.providedBy(outcome[0]):
@@ -110,7 +108,7 @@ def listenAt(
     except OSError as e:
         raise BindError(_explain(description, e)) from e
     except Exception as e:
-        # A TypeError speaks of functions in Twisted.
+        # The text of a TypeError is about functions of Twisted.
         cause = "" if isinstance(e, TypeError) else " ".join(str(e).split())
         because = f" ({cause.rstrip('.')})" if cause else ""
         raise BindError(
@@ -118,18 +116,18 @@ def listenAt(
         ) from e
     port: IListeningPort = outcome[0]
     if isinstance(port, tcp.Port):
-        _acceptFew(port)
+        _limitAccepts(port)
     return port
 
 
-def _acceptFew(port: tcp.Port) -> None:
-    # Twisted accepts up to 100 connections before others have their turn, and under
-    # load 20 more each time.  Besides, a connection that is aborted to make room keeps
-    # its descriptor until then.
+def _limitAccepts(port: tcp.Port) -> None:
+    # Twisted accepts up to 100 connections in one visit, and under load 20 more each
+    # time, while other descriptors wait.  A connection that is aborted to make room
+    # keeps its descriptor until the visit ends.
     accept = port.doRead
 
     def doRead() -> None:
-        port.numberAccepts = _ACCEPTS
+        port.numberAccepts = _MAX_ACCEPTS
         accept()  # type: ignore[no-untyped-call]
 
     port.doRead = doRead  # type: ignore[method-assign]
@@ -148,7 +146,7 @@ def _explain(description: str, error: OSError) -> str:
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return (
-            f"{description!r} names an address that is not of this host; "
-            "`ip address` lists those that are"
+            f"{description!r} has an address that is not of this host; "
+            "`ip address` lists the addresses of this host"
         )
     return f"cannot listen at {description!r}: {error.strerror or error}"

@@ -1,5 +1,5 @@
 """
-Whether a service still answers, found out by asking it.
+Health checks: requests to the sockets of a service.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from socket import socket as Socket
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.python.failure import Failure
 
 from shout.request import AskError, RequestProtocol
 from shout.sockets.address import (
@@ -35,77 +34,59 @@ class Report(NamedTuple):
     """
     The outcome of a check.
 
-    @ivar troubles: a line for each thing that is wrong; none if the service is
-        healthy.
+    @ivar problems: A line for each problem; empty if the service is healthy.
 
-    @ivar notCounted: a line for each socket that this host cannot reach at present,
-        because its address family is switched off.
+    @ivar skipped: A line for each socket that this host cannot reach at present because
+        its address family is switched off.
     """
 
-    troubles: list[str]
-    notCounted: list[str]
+    problems: list[str]
+    skipped: list[str]
 
 
 @dataclass
 class _Target:
     """
-    A socket that is asked.
+    A socket of the service, and the sockets that send requests to it.
 
-    @ivar name: its address, for people.
+    @ivar name: The address of the socket, for people.
 
-    @ivar wildcard: the address and the port at which this host reaches a socket
-        that is bound to all addresses of a family; L{None} for any other socket.
+    @ivar wildcard: The host and the port at which this host reaches a socket that is
+        bound to a wildcard address; C{None} for any other socket.
 
-    @ivar sockets: those that ask.  They are connected to it, except to a wildcard
-        address that this host could not reach yet.
+    @ivar clients: The sockets that send requests.  They are connected, except to a
+        wildcard address that this host could not reach yet.
 
-    @ivar trouble: why there are none, if that is so.
+    @ivar problem: The reason for which there are no clients.
 
-    @ivar ports: what runs on them, from the first check on.
+    @ivar ports: The ports of the clients, from the first request on.
     """
 
     name: str
-    wildcard: tuple[str, int] | None = None
-    sockets: list[Socket] = field(default_factory=list)
-    trouble: str = ""
+    wildcard: tuple[str, int] | None
+    clients: list[Socket] = field(default_factory=list)
+    problem: str = ""
     ports: list[DatagramPort] = field(default_factory=list)
 
-    def connect(self) -> OSError | None:
-        """
-        Connect to a wildcard address, for the first time or once more, because its
-        family may have been switched on or off.
 
-        @return: why it cannot be reached at present, if that is so.
-        """
-        if self.wildcard is not None:
-            try:
-                for sock in self.sockets:
-                    sock.connect(parse(*self.wildcard)[1])
-            except OSError as e:
-                return e
-        return None
-
-
-# The sockets that ask are kept for as long as the service lives.  So nobody else can
-# have their addresses, as long as this host has them, and a guard can be told to
-# answer these whatever its rules say: a datagram that somebody forges in their name
-# makes the service send to a socket that never answers.  They are connected before
-# privileges are dropped or the root directory is changed, after which the path of a
-# UNIX socket may be out of reach.  A wildcard address whose family is switched off
-# cannot be connected to then; the socket that is to ask it is bound, so that its port
-# is known, and connected by the first check that finds the family switched on.
+# The clients stay open for as long as the service lives.  So no other program can have
+# their addresses, and a guard can exempt these from its rules: a reply to a datagram
+# with such a forged source goes to a socket that never answers.  The clients are
+# connected before privileges are dropped or the root directory is changed, after which
+# the path of a UNIX socket may be out of reach.  A wildcard address whose family is
+# switched off cannot be connected to then.  Its clients are bound, so that their ports
+# are known, and connected by the first check that finds the family switched on.
 class Health:
     """
-    Ask each socket of a service whether it answers.
+    Check that each socket of a service answers.
 
-    @cvar tries: how many datagrams to send before a socket is given up; one may
-        get lost in a receive buffer that is full.
+    @cvar tries: Number of datagrams to send before a socket counts as silent; one may
+        get lost in a full receive buffer.
 
-    @cvar timeout: how long to wait for an answer to each, in seconds.
+    @cvar timeout: Seconds to wait for a reply to each of them.
 
-    @ivar sources: the addresses that it asks from, in the form in which a guard
-        is given them.
-    @type sources: L{frozenset}
+    @ivar sources: The addresses of the clients, in the form that
+        L{Guard<shout.guard.Guard>} exempts.
     """
 
     tries = 4
@@ -118,34 +99,35 @@ class Health:
         extraChecks: Callable[[], Awaitable[list[str]]] | None = None,
     ) -> None:
         """
-        @param sockets: bound datagram sockets, one for each address to ask;
-            their addresses are looked at now and the sockets not kept.
+        @param sockets: Bound datagram sockets, one for each address to check.  Only
+            their addresses are used.
 
-        @param sources: from how many places to ask each UDP address: ports and,
-            where the system has a choice of them, addresses.  Where several sockets
-            share an address with C{SO_REUSEPORT}, the system chooses among them by
-            the source, so that it takes more than one to reach them all.
+        @param sources: Number of source addresses and ports for each UDP address.  If
+            several sockets share an address with C{SO_REUSEPORT}, the kernel chooses
+            among them by the source, so one source does not reach them all.
 
-        @param also: returns what else is wrong, in lines.
+        @param extraChecks: Returns a line for each further problem.
 
-        @raise OSError: when this process may not open so many sockets (C{EMFILE});
-            then none is left open.
+        @raise OSError: If this process may not open as many sockets (C{EMFILE}); then
+            none is left open.
         """
         self._extraChecks = extraChecks
         with ExitStack() as undo:
             self._targets = [_connect(sock, sources, undo) for sock in sockets]
             undo.pop_all()
         self.sources = frozenset(
-            _source(sock, target) for target in self._targets for sock in target.sockets
+            _source(client, target)
+            for target in self._targets
+            for client in target.clients
         )
         self._waiting: list[Deferred[Report]] = []
         self._reactor: Any = None
 
     def start(self, reactor: Any) -> None:
         """
-        Be ready to ask.
+        Allow checks.
 
-        @param reactor: an L{IReactorFDSet
+        @param reactor: An L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} and L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
         """
@@ -153,101 +135,98 @@ class Health:
 
     def check(self) -> Deferred[Report]:
         """
-        Ask all sockets that this host can reach.  All who call it while a check is
-        under way get the same report.
+        Send a request to each socket that this host can reach.  Calls during a check
+        share its report.
 
-        @return: fires with the report, within C{tries * timeout} seconds.
+        @return: Fires with the report, within C{tries * timeout} seconds.
         """
         result: Deferred[Report] = Deferred()
         self._waiting.append(result)
         if len(self._waiting) == 1:
-            Deferred.fromCoroutine(self._askAll()).addBoth(self._tell)
+            Deferred.fromCoroutine(self._checkAll()).addBoth(self._finish)
         return result
 
-    def _tell(self, outcome: Any) -> None:
+    def _finish(self, outcome: Any) -> None:
         waiting, self._waiting = self._waiting, []
         for result in waiting:
             result.callback(outcome)
 
-    async def _askAll(self) -> Report:
+    async def _checkAll(self) -> Report:
         datagram = b"shout asks itself " + secrets.token_hex(8).encode()
-        report = Report([], [])
-        asked = []
-        for target in self._targets:
-            error = target.connect()
-            if error is None:
-                asked.append((target, self._ask(target, datagram)))
-            elif error.errno in FAMILY_OFF:
-                family = familyName(target.sockets[0])
-                report.notCounted.append(
-                    f"{target.name} is not counted: {family} is off on this host "
-                    f"({error.strerror})"
-                )
-            else:
-                report.troubles.append(_cannotBeAsked(target, error))
-        if self._extraChecks:
-            report.troubles.extend(await self._extraChecks())
-        for target, answers in asked:
-            troubles = list(filter(None, await gatherResults(answers)))
-            if not answers:
-                line = target.trouble or f"{target.name} is not being asked"
-                report.troubles.append(line)
-            elif troubles and len(answers) > 1:
-                count = f"{len(troubles)} of {len(answers)} sources"
-                report.troubles.append(f"{troubles[0]} (from {count})")
-            else:
-                report.troubles.extend(troubles)
-        if not (asked or report.troubles):
-            report.troubles.append("no socket can be reached from this host")
-        return report
+        checks = [
+            Deferred.fromCoroutine(self._check(target, datagram))
+            for target in self._targets
+        ]
+        problems = list(await self._extraChecks()) if self._extraChecks else []
+        skipped: list[str] = []
+        for report in await gatherResults(checks):
+            problems += report.problems
+            skipped += report.skipped
+        if not problems and len(skipped) == len(self._targets):
+            problems.append("no socket can be reached from this host")
+        return Report(problems, skipped)
 
-    def _ask(self, target: _Target, datagram: bytes) -> list[Deferred[Any]]:
-        """
-        Ask one socket, from all that ask it.
+    async def _check(self, target: _Target, datagram: bytes) -> Report:
+        if target.wildcard is not None:
+            # The family may have been switched on or off since the last check.
+            try:
+                for client in target.clients:
+                    client.connect(parse(*target.wildcard)[1])
+            except OSError as e:
+                if e.errno not in FAMILY_OFF:
+                    return Report([_unreachable(target, e)], [])
+                family = familyName(target.clients[0])
+                line = f"{target.name} is skipped: {family} is off on this host"
+                return Report([], [f"{line} ({e.strerror})"])
+        if self._reactor is not None and not target.ports:
+            target.ports = [self._listen(client, target) for client in target.clients]
+        if not target.ports:
+            return Report([target.problem or f"{target.name} is not being checked"], [])
+        requests = [_request(port, datagram) for port in target.ports]
+        outcomes = await gatherResults(map(Deferred.fromCoroutine, requests))
+        problems = list(filter(None, outcomes))
+        if problems and len(outcomes) > 1:
+            count = f"{len(problems)} of {len(outcomes)} sources"
+            problems = [f"{problems[0]} (from {count})"]
+        return Report(problems, [])
 
-        @return: each fires with what is wrong, or with an empty string.
-        """
-        if self._reactor is not None:
-            for sock in target.sockets[len(target.ports) :]:
-                asking = RequestProtocol(
-                    target.name,
-                    self.timeout,
-                    self.tries - 1,
-                    bytes.upper,
-                    lambda *reply: None,
-                    self._reactor,
-                )
-                port = DatagramPort(sock, asking, self._reactor)
-                port.startListening()  # type: ignore[no-untyped-call]
-                target.ports.append(port)
-        return [_ask(port, datagram) for port in target.ports]
+    def _listen(self, client: Socket, target: _Target) -> DatagramPort:
+        protocol = RequestProtocol(
+            target.name,
+            self.timeout,
+            self.tries - 1,
+            bytes.upper,
+            lambda *reply: None,
+            self._reactor,
+        )
+        port = DatagramPort(client, protocol, self._reactor)
+        port.startListening()  # type: ignore[no-untyped-call]
+        return port
 
     def stop(self) -> Deferred[Any]:
         """
-        Close the sockets.
+        Close the clients.
 
-        @return: fires when they are closed.
+        @return: Fires when they are closed.
         """
         closing = []
         for target in self._targets:
-            for sock in target.sockets[len(target.ports) :]:
-                sock.close()
+            for client in target.clients[len(target.ports) :]:
+                client.close()
             closing += [maybeDeferred(port.stopListening) for port in target.ports]
-            target.sockets, target.ports = [], []
+            target.clients, target.ports = [], []
         return gatherResults(closing)
 
 
 def _connect(sock: Socket, count: int, undo: ExitStack) -> _Target:
-    target = _Target(describe(sock))
-    if isWildcard(sock):
-        target.wildcard = reachedAt(sock)
+    target = _Target(describe(sock), reachedAt(sock) if isWildcard(sock) else None)
     try:
         for number in range(1 if sock.family == AF_UNIX else count):
-            target.sockets.append(undo.enter_context(_connectOnce(sock, number)))
+            target.clients.append(undo.enter_context(_connectOnce(sock, number)))
     except OSError as e:
         if e.errno == errno.EMFILE:
             raise
-        target.trouble = _cannotBeAsked(target, e)
+        target.problem = _unreachable(target, e)
     return target
 
 
@@ -255,10 +234,10 @@ def _connectOnce(sock: Socket, number: int) -> Socket:
     if sock.family == AF_UNIX:
         return connectUNIX(pathOf(sock))
     host, port = reachedAt(sock)
-    # All of 127.0.0.0/8 is this host, where there are several sources at all.
+    # All of 127.0.0.0/8 is this host, so sources can differ in more than the port.
     if number and host.startswith("127."):
-        # A sandbox may have a word against binding, as SocketBindDeny= of systemd, or
-        # no more than one address; and a port may do as well as an address.
+        # A sandbox may forbid to bind (SocketBindDeny= of systemd) or have a single
+        # address.  Then sources differ in the port alone.
         with suppress(OSError):
             return connectUDP(host, port, f"127.0.0.{1 + number}")
     try:
@@ -266,39 +245,35 @@ def _connectOnce(sock: Socket, number: int) -> Socket:
     except OSError as e:
         if not isWildcard(sock) or e.errno not in FAMILY_OFF:
             raise
-    later = newUDP(sock.family)
-    later.bind((sock.getsockname()[0], 0))
-    return later
+    client = newUDP(sock.family)
+    client.bind((sock.getsockname()[0], 0))
+    return client
 
 
-def _source(sock: Socket, target: _Target) -> Any:
+def _source(client: Socket, target: _Target) -> Any:
     """
-    Return the address of a socket as its peers see it, once it is connected.
+    Return the address of a client as the service sees it, once it is connected.
     """
-    address = sock.getsockname()
-    if sock.family == AF_UNIX:
+    address = client.getsockname()
+    if client.family == AF_UNIX:
         return address
     host, port = hostAndPort(address)
-    if isWildcard(sock) and target.wildcard is not None:
-        # The loopback address from which it will ask is the one that it asks.
+    if isWildcard(client) and target.wildcard is not None:
+        # Source and destination will be the same loopback address.
         host = target.wildcard[0]
     return host, port
 
 
-def _cannotBeAsked(target: _Target, error: OSError) -> str:
-    return f"{target.name} cannot be asked: {error.strerror or error}"
+def _unreachable(target: _Target, error: OSError) -> str:
+    return f"{target.name} cannot be reached: {error.strerror or error}"
 
 
-def _ask(port: DatagramPort, datagram: bytes) -> Deferred[Any]:
+async def _request(port: DatagramPort, datagram: bytes) -> str:
     """
-    Ask from one port.
-
-    @return: fires with what is wrong, or with an empty string.
+    Send a request, and return the problem; an empty string if there is none.
     """
-
-    def explain(failure: Failure) -> str:
-        failure.trap(AskError)
-        return str(failure.value)
-
-    answer: Deferred[Any] = port.protocol.ask(datagram)
-    return answer.addCallbacks(lambda reply: "", explain)
+    try:
+        await port.protocol.ask(datagram)
+    except AskError as e:
+        return str(e)
+    return ""

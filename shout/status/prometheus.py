@@ -1,5 +1,5 @@
 """
-Figures in the text format of Prometheus.
+The text format of Prometheus.
 """
 
 from __future__ import annotations
@@ -17,60 +17,48 @@ from shout.counters import Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """
-The media type of what L{exposition} returns.
+The media type of the text that L{exposition} returns.
 """
 
 
 class SnapshotCollector(Collector):
     """
-    Give figures to C{prometheus_client}.
+    The metrics of one snapshot, for C{prometheus_client}.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        """
-        @param figures: those of the moment.
-        """
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[CounterMetricFamily | InfoMetricFamily]:
-        """
-        Return the metrics.
-        """
         snapshot = self._snapshot
-        yield _each(
+        yield _labelled(
             "shout_datagrams_received",
-            "Datagrams received, by the family of the socket.",
+            "Datagrams received, by address family of the socket.",
             "family",
             snapshot.received,
         )
         yield CounterMetricFamily(
-            "shout_received_bytes",
-            "Length of the payloads received, in bytes.",
-            snapshot.receivedBytes,
+            "shout_received_bytes", "Payload bytes received.", snapshot.receivedBytes
         )
+        yield CounterMetricFamily("shout_replies", "Replies sent.", snapshot.replies)
         yield CounterMetricFamily(
-            "shout_replies", "Datagrams that were answered.", snapshot.replies
+            "shout_reply_bytes", "Payload bytes of the replies.", snapshot.replyBytes
         )
-        yield CounterMetricFamily(
-            "shout_reply_bytes",
-            "Length of the payloads of all replies, in bytes.",
-            snapshot.replyBytes,
-        )
-        yield _each(
+        yield _labelled(
             "shout_dropped",
-            "Datagrams that were left unanswered on purpose, by reason.",
+            "Datagrams that the service dropped, by reason.",
             "reason",
             snapshot.dropped,
         )
-        yield _each(
+        yield _labelled(
             "shout_send_errors",
-            "Replies that the system would not send, by error.",
+            "Replies that the system could not send, by error.",
             "errno",
             snapshot.sendErrors,
         )
         yield CounterMetricFamily(
             "shout_kernel_drops",
-            "Datagrams that were not even received, for want of buffer.",
+            "Datagrams dropped by the kernel because the receive buffer was full.",
             snapshot.kernelDrops,
         )
         versions = {
@@ -78,10 +66,12 @@ class SnapshotCollector(Collector):
             "twisted": copyright.version,
             "python": platform.python_version(),
         }
-        yield InfoMetricFamily("shout_build", "What is running.", versions)
+        yield InfoMetricFamily(
+            "shout_build", "Versions of the running software.", versions
+        )
 
 
-def _each(
+def _labelled(
     name: str, documentation: str, label: str, counts: Mapping[str, int]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(name, documentation, labels=[label])
@@ -92,7 +82,7 @@ def _each(
 
 def exposition(snapshot: Snapshot) -> bytes:
     """
-    Return figures as Prometheus reads them.
+    Return a snapshot in the text format of Prometheus.
     """
     registry = CollectorRegistry()
     registry.register(SnapshotCollector(snapshot))

@@ -1,5 +1,5 @@
 """
-What a running service shows of itself over HTTP.
+The pages of the status.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ from shout.status.prometheus import CONTENT_TYPE, exposition
 
 class StatusSource(Protocol):
     """
-    What shows its status: a service in this process, or one that is spread over
-    several.
+    The counts and the health of a service.
     """
 
     def snapshot(self) -> Snapshot | Awaitable[Snapshot]:
         """
-        Return the totals of now.
+        Return the present totals.
         """
 
     def check(self) -> Awaitable[Report]:
         """
-        Find out whether it answers, within a second or so.
+        Check the health of the service, in about a second at most.
         """
 
 
@@ -50,40 +49,39 @@ class _Answer(NamedTuple):
 
 _TEXT = "text/plain; charset=utf-8"
 
-# Nothing from elsewhere, nothing in a frame, and of this page only what it came
-# with.
+# The page may load nothing from other places, and may not be shown in a frame.
 _POLICY = (
-    "default-src 'none'; {sources}connect-src 'self'; img-src data:; "
+    "default-src 'none'; {hashes}connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
 class StatusResource(Resource):
     """
-    Show the status of a service: C{/}, a page for people; C{/healthz}, for whoever
-    starts and stops services; C{/metrics}, for Prometheus; and C{/snapshot}, for
-    the page.
+    The status of a service: C{/} is a page for people, C{/healthz} is for programs that
+    start and stop services, C{/metrics} is for Prometheus, and C{/snapshot} is for the
+    page.
 
-    Its site is a L{HardenedSite<shout.status.site.HardenedSite>}, which lets through
-    GET and HEAD alone.
+    Its site is a L{HardenedSite<shout.status.site.HardenedSite>}, which accepts no
+    methods but GET and HEAD.
     """
 
     isLeaf = True
 
     def __init__(
-        self, watched: StatusSource, seconds: Callable[[], float] = time.monotonic
+        self, source: StatusSource, seconds: Callable[[], float] = time.monotonic
     ) -> None:
         """
-        @param watched: the service.
+        @param source: The source of the counts and the health.
 
-        @param seconds: returns the present time, in seconds.
+        @param seconds: Returns the present time, in seconds.
         """
         super().__init__()  # type: ignore[no-untyped-call]
-        self._watched = watched
+        self._source = source
         self._seconds = seconds
         self._started = seconds()
         self._html = (files("shout.status") / "status.html").read_bytes()
-        self._policy = _POLICY.format(sources=_sources(self._html.decode()))
+        self._policy = _POLICY.format(hashes=_contentHashes(self._html.decode()))
         self._pages: dict[bytes, Callable[[], Awaitable[_Answer]]] = {
             b"/": self._page,
             b"/snapshot": self._snapshot,
@@ -92,9 +90,6 @@ class StatusResource(Resource):
         }
 
     def render(self, request: Request) -> int:
-        """
-        Answer a request.
-        """
         for name, value in (
             ("Cache-Control", "no-store"),
             ("Content-Security-Policy", self._policy),
@@ -104,74 +99,62 @@ class StatusResource(Resource):
             ("X-Content-Type-Options", "nosniff"),
         ):
             request.setHeader(name.encode(), value.encode())
-        answer = Deferred.fromCoroutine(self._answer(request))
-        answer.addErrback(_failed, request)
-        gone = request.notifyFinish()
-        gone.addErrback(lambda _: answer.cancel())
-        answer.addCallback(_send, request)
-        answer.addErrback(_gone)
+        finished = request.notifyFinish()
+        answered = Deferred.fromCoroutine(self._answer(request))
+        finished.addErrback(lambda _: answered.cancel())
         return NOT_DONE_YET
 
-    async def _answer(self, request: Request) -> _Answer:
-        # A request may name the whole URL (RFC 9112, 3.2.2).
+    async def _answer(self, request: Request) -> None:
+        # The target of a request may be the whole URL (RFC 9112, 3.2.2).
         path = re.sub(rb"^https?://[^/]*", b"", request.path, flags=re.IGNORECASE)
-        page = self._pages.get(path)
-        if page is None:
-            return _Answer(404, _TEXT, b"not found\n")
-        return await page()
+        try:
+            answer = await self._pages.get(path, _notFound)()
+        except CancelledError:
+            return
+        except Exception:
+            site: Any = request.site
+            site.logFailure(Failure())
+            answer = _Answer(500, _TEXT, b"internal error; see the log\n")
+        request.setResponseCode(answer.code)
+        request.setHeader(b"Content-Type", answer.mediaType.encode())
+        request.setHeader(b"Content-Length", str(len(answer.body)).encode())
+        request.write(answer.body)
+        request.finish()
 
-    async def _take(self) -> Snapshot:
-        snapshot = self._watched.snapshot()
+    async def _getSnapshot(self) -> Snapshot:
+        snapshot = self._source.snapshot()
         return await snapshot if isawaitable(snapshot) else snapshot
 
     async def _page(self) -> _Answer:
         return _Answer(200, "text/html; charset=utf-8", self._html)
 
     async def _snapshot(self) -> _Answer:
-        values = (await self._take()).toJSON()
+        values = (await self._getSnapshot()).toJSON()
         values["version"] = shout.__version__
         values["started"], values["seconds"] = self._started, self._seconds()
         return _Answer(200, "application/json", json.dumps(values).encode())
 
     async def _healthz(self) -> _Answer:
-        report = await self._watched.check()
-        well = "every socket answers"
-        if report.notCounted:
-            well += " that this host can reach"
-        lines = [*(report.troubles or [well]), *report.notCounted]
+        problems, skipped = await self._source.check()
+        healthy = f"every {'reachable ' if skipped else ''}socket answers"
+        lines = [*(problems or [healthy]), *skipped]
         text = "".join(f"{line}\n" for line in lines)
-        # The path of a socket can be any bytes.
+        # The path of a socket can contain any bytes.
         body = text.encode("utf-8", "backslashreplace")
-        return _Answer(503 if report.troubles else 200, _TEXT, body)
+        return _Answer(503 if problems else 200, _TEXT, body)
 
     async def _metrics(self) -> _Answer:
-        return _Answer(200, CONTENT_TYPE, exposition(await self._take()))
+        return _Answer(200, CONTENT_TYPE, exposition(await self._getSnapshot()))
 
 
-def _failed(failure: Failure, request: Request) -> _Answer:
-    if failure.check(CancelledError):
-        failure.raiseException()
-    site: Any = request.site
-    site.failed(failure)
-    return _Answer(500, _TEXT, b"something is wrong; see the log\n")
+async def _notFound() -> _Answer:
+    return _Answer(404, _TEXT, b"not found\n")
 
 
-def _gone(failure: Failure) -> None:
-    failure.trap(CancelledError)
-
-
-def _send(answer: _Answer, request: Request) -> None:
-    request.setResponseCode(answer.code)
-    request.setHeader(b"Content-Type", answer.mediaType.encode())
-    request.setHeader(b"Content-Length", str(len(answer.body)).encode())
-    request.write(answer.body)
-    request.finish()
-
-
-def _sources(html: str) -> str:
+def _contentHashes(html: str) -> str:
     """
-    Return what a policy says to allow the style and the script of a page, and
-    no other.
+    Return the directives of a policy that allows no style and no script but those of a
+    page.
     """
     directives = ""
     for name in ("style", "script"):

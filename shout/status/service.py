@@ -1,5 +1,5 @@
 """
-The service that shows the status of another.
+The service that shows the status of another over HTTP.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from shout.status.site import HardenedSite
 
 class StatusService(Service):
     """
-    Show over HTTP how a service fares: a L{StatusSource<shout.status.resource.StatusSource>} for
-    what its figures are, and what its health.
+    Show the counts and the health of a service over HTTP.
+
+    It is the L{StatusSource<shout.status.resource.StatusSource>} of its resource.
+
+    @ivar port: The listening port.
     """
 
     _log = Logger()
@@ -39,22 +42,23 @@ class StatusService(Service):
         reactor: Any,
     ) -> None:
         """
-        Listen at once; connections are answered from when the reactor runs.
+        Listen.  Connections are accepted once the reactor runs.
 
-        @param endpoint: where to listen: a server endpoint string of Twisted's.
+        @param endpoint: A server endpoint string; see
+            L{listenAt<shout.status.endpoint.listenAt>}.
 
-        @param figures: returns the totals of now.
+        @param snapshot: Returns the present totals.
 
-        @param health: asks whether the service answers; it is started and
-            stopped here.
+        @param health: The health check, which is started and stopped with this
+            service.
 
-        @param reactor: an L{IReactorFDSet
+        @param reactor: An L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>}, L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>}, L{IReactorTCP
             <twisted.internet.interfaces.IReactorTCP>} and L{IReactorUNIX
             <twisted.internet.interfaces.IReactorUNIX>} provider.
 
-        @raise BindError: when it is not possible to listen there.
+        @raise BindError: If the endpoint cannot listen.
         """
         site = HardenedSite(StatusResource(self), reactor)
         self._snapshot = snapshot
@@ -63,40 +67,31 @@ class StatusService(Service):
         self.port: IListeningPort = listenAt(endpoint, site, reactor)
 
     def startService(self) -> None:
-        """
-        Start to watch.
-        """
         super().startService()  # type: ignore[no-untyped-call]
         self._health.start(self._reactor)
         self._log.info("status at {where}", where=_describe(self.port))
 
     def stopService(self) -> Deferred[Any]:
         """
-        Stop to listen.
+        Close the port and the sockets of the health check.
 
-        @return: fires when that is done.
+        @return: Fires when they are closed.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         closed = maybeDeferred(self.port.stopListening)
-        closed.addErrback(_left)
+        closed.addErrback(_ignoreOSError)
         return gatherResults([closed, self._health.stop()])
 
     def snapshot(self) -> Snapshot | Awaitable[Snapshot]:
-        """
-        Return the totals of now.
-        """
         return self._snapshot()
 
     def check(self) -> Awaitable[Report]:
-        """
-        Find out whether the service answers.
-        """
         return self._health.check()
 
 
-def _left(failure: Failure) -> None:
-    # Privileges may have been shed, or the root folder changed, since the path of
-    # the UNIX socket was made.  What stays is taken over by the next server.
+def _ignoreOSError(failure: Failure) -> None:
+    # After privileges are dropped or the root directory is changed, the path of the
+    # UNIX socket may be out of reach.  The next server replaces a stale socket.
     failure.trap(OSError)
 
 

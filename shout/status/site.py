@@ -1,6 +1,6 @@
 """
-A small web site for an untrusted network: it answers GET and HEAD, holds a bounded
-number of connections, and logs trouble at a bounded rate.
+A web site for an untrusted network: it accepts GET and HEAD alone, has a bounded number
+of connections, and logs problems at a bounded rate.
 """
 
 from __future__ import annotations
@@ -21,47 +21,48 @@ from zope.interface import implementer
 
 from shout.ratelimitedlog import RateLimitedLog
 
-# RFC 9112, 3; versions of Twisted differ in what they let through.
+# RFC 9112, 3.  Versions of Twisted differ in the lines that they accept.
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.[01]")
 
 _BAD_REQUEST = b"400 Bad Request"
 _NOT_ALLOWED = b"405 Method Not Allowed\r\nAllow: GET, HEAD"
 _TOO_LARGE = b"431 Request Header Fields Too Large"
 
-# RFC 9112, 5; a line that continues the one before it is refused (5.2).
+# RFC 9112, 5.  A line that continues the one before it is refused (5.2).
 _HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*")
 
-# So much of a line from the network is logged, in bytes.
+# Bytes of a line from the network to log.
 _EXCERPT = 40
 
 
-# Twisted has the whole of a request before its resource is asked, and answers requests
-# that were sent ahead at once: 64 KiB hold some 2,000, which take seconds.  So there is
-# one request to a connection, and what it must not have is refused when its line
-# arrives: Twisted's code for bodies is not reached.
+# Twisted reads a whole request before it calls the resource, and answers pipelined
+# requests at once: 64 KiB hold about 2,000 of them, which take seconds.  So each
+# connection has one request, and a line that it must not have is refused on arrival:
+# Twisted's code for bodies is never reached.
 #
-# To close a socket with input that nobody has read makes the kernel send RST, which
-# can destroy the answer before the client has read it.  So after an answer only the
-# write side is shut down, and input is ignored until the client closes its side, the
-# time is up, or it has sent too much.
+# If a socket is closed while its receive buffer has data, the kernel sends RST, which
+# can destroy the response before the client has read it.  So after the response only
+# the write side is shut down, and input is ignored until the client closes its side,
+# the time is over, or the client has sent too much.
 @implementer(IHalfCloseableProtocol)
 class OneRequestChannel(HTTPChannel):
     """
-    A connection that takes one GET or HEAD request without a body.
+    A connection for one GET or HEAD request without a body.
 
-    @cvar maxRequestLine: Length of the longest first line, in bytes.
+    @cvar maxRequestLine: Maximum length of the first line, in bytes.
 
-    @cvar totalHeadersSize: Length of the longest request, in bytes.
+    @cvar totalHeadersSize: Maximum length of the request, in bytes.
 
-    @cvar maxHeaders: Number of header lines in a request, at most.
+    @cvar maxHeaders: Maximum number of header lines.
 
-    @cvar maxReceived: Number of bytes, also after the request, at which the connection
-        is aborted.
+    @cvar maxReceived: Number of received bytes, also after the request, above which the
+        connection is aborted.
 
-    @ivar isAnswered: Whether the system has taken the whole answer.
+    @ivar isAnswered: C{True} if the kernel has accepted the whole response.
     """
 
     factory: HardenedSite
+    transport: Any
 
     maxRequestLine = 2048
     totalHeadersSize = 16_384
@@ -77,9 +78,9 @@ class OneRequestChannel(HTTPChannel):
     @property
     def isAnswering(self) -> bool:
         """
-        Whether a request is complete and has not been answered yet.
+        C{True} if the request is complete and the response is not.
         """
-        # The time limit is off until the answer is complete.
+        # Twisted sets no time limit until the response is complete.
         return self.timeOut is None and bool(self.requests)
 
     @property
@@ -87,23 +88,14 @@ class OneRequestChannel(HTTPChannel):
         return self._isOver or self.isAnswering
 
     def connectionMade(self) -> None:
-        """
-        Called when the connection is there.
-        """
         super().connectionMade()  # type: ignore[no-untyped-call]
         self.factory.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Called when the connection is closed.
-        """
         self.factory.remove(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Called with bytes of the request, and with those after it.
-        """
         room = max(0, self.totalHeadersSize - self._received)
         self._received += len(data)
         if not self._ignoresInput:
@@ -111,17 +103,13 @@ class OneRequestChannel(HTTPChannel):
             if self._received > self.totalHeadersSize and not self._ignoresInput:
                 self._refuse(_TOO_LARGE, "header too large")
         if self._received > self.maxReceived:
-            self.cutOff()
+            self.closeNow()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """
-        Called with bytes after the request, which are ignored.
-        """
+        # This is input after the request, which is ignored.
+        pass
 
     def lineReceived(self, line: bytes) -> None:
-        """
-        Called with a line of the request.
-        """
         if self._ignoresInput:
             self.clearLineBuffer()  # type: ignore[no-untyped-call]
             return
@@ -138,22 +126,17 @@ class OneRequestChannel(HTTPChannel):
 
     def _checkRequestLine(self, line: bytes) -> None:
         if len(line) > self.maxRequestLine:
-            # A path and a query of many parts take Twisted milliseconds.
+            # Twisted takes milliseconds for a path or a query of many parts.
             self._refuse(b"414 URI Too Long", "header too large", line)
             return
         match = _REQUEST_LINE.fullmatch(line)
-        # The target * is for OPTIONS alone (RFC 9112, 3.2.4).
+        # Only OPTIONS may have the target * (RFC 9112, 3.2.4).
         if match is None or (match[1] != b"OPTIONS" and match[2] == b"*"):
             self._refuse(_BAD_REQUEST, "not HTTP", line)
         elif match[1] not in (b"GET", b"HEAD"):
             self._refuse(_NOT_ALLOWED, "method not allowed", line)
 
     def headerReceived(self, line: bytes) -> bool:
-        """
-        Called with a whole header.
-
-        @return: Whether the request may go on.
-        """
         name, _, value = line.partition(b":")
         name, value = name.lower(), value.strip(b" \t")
         if name == b"transfer-encoding" or (
@@ -161,7 +144,7 @@ class OneRequestChannel(HTTPChannel):
         ):
             self._refuse(b"413 Content Too Large", "request body", line)
             return False
-        # Without a body there is nothing to be continued.
+        # Without a body, no "100 Continue" has to be sent.
         if name == b"expect" or (name == b"content-length" and value.isdigit()):
             return True
         return bool(super().headerReceived(line))  # type: ignore[no-untyped-call]
@@ -169,47 +152,39 @@ class OneRequestChannel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         self._refuse(_BAD_REQUEST, "not HTTP")
 
-    def _refuse(self, status: bytes, trouble: str, line: bytes = b"") -> None:
-        self._report(trouble, line)
+    def _refuse(self, status: bytes, problem: str, line: bytes = b"") -> None:
+        self.factory.logProblem(problem, self.transport.getPeer(), line)
         date = datetimeToString(self.factory.reactor.seconds())
-        answer = b"HTTP/1.1 " + status + b"\r\nDate: " + date + b"\r\n"
-        answer += b"Connection: close\r\nContent-Length: 0\r\n\r\n"
-        self.write(answer)  # type: ignore[no-untyped-call]
+        response = b"HTTP/1.1 " + status + b"\r\nDate: " + date + b"\r\n"
+        response += b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+        self.write(response)  # type: ignore[no-untyped-call]
         self.loseConnection()
 
-    def _report(self, trouble: str, line: bytes = b"") -> None:
-        peer: Any = self.getPeer()  # type: ignore[no-untyped-call]
-        self.factory.report(trouble, peer, line)
-
     def checkPersistence(self, request: Request, version: bytes) -> bool:
-        """
-        Announce that the connection ends with the answer.
-        """
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         return False
 
     def loseConnection(self) -> None:
         """
-        Called when the answer is complete: send it, and shut down the write side.  The
-        client has as much time to take it as it had for the request.
+        Called when the response is complete.  The client has as much time to receive it
+        as it had for the request.
         """
-        assert self.transport is not None
         self._isOver = True
         self.setTimeout(self.factory.timeOut)  # type: ignore[no-untyped-call]
         if INegotiated.providedBy(self.transport):
-            # TLS cannot be closed by halves.
+            # TLS has no half-closed connections.
             super().loseConnection()  # type: ignore[no-untyped-call]
         else:
-            self.transport.unregisterProducer()  # type: ignore[attr-defined]
-            self.transport.loseWriteConnection()  # type: ignore[attr-defined]
+            self.transport.unregisterProducer()
+            self.transport.loseWriteConnection()
 
     def writeConnectionLost(self) -> None:
         """
-        Called when the system has taken the whole answer.
+        Called when the kernel has accepted the whole response.
         """
         self.isAnswered = True
         if self._isReadClosed:
-            self.cutOff()
+            self.closeNow()
 
     def readConnectionLost(self) -> None:
         """
@@ -219,48 +194,42 @@ class OneRequestChannel(HTTPChannel):
         if not self._ignoresInput and self._received:
             self._refuse(_BAD_REQUEST, "not HTTP")
         elif self.isAnswered or not self._ignoresInput:
-            self.cutOff()
+            self.closeNow()
 
     def resetTimeout(self) -> None:
-        """
-        Give a request no more time for each byte of it that comes.
-        """
+        # The time limit is for the whole request, and not for each byte of it.
+        pass
 
     def timeoutConnection(self) -> None:
-        """
-        Called when the time for a request or for its answer is up.
-        """
         if not self._isOver and self._received:
             self._refuse(b"408 Request Timeout", "request timed out")
             return
         if self._isOver and not self.isAnswered:
-            self._report("answer not read")
-        self.cutOff()
+            self.factory.logProblem("response not read", self.transport.getPeer())
+        self.closeNow()
 
-    def cutOff(self) -> None:
+    def closeNow(self) -> None:
         """
         Close the connection now.
         """
-        assert self.transport is not None
         if self.isAnswered:
             self.transport.loseConnection()
         else:
-            self.transport.abortConnection()  # type: ignore[attr-defined]
+            self.transport.abortConnection()
 
 
 class HardenedSite(Site):
     """
     A site for a few clients, over HTTP/1.1.
 
-    @ivar maxConnections: Number of connections at most.  A further one takes the place
-        of the oldest that is answered, or else of the oldest on which no request is
-        being answered; if there is none, the further one is refused.
+    @cvar maxConnections: Maximum number of connections.  A new one replaces the oldest
+        that is answered, or else the oldest whose request is incomplete; if there is
+        none, the new one is refused.
 
     @cvar spareDescriptors: Number of file descriptors to leave for other uses.  While
-        there are fewer, a further connection takes the place of another, too.
+        there are fewer, a new connection replaces another in the same way.
 
-    @ivar connections: All connections, the oldest first.
-    @type connections: L{dict} of L{OneRequestChannel} to L{None}
+    @ivar connections: The connections, the oldest first.
     """
 
     _log = Logger()
@@ -273,83 +242,80 @@ class HardenedSite(Site):
 
     def __init__(self, resource: IResource, reactor: Any, timeout: float = 10) -> None:
         """
-        @param resource: Answers the requests.
+        @param resource: The resource of all pages.
 
         @param reactor: An L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
 
-        @param timeout: Seconds for a request to arrive, and again for its answer to be
-            taken; then the connection is closed.
+        @param timeout: Seconds for a request to arrive, and for its response to be
+            received; then the connection is closed.
         """
         super().__init__(resource, timeout=timeout, reactor=reactor)  # type: ignore[no-untyped-call]
         self.connections: dict[OneRequestChannel, None] = {}
-        # Connections that are not closed yet, and descriptors that are none.
+        # The numbers of open connections, and of other descriptors.
         self._open = self._others = 0
-        self._troubles: dict[str, RateLimitedLog] = defaultdict(
+        self._problems: dict[str, RateLimitedLog] = defaultdict(
             lambda: RateLimitedLog(self._warn, reactor)
         )
-        self._failures = RateLimitedLog(self._logFailure, reactor)
+        self._failures = RateLimitedLog(self._critical, reactor)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """
-        Take a connection, if there is room or can be made.
-        """
-        if len(self.connections) >= self.maxConnections and not self._endOne(addr):
+        if len(self.connections) >= self.maxConnections and not self._evict(addr):
             return None
         return super().buildProtocol(addr)  # type: ignore[no-untyped-call]
 
     def add(self, channel: OneRequestChannel) -> None:
         """
-        Called by a channel when its connection is there.
+        Called when a connection is open.
         """
         self.connections[channel] = None
         self._open += 1
-        # A descriptor has the lowest free number, so all below it are in use, and those
-        # that are not connections of this site belong to others.
-        transport: Any = channel.transport
+        # A new descriptor has the lowest free number, so all lower ones are in use, by
+        # this site or for other purposes.
+        transport = channel.transport
         self._others = max(self._others, transport.fileno() + 1 - self._open)
         # -1 if unlimited.
         limit = os.sysconf("SC_OPEN_MAX")
         isShort = 0 < limit < self._others + self._open + self.spareDescriptors
         if isShort and len(self.connections) > 1:
-            trouble = f"few of {limit} files left (ulimit -n)"
-            self._endOne(transport.getPeer(), trouble)
+            problem = f"few of {limit} file descriptors left (ulimit -n)"
+            self._evict(transport.getPeer(), problem)
         elif len(self.connections) > self.maxConnections:
-            self._endOne(transport.getPeer())
+            self._evict(transport.getPeer())
 
     def remove(self, channel: OneRequestChannel) -> None:
         """
-        Called by a channel when its connection is closed.
+        Called when a connection is closed.
         """
         self.connections.pop(channel, None)
         self._open -= 1
 
-    def _endOne(self, peer: Any, trouble: str = "too many connections") -> bool:
+    def _evict(self, peer: Any, problem: str = "too many connections") -> bool:
         idle = (each for each in self.connections if not each.isAnswering)
-        ended = min(idle, key=lambda each: not each.isAnswered, default=None)
-        if ended is None or not ended.isAnswered:
-            self.report(trouble, peer)
-        if ended is None:
+        evicted = min(idle, key=lambda each: not each.isAnswered, default=None)
+        if evicted is None or not evicted.isAnswered:
+            self.logProblem(problem, peer)
+        if evicted is None:
             return False
-        del self.connections[ended]
-        ended.cutOff()
+        del self.connections[evicted]
+        evicted.closeNow()
         return True
 
-    def report(self, trouble: str, peer: Any, line: bytes = b"") -> None:
+    def logProblem(self, problem: str, peer: Any, line: bytes = b"") -> None:
         """
-        Log what is wrong with a connection.
+        Log a problem with a connection.
 
-        @param trouble: What is wrong, in a few words; one of a small, fixed set.
+        @param problem: The problem in a few words, one of a small, fixed set.
 
-        @param peer: Address of the client.
+        @param peer: The address of the client.
 
-        @param line: What the client has sent.
+        @param line: The offending line of the request.
         """
         host = getattr(peer, "host", "a UNIX socket")
         excerpt = f": {line[:_EXCERPT]!r}" if line else ""
-        self._troubles[trouble].add(f"HTTP from {host}: {trouble}{excerpt}")
+        self._problems[problem].add(f"HTTP from {host}: {problem}{excerpt}")
 
-    def failed(self, failure: Failure) -> None:
+    def logFailure(self, failure: Failure) -> None:
         """
         Log an exception that was raised while a request was answered.
         """
@@ -358,28 +324,21 @@ class HardenedSite(Site):
     def _warn(self, text: str) -> None:
         self._log.warn("{text}", text=text)
 
-    def _logFailure(self, text: str, failure: Failure) -> None:
+    def _critical(self, text: str, failure: Failure) -> None:
         self._log.failure("{text}", failure, text=text)
 
     def acceptableProtocols(self) -> list[bytes]:
-        """
-        Return the protocols to choose from over TLS: never HTTP/2.
-        """
+        # Over TLS, HTTP/2 is never offered.
         return [b"http/1.1"]
 
     def startFactory(self) -> None:
-        """
-        Open no log of requests.
-        """
+        # There is no log file of requests to open.
+        pass
 
     def stopFactory(self) -> None:
-        """
-        Log the trouble that was only counted.
-        """
-        for each in (*self._troubles.values(), self._failures):
+        for each in (*self._problems.values(), self._failures):
             each.flush()
 
     def log(self, request: object) -> None:
-        """
-        Do not log a request.
-        """
+        # Requests are not logged.
+        pass

@@ -1,5 +1,5 @@
 """
-A UDP port for many datagrams per system call.
+A UDP port that moves many datagrams per system call.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from .send import SendBatch
 
 def listen(sock: Socket, protocol: DatagramProtocol, reactor: Any) -> DatagramPort:
     """
-    Run a protocol on a socket: on a L{BatchedPort} for UDP where the system can
-    do that, and on a L{DatagramPort} otherwise.
+    Run a protocol on a socket: on a L{BatchedPort} for UDP if the system has the
+    calls, and on a L{DatagramPort} otherwise.
 
-    @param sock: a bound or connected datagram socket; the port closes it.
+    @param sock: A bound or connected datagram socket.  The port closes it when it
+        stops listening.
 
-    @param protocol: receives the datagrams.
+    @param protocol: The protocol that receives the datagrams.
 
-    @param reactor: an L{IReactorFDSet
+    @param reactor: An L{IReactorFDSet
         <twisted.internet.interfaces.IReactorFDSet>} provider.
 
-    @return: the port, which is listening.
+    @return: The port, which is listening.
     """
     isBatched = available and sock.family != AF_UNIX
     port = (BatchedPort if isBatched else DatagramPort)(sock, protocol, reactor)
@@ -48,32 +49,30 @@ def listen(sock: Socket, protocol: DatagramProtocol, reactor: Any) -> DatagramPo
 
 class BatchedPort(DatagramPort):
     """
-    A UDP port that receives and sends many datagrams in one system call, under
-    any protocol.
+    A UDP port that receives and sends many datagrams per system call, for any
+    protocol.
 
-    What the protocol writes while it is given datagrams is sent when the batch
-    is through, in order; what it writes otherwise is sent at once.
+    Datagrams that the protocol writes while it receives a batch are sent after the
+    batch, in order.  All others are sent at once.  A datagram that cannot be sent is
+    counted, and no exception is raised.
 
-    A reply leaves from the local address that its peer has asked.  To make one
-    later, after the batch, write to the very C{addr} that came: a tuple that
-    equals it does not know that address.
+    A reply leaves from the local address that its peer has sent to.  To reply after
+    the batch, pass the same C{addr} object to L{write}: an equal tuple lacks the
+    local address.
 
-    What cannot be sent is counted and does not raise.
+    An L{BatchResponder<shout.udp.responder.BatchResponder>} answers a whole batch in
+    one call.
 
-    An L{BatchResponder<shout.udp.responder.BatchResponder>} is asked for the
-    answers to a whole batch in one call.
+    A protocol may have two methods that Twisted does not call:
+    C{groupDatagramReceived(datagram, addr)} receives the datagrams that were sent to
+    a broadcast or multicast address, and C{sendFailed(number, count)} is called with
+    an error number and the number of datagrams that could not be sent.
 
-    A protocol may have two methods that Twisted's port knows nothing of.  What
-    was sent to a broadcast or multicast address goes to its
-    C{groupDatagramReceived(datagram, addr)}, and its C{sendFailed(number, count)}
-    is told of what could not be sent.
+    @cvar maxDatagrams: Number of datagrams after which a visit by the reactor ends.
 
-    @cvar maxDatagrams: after how many datagrams a visit by the reactor ends.
+    @cvar maxBytes: Number of bytes after which a visit by the reactor ends.
 
-    @cvar maxBytes: after how many bytes a visit ends.
-
-    @ivar sendErrors: how many datagrams could not be sent, by error number.
-    @type sendErrors: L{Counter} of L{int}
+    @ivar sendErrors: Number of datagrams that could not be sent, by error number.
     """
 
     maxDatagrams = 256
@@ -88,42 +87,31 @@ class BatchedPort(DatagramPort):
         self._sendBatch = SendBatch(self.socket)
         # The UDP header's length field less the headers (RFC 768, 791, 8200).
         self._maxPayload = 65507 if self.addressFamily == AF_INET else 65527
-        self._delivery: PendingReplies | None = None
-        self._restCall: Any = None
-        self._isTelling = False
+        self._pending: PendingReplies | None = None
+        self._readAgainCall: Any = None
+        self._isInSendFailed = False
 
     def totalBytes(self) -> tuple[int, int]:
-        """
-        Return how many bytes of payload have arrived, and how many were sent.
-        """
         received, sent = super().totalBytes()
         return received + self._receiveBatch.bytes, sent + self._sendBatch.bytes
 
     def doRead(self) -> None:
-        """
-        Deliver what has arrived, as far as one visit goes.
-        """
         count = size = 0
         while count < self.maxDatagrams and size < self.maxBytes:
             try:
                 datagrams = self._readBatch()
             except BlockingIOError:
                 return
-            # A batch that is far from full says that nothing more waits.
+            # After a batch that is less than half full the socket is usually empty.
             if len(datagrams) <= SLOTS // 2 or not self.connected:
                 return
             count += len(datagrams)
             size += sum(map(len, datagrams))
-        self._readRestLater()
+        self._readAgainLater()
 
     def drain(self) -> None:
-        """
-        Deliver what has arrived, but not what goes on arriving: at most one
-        datagram for every 512 bytes of the receive buffer, and what is left of
-        bursts then.
-        """
         super().drain()
-        # The kernel keeps no more than 128 datagrams together, for each slot.
+        # The kernel coalesces at most 128 datagrams per slot.
         for _ in range(128):
             if self._receiveBatch.isEmpty or not self.connected:
                 break
@@ -137,67 +125,64 @@ class BatchedPort(DatagramPort):
 
     def _readBatch(self) -> Sequence[bytes]:
         """
-        Deliver a batch.
+        Receive and deliver a batch.
 
-        @return: the datagrams; none where there was an error instead.
+        @return: The datagrams; none if there was an error.
 
-        @raise BlockingIOError: when nothing had arrived.
+        @raise BlockingIOError: If nothing had arrived.
         """
-        # The protocol may have let the reactor go on while it is given a batch.
+        # This may be a nested call: a protocol can run the reactor while it receives
+        # a batch.  Its replies so far are sent first.
         self._flush()
         try:
             datagrams, peers = self._receiveBatch.receive()
         except BlockingIOError:
             raise
         except OSError as e:
-            self._peerFailed(e)
+            self._handlePeerError(e)
             return ()
-        if not self._answer(datagrams, peers):
-            outer, self._delivery = self._delivery, PendingReplies(peers)
+        if not self._answerBatch(datagrams, peers):
+            outer, self._pending = self._pending, PendingReplies(peers)
             try:
-                self._deliver(datagrams, self._delivery)
+                self._deliver(datagrams, self._pending)
                 self._flush()
             finally:
-                self._delivery = outer
+                self._pending = outer
         return datagrams
 
-    # What the inbox holds does not make the socket readable, so the reactor has
-    # to be asked to come back for it.
-    def _readRestLater(self) -> None:
+    # Datagrams that are left in the batch do not make the socket readable, so the
+    # next read has to be scheduled.
+    def _readAgainLater(self) -> None:
         isLeft = self._isReading and not self._receiveBatch.isEmpty
-        if isLeft and self._restCall is None:
-            self._restCall = self.reactor.callLater(0, self._readRest)
+        if isLeft and self._readAgainCall is None:
+            self._readAgainCall = self.reactor.callLater(0, self._readAgain)
 
-    def _readRest(self) -> None:
-        self._restCall = None
+    def _readAgain(self) -> None:
+        self._readAgainCall = None
         self.doRead()
 
     def startReading(self) -> None:
-        """
-        Deliver what arrives from now on, and what is left of what has arrived.
-        """
         super().startReading()  # type: ignore[no-untyped-call]
         self._isReading = True
-        self._readRestLater()
+        self._readAgainLater()
 
     def stopReading(self) -> None:
-        """
-        Deliver nothing after this visit until L{startReading} is called.
-        """
         super().stopReading()  # type: ignore[no-untyped-call]
         self._isReading = False
-        call, self._restCall = self._restCall, None
+        call, self._readAgainCall = self._readAgainCall, None
         if call is not None:
             call.cancel()
 
-    def _answer(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> bool:
+    def _answerBatch(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> bool:
         """
-        Have the protocol answer all datagrams in one call, if it is made for
-        that and none of them is special.
+        Pass a batch to the protocol in one call if it is a L{BatchResponder} whose
+        C{datagramReceived} is not overridden, and send the replies.
+
+        @return: C{False} if the datagrams have to be delivered one by one.
         """
         received = getattr(self.protocol.datagramReceived, "__func__", None)
-        isMadeForThat = received is BatchResponder.datagramReceived
-        if not isMadeForThat or any(map(_isToGroup, peers)):
+        isBatchResponder = received is BatchResponder.datagramReceived
+        if not isBatchResponder or any(map(_isMulticastOrBroadcast, peers)):
             return False
         try:
             replies = self.protocol.answer(datagrams, peers)
@@ -210,17 +195,17 @@ class BatchedPort(DatagramPort):
         except BaseException:
             if len(datagrams) == 1:
                 self._log.failure("datagramReceived raised")
-            # One by one it will show which of them it is, and the rest goes on.
+            # One by one, only the datagrams that raise remain unanswered.
             return len(datagrams) == 1
         if self.connected:
             self._send(replies, peers)
         return True
 
-    def _deliver(self, datagrams: Sequence[bytes], delivery: PendingReplies) -> None:
+    def _deliver(self, datagrams: Sequence[bytes], pending: PendingReplies) -> None:
         received = self.protocol.datagramReceived
         groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
-        for datagram, peer in zip(datagrams, delivery.peers):
-            delivery.peer = peer
+        for datagram, peer in zip(datagrams, pending.peers):
+            pending.peer = peer
             try:
                 (groupReceived if peer.isMulticastOrBroadcast else received)(
                     datagram, peer
@@ -232,44 +217,37 @@ class BatchedPort(DatagramPort):
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
-        Send a datagram: with the batch that is being delivered, if there is one,
-        or else at once.
+        Send a datagram: after the batch that is being delivered, or at once if there
+        is none.
 
-        @param datagram: the payload.
+        @param datagram: The payload.
 
-        @param addr: a host and a port; L{None} on a connected port.
+        @param addr: A host and a port; C{None} on a connected port.
 
-        @raise MessageLengthError: when no datagram is that long.
+        @raise MessageLengthError: If the datagram is too long for UDP.
 
-        @raise InvalidAddressError: when the host is not an IP address of the
-            port's family.
+        @raise InvalidAddressError: If the host is not an IP address of the port's
+            family.
         """
         datagram = _bytes(datagram)
         if len(datagram) > self._maxPayload:
             self.sendErrors[EMSGSIZE] += 1
             raise MessageLengthError("message too long")
-        delivery, peer = self._delivery, self._knownPeer(addr)
-        if delivery is None or peer is None or not self.connected:
+        pending, peer = self._pending, self._findPeer(addr)
+        if pending is None or peer is None or not self.connected:
             self._flush()
             self._writeNow(datagram, peer, addr)
-        elif delivery.write(datagram, peer) == SLOTS:
+        elif pending.write(datagram, peer) == SLOTS:
             self._flush()
 
-    def _knownPeer(self, addr: Any) -> Peer | None:
-        """
-        Return the peer with an address, if it is one of this port's, or of the
-        batch that is being delivered.
-        """
-        if type(addr) is Peer and addr.origin is self._receiveBatch.peers:
+    def _findPeer(self, addr: Any) -> Peer | None:
+        if type(addr) is Peer and addr.table is self._receiveBatch.peers:
             return addr
-        return None if self._delivery is None else self._delivery.find(addr)
+        return None if self._pending is None else self._pending.find(addr)
 
     def _flush(self) -> None:
-        """
-        Send what has been written while a batch is being delivered.
-        """
-        if self._delivery is not None and self.connected:
-            datagrams, peers = self._delivery.take()
+        if self._pending is not None and self.connected:
+            datagrams, peers = self._pending.take()
             if datagrams:
                 self._send(datagrams, peers)
 
@@ -278,105 +256,98 @@ class BatchedPort(DatagramPort):
             if peer is None:
                 super().write(datagram, addr)
             else:
-                sent = self.socket.sendmsg([datagram], peer.control, 0, peer.name)
-                self._sentBytes += sent
+                self._sentBytes += self.socket.sendmsg(
+                    [datagram], peer.ancillaryData, 0, peer.sockaddr
+                )
         except MessageLengthError:
-            self._sendFailed([EMSGSIZE])
+            self._countErrors([EMSGSIZE])
         except OSError as e:
-            self._sendFailed([e.errno or 0])
+            self._countErrors([e.errno or 0])
 
     def _send(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> None:
         if len(datagrams) == 1:
-            # What is alone does not gain from being prepared like a batch.
+            # Preparing a batch costs more than it gains for a single datagram.
             self._writeNow(datagrams[0], peers[0])
             return
         errors = self._sendBatch.send(datagrams, peers)
         if errors:
-            self._sendFailed(errors)
+            self._countErrors(errors)
 
-    def _sendFailed(self, errors: Sequence[int]) -> None:
+    def _countErrors(self, errors: Sequence[int]) -> None:
+        """
+        Count errors, and call the protocol's C{sendFailed} for each error number.
+        """
         if ECONNREFUSED in errors:
-            self._peerFailed(OSError(ECONNREFUSED, strerror(ECONNREFUSED)))
-        tell = getattr(self.protocol, "sendFailed", None)
+            self._handlePeerError(OSError(ECONNREFUSED, strerror(ECONNREFUSED)))
+        sendFailed = getattr(self.protocol, "sendFailed", None)
         for number, count in Counter(errors).items():
             self.sendErrors[number] += count
-            # What it writes when it is told may fail too.
-            if tell is None or self._isTelling:
+            # No recursion when a write from within sendFailed fails, too.
+            if sendFailed is None or self._isInSendFailed:
                 continue
-            outer, self._delivery = self._delivery, None
-            self._isTelling = True
+            outer, self._pending = self._pending, None
+            self._isInSendFailed = True
             try:
-                tell(number, count)
+                sendFailed(number, count)
             except BaseException:
                 self._log.failure("sendFailed raised")
             finally:
-                self._delivery, self._isTelling = outer, False
+                self._pending, self._isInSendFailed = outer, False
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """
-        Send what has been written, and close the socket.
-        """
         self._flush()
         super().connectionLost(reason)
 
 
 def _bytes(datagram: Any) -> bytes:
     """
-    Return what anything holds that has bytes; they may change later.
+    Return a bytes-like object as C{bytes}: a copy if it is mutable.
     """
     return datagram if type(datagram) is bytes else memoryview(datagram).tobytes()
 
 
-_isToGroup = attrgetter("isMulticastOrBroadcast")
+_isMulticastOrBroadcast = attrgetter("isMulticastOrBroadcast")
 
 
 class PendingReplies:
     """
-    A batch on its way to the protocol, and what that writes meanwhile.
+    The datagrams that a protocol has written while it receives a batch.
 
-    @ivar peers: for each datagram its peer.
-    @type peers: L{Sequence} of L{Peer}
+    @ivar peers: The peer of each received datagram.
 
-    @ivar peer: the peer whose datagram is being delivered.
-    @type peer: L{Peer}
+    @ivar peer: The peer of the datagram that is being delivered.
     """
 
     peer: Peer
 
     def __init__(self, peers: Sequence[Peer]) -> None:
-        """
-        @param peers: for each datagram its peer.
-        """
         self.peers = peers
-        self._written: list[bytes] = []
-        self._addressees: list[Peer] = []
-        self._named: dict[Any, Peer] = {}
+        self._datagrams: list[bytes] = []
+        self._recipients: list[Peer] = []
+        self._peersByAddress: dict[Any, Peer] = {}
 
     def find(self, addr: Any) -> Peer | None:
         """
-        Return the peer with an address, if it is among those of the batch.
+        Return the peer of the batch that equals an address, if there is one.
         """
         if addr == self.peer:
             return self.peer
-        if not self._named:
-            self._named = dict(zip(self.peers, self.peers))
-        return self._named.get(addr)
+        if not self._peersByAddress:
+            self._peersByAddress = dict(zip(self.peers, self.peers))
+        return self._peersByAddress.get(addr)
 
     def write(self, datagram: bytes, peer: Peer) -> int:
         """
-        Keep a datagram that is to be sent.
-
-        @return: how many are kept now.
+        Add a datagram, and return the number of pending datagrams.
         """
-        self._written.append(datagram)
-        self._addressees.append(peer)
-        return len(self._written)
+        self._datagrams.append(datagram)
+        self._recipients.append(peer)
+        return len(self._datagrams)
 
     def take(self) -> tuple[Sequence[bytes], Sequence[Peer]]:
         """
-        Return the datagrams that were kept, and whom they are for, and keep
-        them no longer.
+        Remove and return the pending datagrams and their recipients.
         """
-        taken = self._written, self._addressees
-        self._written, self._addressees = [], []
+        taken = self._datagrams, self._recipients
+        self._datagrams, self._recipients = [], []
         return taken

@@ -1,8 +1,8 @@
 """
-What a connected socket is told about datagrams that did not get there.
+ICMP errors on a connected socket.
 
-An ICMP error stands for one datagram, and quotes it.  With IP_RECVERR the
-kernel keeps all of them in a queue, with the quotes; see ip(7).
+Each ICMP error quotes the datagram that has caused it.  With C{IP_RECVERR} the kernel
+keeps the errors in a queue, together with the quotes; see ip(7).
 """
 
 from __future__ import annotations
@@ -14,79 +14,78 @@ from contextlib import suppress
 from errno import ECONNREFUSED, EMSGSIZE, ENETUNREACH
 from struct import Struct
 
-# From linux/in.h and linux/in6.h; Python does not have them.
-_IP_RECVERR, _IPV6_RECVERR = 11, 25
-_ERRORS = {
-    socket.AF_INET: (socket.IPPROTO_IP, _IP_RECVERR),
-    socket.AF_INET6: (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+# IP_RECVERR and IPV6_RECVERR from linux/in.h and linux/in6.h; Python does not have
+# them.
+_RECVERR = {
+    socket.AF_INET: (socket.IPPROTO_IP, 11),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 25),
 }
 
-# The beginning of struct sock_extended_err in linux/errqueue.h, and its origins
-# SO_EE_ORIGIN_ICMP and SO_EE_ORIGIN_ICMP6.
+# The beginning of struct sock_extended_err in linux/errqueue.h: error number, origin,
+# type, code.  The origins are SO_EE_ORIGIN_ICMP and SO_EE_ORIGIN_ICMP6.
 _EXTENDED_ERROR = Struct("IBBB")
-_FROM_ICMP = (2, 3)
-_ANCILLARY = 512
+_ICMP_ORIGINS = (2, 3)
+_CONTROL = 512
 
-# No more than a queue holds; what comes meanwhile is for the next time.
-_MOST = 4096
+# More than a queue holds, so that reading ends although more errors arrive.
+_MAX_ERRORS = 4096
 
-# What the error number does not tell from "no route to host" or "permission
-# denied": origin, type and code (RFC 792, RFC 1812, RFC 4443).
+# ICMP errors that share an error number with others, by origin, type and code
+# (RFC 792, RFC 1812, RFC 4443).
 _PROHIBITED = "administratively prohibited"
 _EXCEEDED = "time to live exceeded"
-_INCOMPLETE = "fragments missing"
+_REASSEMBLY = "fragment reassembly time exceeded"
 _REASONS = {
     (2, 3, 9): _PROHIBITED,
     (2, 3, 10): _PROHIBITED,
     (2, 3, 13): _PROHIBITED,
     (2, 11, 0): _EXCEEDED,
-    (2, 11, 1): _INCOMPLETE,
+    (2, 11, 1): _REASSEMBLY,
     (3, 1, 1): _PROHIBITED,
     (3, 1, 5): _PROHIBITED,
     (3, 1, 6): _PROHIBITED,
     (3, 3, 0): _EXCEEDED,
-    (3, 3, 1): _INCOMPLETE,
+    (3, 3, 1): _REASSEMBLY,
 }
 
 
 TOO_BIG = os.strerror(EMSGSIZE).lower()
 """
-Why a router refuses a datagram that is too long for the next network and that it
-may not fragment; over IPv6 no router may.  The system learns from it, and cuts
-the next one to fit, unless don't-fragment is set.
+The description of "fragmentation needed" and "packet too big": the datagram exceeds
+the MTU of a link, and the router may not fragment it; over IPv6 no router may.  The
+kernel then updates its path MTU and fragments the next datagram, unless
+don't-fragment is set.
 """
 
 
 def enableErrorQueue(sock: socket.socket) -> None:
     """
-    Have the system keep the errors that come back, where it can.
+    Make the kernel queue the ICMP errors of a socket, if it can.
     """
-    if sys.platform == "linux" and sock.family in _ERRORS:
+    if sys.platform == "linux" and sock.family in _RECVERR:
         with suppress(OSError):
-            sock.setsockopt(*_ERRORS[sock.family], 1)
+            sock.setsockopt(*_RECVERR[sock.family], 1)
 
 
 def readErrorQueue(sock: socket.socket) -> list[tuple[bytes | None, str]]:
     """
-    Take the errors out of the queue of a socket.
+    Remove and return the ICMP errors that the kernel has queued for a socket.
 
-    @return: of each, what it quotes, and why it came, in a few words.
+    @return: The quoted payload and the description of each error.
     """
     icmpErrors: list[tuple[bytes | None, str]] = []
-    if sys.platform != "linux" or sock.family not in _ERRORS:
+    if sys.platform != "linux" or sock.family not in _RECVERR:
         return icmpErrors
-    wanted = _ERRORS[sock.family]
-    while len(icmpErrors) < _MOST:
+    option = _RECVERR[sock.family]
+    while len(icmpErrors) < _MAX_ERRORS:
         try:
-            quote, ancillary, _, _ = sock.recvmsg(
-                65535, _ANCILLARY, socket.MSG_ERRQUEUE
-            )
+            quote, control, _, _ = sock.recvmsg(65535, _CONTROL, socket.MSG_ERRQUEUE)
         except OSError:
             break
-        for level, kind, data in ancillary:
-            if (level, kind) == wanted and len(data) >= _EXTENDED_ERROR.size:
+        for level, type, data in control:
+            if (level, type) == option and len(data) >= _EXTENDED_ERROR.size:
                 number, *icmp = _EXTENDED_ERROR.unpack_from(data)
-                if icmp[0] in _FROM_ICMP:
+                if icmp[0] in _ICMP_ORIGINS:
                     reason = _REASONS.get(tuple(icmp))
                     icmpErrors.append((quote, reason or explain(number)))
     return icmpErrors
@@ -94,7 +93,7 @@ def readErrorQueue(sock: socket.socket) -> list[tuple[bytes | None, str]]:
 
 def explain(number: int) -> str:
     """
-    Say what an error number means where it comes from the network.
+    Return the description of an error number that stands for an ICMP error.
     """
     if number == ECONNREFUSED:
         return "port unreachable"

@@ -1,7 +1,6 @@
 """
-recvmmsg(2) and sendmmsg(2), which move many datagrams in one system call,
-through ctypes: the calls, the kernel's structures, and ways to touch the same
-field of many of them in one step.
+recvmmsg(2) and sendmmsg(2) through C{ctypes}, the structures of the kernel that they
+use, and ways to access one field of many structures at once.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 class iovec(ctypes.Structure):
     """
-    Where the bytes of a message are; see readv(2).
+    The address and the length of a buffer; see readv(2).
     """
 
     _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
@@ -26,7 +25,7 @@ class iovec(ctypes.Structure):
 
 class msghdr(ctypes.Structure):
     """
-    All there is to a message; see recv(2).
+    The buffers of one message; see recvmsg(2).
     """
 
     _fields_ = [
@@ -42,7 +41,7 @@ class msghdr(ctypes.Structure):
 
 class mmsghdr(ctypes.Structure):
     """
-    One message of many; see recvmmsg(2).
+    One message of several; see recvmmsg(2).
     """
 
     _fields_ = [("hdr", msghdr), ("len", ctypes.c_uint32)]
@@ -50,20 +49,8 @@ class mmsghdr(ctypes.Structure):
 
 HEADER = ctypes.sizeof(mmsghdr)
 """
-How many bytes there are from one L{mmsghdr} of an array to the next.
+Size of an L{mmsghdr} in bytes.
 """
-
-
-class cmsghdr(ctypes.Structure):
-    """
-    What stands before the data of a control message; see cmsg(3).
-    """
-
-    _fields_ = [
-        ("len", ctypes.c_size_t),
-        ("level", ctypes.c_int),
-        ("type", ctypes.c_int),
-    ]
 
 
 def _systemCall(name: str) -> Any:
@@ -71,7 +58,7 @@ def _systemCall(name: str) -> Any:
         function = getattr(ctypes.CDLL(None, use_errno=True), name)
     except (AttributeError, OSError):
         return None
-    # Without argtypes a call is a third quicker.
+    # Setting argtypes, too, would make each call a third slower.
     function.restype = ctypes.c_int
     return function
 
@@ -85,27 +72,26 @@ available = (
     and not environ.get("SHOUT_PURE_PYTHON")
 )
 """
-Whether this system has the two calls, and C{SHOUT_PURE_PYTHON} in the environment
-does not forbid them.
+C{True} if the system has both calls, and C{SHOUT_PURE_PYTHON} is not set in the
+environment, or empty.
 """
 
 
 def recvmmsg(fd: int, headers: ctypes.Array[mmsghdr], count: int) -> int:
     """
-    Receive messages, without waiting for any.
+    Receive messages from a non-blocking socket.
 
-    @param headers: where they go.
+    @param headers: The buffers.
 
-    @param count: how many at most.
+    @param count: Maximum number of messages.
 
-    @return: how many were filled, at least one.
+    @return: Number of messages, at least one.
 
-    @raise OSError: L{BlockingIOError} when there is nothing to receive.
+    @raise OSError: The error of the call; C{BlockingIOError} if nothing has arrived.
     """
-    done: int = _recvmmsg(fd, headers, count, 0, None)
-    while done < 0:
+    done: int
+    while (done := _recvmmsg(fd, headers, count, 0, None)) < 0:
         _raiseUnlessInterrupted()
-        done = _recvmmsg(fd, headers, count, 0, None)
     return done
 
 
@@ -113,23 +99,22 @@ def sendmmsg(
     fd: int, headers: ctypes.Array[mmsghdr], count: int, first: int = 0
 ) -> int:
     """
-    Send messages, as far as there is room for them.
+    Send messages, until one cannot be sent.
 
-    @param headers: the messages.
+    @param headers: The messages.
 
-    @param count: how many of them.
+    @param count: Number of messages.
 
-    @param first: from which on.
+    @param first: Index of the first message.
 
-    @return: how many were sent, at least one.
+    @return: Number of messages sent, at least one.
 
-    @raise OSError: when the first one cannot be sent.
+    @raise OSError: If the first one cannot be sent.
     """
     start = ctypes.byref(headers, first * HEADER)
-    done: int = _sendmmsg(fd, start, count, 0, None)
-    while done < 0:
+    done: int
+    while (done := _sendmmsg(fd, start, count, 0, None)) < 0:
         _raiseUnlessInterrupted()
-        done = _sendmmsg(fd, start, count, 0, None)
     return done
 
 
@@ -141,14 +126,15 @@ def _raiseUnlessInterrupted() -> None:
 
 def addressOf(buffer: Any) -> int:
     """
-    Return the address of a writable buffer.
+    Return the memory address of a writable buffer.
     """
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
 def addressOfBytes(data: bytes) -> int:
     """
-    Return the address of bytes, to be read from while they live.
+    Return the memory address of the content of C{bytes}.  It is valid while the
+    object lives, and must not be written to.
     """
     pointer = ctypes.c_char_p(data)
     return ctypes.c_void_p.from_buffer(pointer).value or 0
@@ -156,13 +142,13 @@ def addressOfBytes(data: bytes) -> int:
 
 def column(buffer: Any, format: str, offset: int, stride: int) -> memoryview:
     """
-    View the same field of all the structures that follow each other in a buffer.
+    Return a view of one field of all structures in a buffer.
 
-    @param format: the type of the field, as L{struct} has it.
+    @param format: Type of the field, as in the C{struct} module.
 
-    @param offset: where it stands in the first structure.
+    @param offset: Offset of the field in a structure.
 
-    @param stride: how many bytes there are from one structure to the next.
+    @param stride: Bytes from one structure to the next.
     """
     values = memoryview(buffer).cast("B").cast(format)  # type: ignore[call-overload]
     fields: memoryview = values[offset // values.itemsize :: stride // values.itemsize]
@@ -172,27 +158,29 @@ def column(buffer: Any, format: str, offset: int, stride: int) -> memoryview:
 @lru_cache(maxsize=128)
 def pieces(length: int, stride: int, count: int) -> Struct:
     """
-    Return what cuts pieces of one length out of a buffer, or puts them into one.
+    Return a C{Struct} that unpacks pieces of equal length from a buffer.
 
-    @param stride: how many bytes there are from one piece to the next.
+    @param length: Length of a piece in bytes.
 
-    @param count: how many pieces there are.
+    @param stride: Bytes from one piece to the next.
+
+    @param count: Number of pieces.
     """
     return Struct(f"{length}s{stride - length}x" * count)
 
 
-def cut(arena: Any, lengths: list[int], stride: int) -> Sequence[bytes]:
+def splitSlots(buffer: Any, lengths: list[int], stride: int) -> Sequence[bytes]:
     """
-    Return the datagrams that stand at the beginning of the slots of an arena.
+    Return the datagrams in the slots of a buffer.
 
-    @param arena: a buffer whose slices are bytes.
+    @param buffer: A buffer whose slices are C{bytes}.
 
-    @param lengths: how long each datagram is.
+    @param lengths: Length of the datagram in each slot.
 
-    @param stride: how many bytes there are from one slot to the next.
+    @param stride: Bytes from one slot to the next.
     """
     count = len(lengths)
     if lengths.count(lengths[0]) == count:
-        return pieces(lengths[0], stride, count).unpack_from(arena)
+        return pieces(lengths[0], stride, count).unpack_from(buffer)
     starts = range(0, count * stride, stride)
-    return [arena[start : start + length] for start, length in zip(starts, lengths)]
+    return [buffer[start : start + length] for start, length in zip(starts, lengths)]

@@ -24,31 +24,25 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .peer import hostAndPort
-from .sockopt import (
-    RECEIVE_BUFFER,
-    kernelDrops,
-    kernelDropsSince,
-    raiseReceiveBuffer,
-)
+from .sockopt import RECEIVE_BUFFER, kernelDrops, kernelDropsSince, raiseReceiveBuffer
 
 
-# A poll or epoll reactor takes the error that an ICMP message leaves on a
-# connected socket for the end of the connection, and closes the port.  Only a
-# port that can be half-closed is told first, and can read the error instead.
+# On a connected socket, an ICMP error makes a poll or epoll reactor close the port as
+# if the connection were lost.  It calls readConnectionLost first if the port provides
+# IHalfCloseableDescriptor; that clears the error and starts reading again.
 @implementer(IHalfCloseableDescriptor)
 class DatagramPort(Port):
     """
-    A port for a datagram socket made elsewhere: IPv4, IPv6 or UNIX, bound or
-    connected.  Datagrams arrive whole, a visit by the reactor takes a bounded
-    number of them, and a connected port survives a refusal.
+    A port for an existing datagram socket: IPv4, IPv6 or UNIX, bound or connected.
+    Datagrams arrive whole, a visit by the reactor reads a bounded number of them,
+    and a connected port survives ICMP errors.
 
-    @cvar maxDatagrams: how many datagrams one visit by the reactor takes.
+    @cvar maxDatagrams: Maximum number of datagrams per visit by the reactor.
 
-    @cvar receiveBuffer: how many bytes of receive buffer to ask the system for.
+    @cvar receiveBuffer: Bytes of receive buffer to request from the system.
 
-    @ivar refusal: on a connected port, why the peer has last refused: usually
-        L{ConnectionRefusedError}, from an ICMP port unreachable.
-    @type refusal: L{OSError} or L{None}
+    @ivar peerError: The last ICMP error on a connected port, such as a
+        C{ConnectionRefusedError} for port unreachable.
     """
 
     _log = Logger()
@@ -61,21 +55,20 @@ class DatagramPort(Port):
     socket: Socket
     _connectedAddr: Any
 
-    # The length field of a UDP header has 16 bits, and counts its 8 bytes, too (RFC
-    # 768).  What a UNIX socket carries is bounded by the sender's buffer instead.
+    # The length field of a UDP header has 16 bits and includes the header's 8 bytes
+    # (RFC 768).  A datagram on a UNIX socket is limited by the sender's buffer only.
     _maxLength = 65527
 
     def __init__(self, sock: Socket, protocol: DatagramProtocol, reactor: Any):
         """
-        @param sock: a bound or connected datagram socket, which is made not to
-            block; the port closes it.
+        @param sock: A bound or connected datagram socket.  The port makes it
+            non-blocking, and closes it when it stops listening.
 
-        @param protocol: receives the datagrams, each with its peer's host and
-            port, or the name of its UNIX socket, and, when the socket is
-            connected, the refusals.  A link-local IPv6 host has its scope with
-            it, as in C{fe80::1%eth0}.
+        @param protocol: The protocol.  It receives each datagram with the host and
+            the port of the peer, or with the path of its UNIX socket.  A link-local
+            IPv6 host includes its scope, as in C{fe80::1%eth0}.
 
-        @param reactor: an L{IReactorFDSet
+        @param reactor: An L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} provider.
         """
         super().__init__(None, protocol, reactor=reactor)  # type: ignore[no-untyped-call]
@@ -88,7 +81,7 @@ class DatagramPort(Port):
         self.connected = True
         self.socket.setblocking(False)
         raiseReceiveBuffer(self.socket, self.receiveBuffer)
-        self._dropsBefore = kernelDrops(self.socket)
+        self._initialDrops = kernelDrops(self.socket)
         host = self.socket.getsockname()
         isUNIX = self.addressFamily == AF_UNIX
         self._realPortNumber = host if isUNIX else host[1]
@@ -99,9 +92,6 @@ class DatagramPort(Port):
         self._connectedAddr = peer if isUNIX else peer[:2]
 
     def getHost(self) -> IPv4Address | IPv6Address | UNIXAddress:
-        """
-        Return the local address.
-        """
         address = self.socket.getsockname()
         if self.addressFamily == AF_UNIX:
             return UNIXAddress(os.fsencode(address))
@@ -112,67 +102,65 @@ class DatagramPort(Port):
     @property
     def kernelDrops(self) -> int:
         """
-        How many datagrams the kernel has dropped since the port was made because
-        the receive buffer was full; always 0 where the system does not tell.
-
-        At least so many: of a burst that came in one piece the kernel counts one.
+        The number of datagrams that the kernel has dropped since the port started
+        because the receive buffer was full; 0 on systems other than Linux.
+        A lower bound: the kernel counts a coalesced burst (C{UDP_GRO}) as one.
         """
         if self.connected:
-            self._kernelDrops = kernelDropsSince(self.socket, self._dropsBefore)
+            self._kernelDrops = kernelDropsSince(self.socket, self._initialDrops)
         return self._kernelDrops
 
     def totalBytes(self) -> tuple[int, int]:
         """
-        Return how many bytes of payload have arrived, and how many were sent.
+        Return the number of payload bytes received, and of those sent.
         """
         return self._receivedBytes, self._sentBytes
 
     def doRead(self) -> None:
-        """
-        Deliver what has arrived, as far as one visit goes.
-        """
         self._read(self.maxDatagrams)
 
     def drain(self) -> None:
         """
-        Deliver what has arrived, but not what goes on arriving: at most one
-        datagram for every 512 bytes of the receive buffer.  Even an empty one
-        takes more than that.
+        Deliver all datagrams in the receive buffer.
+
+        It ends although more arrive meanwhile: after one datagram per 512 bytes of
+        the buffer.  Even an empty datagram occupies more than that.
         """
         left = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 512
         while self.connected and left > 0:
-            taken = self._read(left)
-            if not taken:
+            count = self._read(left)
+            if not count:
                 return
-            left -= taken
+            left -= count
 
     def _read(self, maxDatagrams: int) -> int:
         """
-        Deliver some of what has arrived.
+        Receive and deliver datagrams.
 
-        @return: how many datagrams, an error counted as one; 0 when nothing had
-            arrived.
+        @return: The number of datagrams and errors; 0 if nothing had arrived.
         """
-        taken = 0
-        while taken < maxDatagrams and self.connected:
+        count = 0
+        while count < maxDatagrams and self.connected:
             try:
                 datagram, addr = self._receive()
             except BlockingIOError:
                 break
             except OSError as e:
-                self._peerFailed(e)
+                self._handlePeerError(e)
             else:
                 try:
                     self.protocol.datagramReceived(datagram, addr)
                 except BaseException:
                     self._log.failure("datagramReceived raised")
-            taken += 1
-        return taken
+            count += 1
+        return count
 
     def _receive(self) -> tuple[bytes, Any]:
         length = self._maxLength
         if self.addressFamily == AF_UNIX:
-            length = max(length, _nextLength(self.socket))
+            # The length of the next datagram, or more; see FIONREAD in udp(7).
+            (pending,) = unpack("i", ioctl(self.socket, FIONREAD, bytes(4)))
+            length = max(length, pending)
         datagram, addr = self.socket.recvfrom(length)
         self._receivedBytes += len(datagram)
         if self.addressFamily == AF_INET6:
@@ -183,16 +171,16 @@ class DatagramPort(Port):
         """
         Send a datagram.
 
-        @param datagram: the payload.
+        @param datagram: The payload.
 
-        @param addr: the peer: a host and a port, or the path of a UNIX socket;
-            L{None} on a connected port.
+        @param addr: The peer: a host and a port, or the path of a UNIX socket;
+            C{None} on a connected port.
 
-        @raise MessageLengthError: when the datagram is larger than the socket
-            or the way to the peer can carry.
+        @raise MessageLengthError: If the datagram is too long for the socket or for
+            the path.
 
-        @raise OSError: when the system refuses to send it, or the peer has no
-            name.
+        @raise OSError: If the system cannot send it, or if the UNIX socket of the
+            peer has no path.
         """
         if self._connectedAddr or self.addressFamily != AF_UNIX:
             super().write(datagram, addr)
@@ -207,8 +195,9 @@ class DatagramPort(Port):
                 raise MessageLengthError("message too long") from e
             raise
 
-    def _peerFailed(self, error: OSError) -> None:
-        # What a peer that is not connected does to others is nobody's business.
+    def _handlePeerError(self, error: OSError) -> None:
+        # On an unconnected socket a pending ICMP error may be about any peer, so it
+        # is ignored.
         if self._connectedAddr:
             self.peerError = error
             try:
@@ -218,34 +207,22 @@ class DatagramPort(Port):
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
-        Go on after an error that the peer or the network has caused.
+        Called when the socket has a pending error.  The port stays open.
         """
         number = self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
         self.startReading()  # type: ignore[no-untyped-call]
-        self._peerFailed(OSError(number, os.strerror(number)))
+        self._handlePeerError(OSError(number, os.strerror(number)))
 
+    def writeConnectionLost(self, reason: Failure) -> None:
+        # A datagram socket has no half to close.
+        pass
+
+    # Unlike Twisted's, it does not log a line per port.
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """
-        Close the socket, without a line in the log for each.
-        """
-        # The socket cannot say it later.
+        # The counter is gone with the socket.
         self._kernelDrops = self.kernelDrops
         BasePort.connectionLost(self, reason)  # type: ignore[no-untyped-call]
         self.protocol.doStop()
         self.socket.close()
         if hasattr(self, "d"):
             self.d.callback(None)
-
-    def writeConnectionLost(self, reason: Failure) -> None:
-        """
-        Do nothing: a datagram socket has no half to close.
-        """
-
-
-def _nextLength(sock: Socket) -> int:
-    """
-    Return the length of the next datagram, or more; see C{FIONREAD} in udp(7).
-    """
-    length: int
-    (length,) = unpack("i", ioctl(sock, FIONREAD, bytes(4)))
-    return length

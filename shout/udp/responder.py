@@ -1,5 +1,5 @@
 """
-Protocols that answer.
+Protocols that answer whole batches of datagrams.
 """
 
 from __future__ import annotations
@@ -14,33 +14,29 @@ from twisted.internet.protocol import DatagramProtocol
 
 class BatchResponder(DatagramProtocol):
     """
-    A protocol that answers a datagram with at most one, to where it came from.
+    A protocol that answers each datagram with at most one, to its sender.
 
-    It says what the answers are, and leaves the sending to others: a port that
-    has many datagrams at a time asks for all the answers in one call, unless a
-    subclass has a C{datagramReceived} of its own.
+    L{answer} returns the replies, and the port sends them.  A port that receives
+    many datagrams at a time calls it once for all, unless a subclass overrides
+    C{datagramReceived}.
     """
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
     ) -> Sequence[bytes | None]:
         """
-        Return the answers to datagrams.  Override this.  When it raises, the
-        datagrams are asked about again one by one, so that the rest goes on.
+        Return the replies to datagrams.  Subclasses override this.  If it raises,
+        it is called again with each datagram alone, so that the others are answered.
 
-        @param datagrams: the payloads.
+        @param datagrams: The payloads.
 
-        @param addrs: for each of them, its peer.
+        @param addrs: The peer of each datagram.
 
-        @return: for each of them the payload of the reply, or L{None} for no
-            answer.
+        @return: The reply to each datagram; C{None} for no reply.
         """
         raise NotImplementedError
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """
-        Answer a datagram that comes alone.
-        """
         (reply,) = self.answer([datagram], [addr])
         if reply is None:
             return
@@ -54,9 +50,9 @@ class BatchResponder(DatagramProtocol):
 
     def sendFailed(self, number: int, count: int) -> None:
         """
-        Be told that answers could not be sent.  Override this to know.
+        Called when replies could not be sent.  Subclasses may override this.
 
-        @param number: the number of the error.
+        @param number: The error number; 0 if there is none.
 
-        @param count: how many answers it has kept from being sent.
+        @param count: Number of replies that were not sent.
         """

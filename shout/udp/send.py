@@ -1,10 +1,10 @@
 """
 Sending many datagrams with one system call.
 
-Datagrams of one length to one peer that stand next to each other leave as one
-message with a C{UDP_SEGMENT} control message, so that the kernel walks its send
-path once for all of them; see udp(7).  A way that cannot do this refuses; then
-they are sent one by one, and such a length is not tried again with that peer.
+Adjacent datagrams of one length to one peer leave as one message with a
+C{UDP_SEGMENT} control message, so that the kernel walks its send path once for all of
+them; see udp(7).  Some paths reject that.  Then the datagrams are sent one by one, and
+such a length is not tried again with that peer.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .mmsg import (
     msghdr,
     sendmmsg,
 )
-from .peer import NAME, Peer, message
+from .peer import SOCKADDR_SIZE, Peer, packMessage
 
-# How many messages one system call is given.  The kernel takes at least as many
+# Maximum number of messages per system call.  The kernel takes at least as many
 # segments in a message (UDP_MAX_SEGMENTS).
 _SLOTS = 64
 
@@ -41,14 +41,14 @@ _VECTOR = ctypes.sizeof(iovec)
 # From linux/udp.h.
 _UDP_SEGMENT = 103
 
-# How a path says that it does not take segments, or not such long ones.
+# Errors of paths that do not support segments, or not of that length.
 _CANNOT_SEGMENT = (EINVAL, EIO, EMSGSIZE)
 
 
 def _canSegment(sock: socket.socket) -> bool:
     """
-    Tell whether the kernel knows C{UDP_SEGMENT}: one that does not would send
-    all the segments as one datagram.
+    Return C{True} if the kernel supports C{UDP_SEGMENT}.  Otherwise it would send all
+    the segments as one datagram.
     """
     try:
         sock.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)
@@ -59,15 +59,14 @@ def _canSegment(sock: socket.socket) -> bool:
 
 class SendBatch:
     """
-    Send datagrams to those who have sent some.
+    Sends datagrams to peers.
 
-    @ivar bytes: how many bytes of payload were sent.
-    @type bytes: L{int}
+    @ivar bytes: Number of payload bytes sent.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         """
-        @param sock: a UDP socket that does not block.
+        @param sock: A non-blocking UDP socket.
         """
         self._fd = sock.fileno()
         self.bytes = 0
@@ -75,72 +74,72 @@ class SendBatch:
         isIPv4 = sock.family == socket.AF_INET
         nameLength, info = (16, 12) if isIPv4 else (28, 20)
         infoSpace = socket.CMSG_SPACE(info)
-        # What follows a peer's envelope, and says how long a segment is.  In a
-        # message of one datagram it is left out.
-        self._segment = message(socket.IPPROTO_UDP, _UDP_SEGMENT, bytes(2))
+        # The control message with the segment size stands after the raw address of
+        # each peer.  In a message of one datagram the control length excludes it.
+        self._segment = packMessage(socket.IPPROTO_UDP, _UDP_SEGMENT, bytes(2))
         self._controlSpace = infoSpace, infoSpace + len(self._segment)
-        stride = NAME + infoSpace + len(self._segment)
-        self._envelopes = bytearray((bytes(NAME + infoSpace) + self._segment) * _SLOTS)
+        size = SOCKADDR_SIZE + infoSpace
+        stride = size + len(self._segment)
+        self._addresses = bytearray((bytes(size) + self._segment) * _SLOTS)
         self._vectors = (iovec * _SLOTS)()
         self._headers = headers = (mmsghdr * _SLOTS)()
-        envelopes = addressOf(self._envelopes)
+        addresses = addressOf(self._addresses)
         for slot, header in enumerate(headers):
-            envelope = envelopes + slot * stride
+            address = addresses + slot * stride
             header.hdr = msghdr(
-                name=envelope,
+                name=address,
                 namelen=nameLength,
                 iov=ctypes.addressof(self._vectors[slot]),
                 iovlen=1,
-                control=envelope + NAME,
+                control=address + SOCKADDR_SIZE,
             )
         self._bases = column(self._vectors, "L", iovec.base.offset, _VECTOR)
         self._sizes = column(self._vectors, "L", iovec.len.offset, _VECTOR)
-        controls = msghdr.controllen.offset
-        self._controlLengths = column(headers, "L", controls, HEADER)
+        self._controlLengths = column(headers, "L", msghdr.controllen.offset, HEADER)
         self._ungrouped = memoryview(array("L", [infoSpace] * _SLOTS))
-        size = NAME + infoSpace + socket.CMSG_LEN(0)
-        self._segmentSizes = column(self._envelopes, "H", size, stride)
+        segmentSize = size + socket.CMSG_LEN(0)
+        self._segmentSizes = column(self._addresses, "H", segmentSize, stride)
 
     def send(self, datagrams: Sequence[bytes], peers: Sequence[Peer]) -> list[int]:
         """
         Send datagrams, in order.
 
-        @param datagrams: the payloads.
+        @param datagrams: The payloads.
 
-        @param peers: for each of them, whom it is for.
+        @param peers: The recipient of each.
 
-        @return: for each one that could not be sent, the number of its error.
+        @return: The error number of each datagram that could not be sent.
         """
         errors: list[int] = []
         start = 0
         while start < len(datagrams):
             end = start + _SLOTS
-            failed, sent = self._send(datagrams[start:end], peers[start:end])
+            failed, done = self._send(datagrams[start:end], peers[start:end])
             errors += failed
-            start += sent
+            start += done
         return errors
 
     def _send(
         self, datagrams: Sequence[bytes], peers: Sequence[Peer]
     ) -> tuple[list[int], int]:
         """
-        Send as many datagrams as there are slots, or those up to the first
-        message of several that cannot be sent.
+        Send at most one datagram per slot, up to and including the first message of
+        several datagrams that cannot be sent.
 
-        @return: the numbers of the errors, and how many datagrams are through.
+        @return: The error numbers, and the number of datagrams that are done.
         """
         lengths = list(map(len, datagrams))
         ends = self._group(peers, lengths)
-        # What is sent is sent from here, so it must live until then.
+        # The kernel reads from this object, so it must live until the call returns.
         joined = b"".join(datagrams)
-        self._layOut(peers, lengths, ends, addressOfBytes(joined))
+        self._prepare(peers, lengths, ends, addressOfBytes(joined))
         errors: list[int] = []
         self.bytes += len(joined)
         for index, number in self._transmit(len(ends)):
             start, end = ends[index - 1] if index else 0, ends[index]
             self.bytes -= sum(lengths[start:end])
             if number not in _CANNOT_SEGMENT or end - start == 1:
-                # As it would be without segments, it is the first that fails.
+                # The error is that of the first datagram.
                 errors.append(number)
                 start += 1
             if start < end:
@@ -153,21 +152,21 @@ class SendBatch:
         self, datagrams: Sequence[bytes], peer: Peer, number: int
     ) -> list[int]:
         """
-        Send what could not be sent as segments, and remember that if it was the
-        segments that were refused.
+        Send datagrams that could not be sent as segments.  If that succeeds, the path
+        does not support such segments, and the peer's C{maxSegment} is lowered.
         """
-        longest, peer.longestSegment = peer.longestSegment, 0
+        maxSegment, peer.maxSegment = peer.maxSegment, 0
         errors = self.send(datagrams, [peer] * len(datagrams))
         if number in _CANNOT_SEGMENT and len(errors) < len(datagrams):
-            longest = 0 if number == EIO else len(datagrams[0]) - 1
-        peer.longestSegment = longest
+            maxSegment = 0 if number == EIO else len(datagrams[0]) - 1
+        peer.maxSegment = maxSegment
         return errors
 
     def _group(self, peers: Sequence[Peer], lengths: Sequence[int]) -> Sequence[int]:
         """
-        Make the fewest messages of datagrams.
+        Group datagrams into the fewest messages.
 
-        @return: for each message, the index after that of its last datagram.
+        @return: For each message, the index after that of its last datagram.
         """
         count = len(lengths)
         if not self._canSegment or not any(map(is_, peers, islice(peers, 1, None))):
@@ -176,52 +175,52 @@ class SendBatch:
         start = 0
         while start < count:
             peer, length, end = peers[start], lengths[start], start + 1
-            if 0 < length <= peer.longestSegment:
-                most = min(count, start + _MAX_SEGMENTED // length)
-                while end < most and peers[end] is peer and lengths[end] == length:
+            if 0 < length <= peer.maxSegment:
+                limit = min(count, start + _MAX_SEGMENTED // length)
+                while end < limit and peers[end] is peer and lengths[end] == length:
                     end += 1
             ends.append(end)
             start = end
         return ends
 
-    def _layOut(
+    def _prepare(
         self,
         peers: Sequence[Peer],
         lengths: Sequence[int],
         ends: Sequence[int],
-        address: int,
+        base: int,
     ) -> None:
         """
-        Prepare messages for L{_transmit}.
+        Fill the headers, the vectors and the raw addresses for L{_transmit}.
 
-        @param address: where the datagrams are, one after the other.
+        @param base: Memory address of the joined datagrams.
         """
         count = len(ends)
         if count == len(lengths):
-            envelopes = self._segment.join(map(_envelopeOf, peers))
-            bases = islice(accumulate(lengths, initial=address), count)
+            addresses = self._segment.join(map(_rawAddress, peers))
+            bases = islice(accumulate(lengths, initial=base), count)
             self._bases[:count] = memoryview(array("L", bases))
             self._sizes[:count] = memoryview(array("L", lengths))
             self._controlLengths[:count] = self._ungrouped[:count]
-            self._envelopes[: len(envelopes)] = envelopes
+            self._addresses[: len(addresses)] = addresses
             return
         starts = [0, *ends[:-1]]
-        envelopes = self._segment.join([peers[start].envelope for start in starts])
-        self._envelopes[: len(envelopes)] = envelopes
+        addresses = self._segment.join([peers[start].rawAddress for start in starts])
+        self._addresses[: len(addresses)] = addresses
         for index, (start, end) in enumerate(zip(starts, ends)):
             isGroup = end - start > 1
             size = lengths[start] * (end - start)
-            self._bases[index], self._sizes[index] = address, size
+            self._bases[index], self._sizes[index] = base, size
             self._controlLengths[index] = self._controlSpace[isGroup]
             if isGroup:
                 self._segmentSizes[index] = lengths[start]
-            address += size
+            base += size
 
     def _transmit(self, count: int) -> Iterator[tuple[int, int]]:
         """
-        Send messages, also those after one that cannot be sent.
+        Send the prepared messages, including those after one that fails.
 
-        @return: the index and the error number of each that cannot.
+        @return: The index and the error number of each that could not be sent.
         """
         sent = 0
         while sent < count:
@@ -232,4 +231,4 @@ class SendBatch:
                 sent += 1
 
 
-_envelopeOf = attrgetter("envelope")
+_rawAddress = attrgetter("rawAddress")

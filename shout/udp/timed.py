@@ -1,10 +1,10 @@
 """
-A port that knows when each datagram arrived, and what each refusal refused.
+A port that measures how long datagrams have waited, and reports each ICMP error.
 
-The kernel's time of arrival is that of the wall clock, which can be set at any
-moment.  So it is not compared with when something was sent, but only with the
-wall clock right after receiving: the difference is how long the datagram has
-lain waiting, and all else is measured with the monotonic clock.
+The kernel's timestamps are those of the wall clock, which can be set at any moment.
+So they are compared with the wall clock right after receiving only: the difference is
+the time that a datagram has waited in the receive buffer.  All other times are those
+of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -21,29 +21,31 @@ from twisted.python.failure import Failure
 
 from .icmp import enableErrorQueue, explain, readErrorQueue
 from .port import DatagramPort
-from .timestamps import OUTGOING, SLOTS, TimedBatch, enableTimestamps
+from .timestamps import SEND_SLOTS, SLOTS, TimedBatch, enableTimestamps
 
-# How often to try to send while the refusals of earlier datagrams come in.
-_TRIES = 4
+# Maximum number of attempts to send while errors of earlier datagrams come in.
+_ATTEMPTS = 4
 
-_Arrival = tuple[bytes, int, int, bool]
+_TimedDatagram = tuple[bytes, int, int, bool]
 
 
 class TimedPort(DatagramPort):
     """
-    A connected port whose protocol is told how long ago each datagram has
-    arrived, and what was refused.
+    A connected port for measuring round trips.
 
-    Instead of C{datagramReceived} its protocol has a method C{arrived(datagram,
-    now, delay, isFragmented)}: the payload, when it was read by the clock of the
-    port, how long it had waited by then, both in nanoseconds, and whether it came
-    in fragments.  Where the system does not tell, it has not waited, and did not.
+    Its protocol has two methods instead of C{datagramReceived} and
+    C{connectionRefused}:
 
-    Its protocol also has a method C{refused(datagram, reason)}, which takes what
-    was refused as far as that is known, or L{None}, and why, in a few words.
+    C{timedDatagramReceived(datagram, now, delay, isFragmented)} receives the payload,
+    the time of reading by the clock of the port, the time that the datagram has
+    waited until then, both in nanoseconds, and C{True} if it arrived in fragments.
+    Without timestamps of the kernel C{delay} is 0 and C{isFragmented} is C{False}.
 
-    @ivar hasKernelTimes: whether the system takes the times of arrival.
-    @type hasKernelTimes: L{bool}
+    C{icmpErrorReceived(datagram, reason)} receives the beginning of the payload that
+    an ICMP error quotes, or C{None} if it is unknown, and the description of the
+    error.
+
+    @ivar hasKernelTimes: C{True} if the kernel takes the times of arrival.
     """
 
     maxDatagrams = 256
@@ -61,17 +63,13 @@ class TimedPort(DatagramPort):
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """
-        @param sock: as for L{DatagramPort}, but connected.
+        @param sock: A connected datagram socket.
 
-        @param protocol: has the methods C{arrived} and C{refused}.
-
-        @param reactor: as for L{DatagramPort}.
-
-        @param clock: returns the time, in nanoseconds that never go back.
+        @param clock: A function that returns a monotonic time in nanoseconds.
         """
         super().__init__(sock, protocol, reactor)
         self._clock = clock
-        self._arrivals: Iterator[_Arrival] = iter(())
+        self._undelivered: Iterator[_TimedDatagram] = iter(())
 
     def _bindSocket(self) -> None:
         super()._bindSocket()
@@ -83,37 +81,35 @@ class TimedPort(DatagramPort):
     @property
     def maxAtOnce(self) -> int:
         """
-        How many datagrams L{send} takes, at the most.
+        The maximum number of datagrams that L{send} accepts.
         """
-        return 1 if self._batch is None else OUTGOING
+        return 1 if self._batch is None else SEND_SLOTS
 
     def _read(self, maxDatagrams: int) -> int:
-        # When this is called while a batch is being delivered, the rest of that
-        # comes first.
-        taken = self._deliver()
-        while taken < maxDatagrams and self.connected:
+        # In a nested call the rest of the batch that is being delivered comes first.
+        count = self._deliver()
+        while count < maxDatagrams and self.connected:
             try:
-                self._arrivals = iter(self._arrived())
+                self._undelivered = iter(self._receiveTimed())
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as e:
-                self._peerFailed(e)
-                taken += 1
+                self._handlePeerError(e)
+                count += 1
                 break
             delivered = self._deliver()
-            taken += delivered
-            # A batch that is far from full says that nothing more waits.
+            count += delivered
+            # After a batch that is less than half full the socket is usually empty.
             if self._batch is not None and delivered <= SLOTS // 2:
                 break
-        return taken
+        return count
 
-    def _arrived(self) -> Iterable[_Arrival]:
+    def _receiveTimed(self) -> Iterable[_TimedDatagram]:
         if self._batch is None:
             datagram, _ = self._receive()
             return [(datagram, self._clock(), 0, False)]
         datagrams, times, fragmented = self._batch.receive()
-        # In this order, so that a pause between the two makes no round trip
-        # shorter than it was.
+        # In this order, a pause between the two cannot shorten a round trip.
         wall, now = self._wallClock(), self._clock()
         return [
             (datagram, now, wall - time, bool(fragmented) and i in fragmented)
@@ -122,32 +118,30 @@ class TimedPort(DatagramPort):
 
     def _deliver(self) -> int:
         count = 0
-        arrived: Any = self.protocol.timedDatagramReceived
-        for each in self._arrivals:
+        received: Any = self.protocol.timedDatagramReceived
+        for each in self._undelivered:
             count += 1
             try:
-                arrived(*each)
+                received(*each)
             except BaseException:
-                self._log.failure("arrived raised")
+                self._log.failure("timedDatagramReceived raised")
         return count
 
-    def _peerFailed(self, error: OSError) -> None:
-        self._tellRefusals(error.errno or 0)
+    def _handlePeerError(self, error: OSError) -> None:
+        self._reportErrors(error.errno or 0)
 
     def readConnectionLost(self, reason: Failure) -> None:
-        """
-        Go on after errors that the peer or the network has caused.
-        """
         self.startReading()  # type: ignore[no-untyped-call]
-        self._tellRefusals(0)
+        self._reportErrors(0)
 
-    def _tellRefusals(self, number: int) -> bool:
+    def _reportErrors(self, number: int) -> bool:
         """
-        Tell the protocol what was refused.
+        Pass the queued ICMP errors to the protocol.
 
-        @param number: the error that has shown; 0 to ask the socket for it.
+        @param number: The error number of a failed system call.  With 0 the pending
+            error of the socket is used.
 
-        @return: whether anything was.
+        @return: C{True} if there was an error.
         """
         icmpErrors = readErrorQueue(self.socket)
         number = number or self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -159,15 +153,15 @@ class TimedPort(DatagramPort):
 
     def send(self, datagrams: Sequence[bytes]) -> int:
         """
-        Send some datagrams at once, as far as the system takes them.
+        Send several datagrams in one system call.
 
-        @param datagrams: at least one, and at most L{maxAtOnce}.
+        @param datagrams: At least one payload, and at most L{maxAtOnce}.
 
-        @return: how many were sent, at least one.
+        @return: Number of datagrams that the system has accepted, at least one.
 
-        @raise OSError: when the system does not take the first one.
+        @raise OSError: If the system does not accept the first one.
         """
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             try:
                 if self._batch is not None and len(datagrams) > 1:
                     return self._batch.send(datagrams)
@@ -179,11 +173,11 @@ class TimedPort(DatagramPort):
                 if self.addressFamily == socket.AF_UNIX:
                     if e.errno not in (ECONNREFUSED, ENOTCONN):
                         raise
-                    # Another server may have taken the place of the first.
+                    # The server may have restarted, with a new socket at its path.
                     self.socket.connect(self._connectedAddr)
                     continue
-                # It may be the error of an earlier datagram that shows now.
+                # It may be the ICMP error of an earlier datagram.
                 isRefused = e.errno == ECONNREFUSED
-                if not self._tellRefusals(ECONNREFUSED if isRefused else 0):
+                if not self._reportErrors(ECONNREFUSED if isRefused else 0):
                     raise
         raise OSError(ECONNREFUSED, os.strerror(ECONNREFUSED))

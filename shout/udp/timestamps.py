@@ -1,11 +1,10 @@
 """
-The memory for many datagrams at a time from and to one peer, and for the times
-at which they arrived.
+Batches of datagrams from and to one peer, with the kernel's receive timestamps.
 
-Linux takes the time when a datagram arrives, so that how busy this program is
-does not show in it; see SO_TIMESTAMPNS in socket(7).  It comes as the first
-control message of a datagram; one that came in fragments has a second, which
-says how long they were, and that is all that this asks for.
+Linux takes the time when a datagram arrives, so a busy process does not distort it;
+see C{SO_TIMESTAMPNS} in socket(7).  The timestamp is the first control message of a
+datagram.  A datagram that arrived in fragments has a second control message with
+their size, and no other option is enabled.
 """
 
 from __future__ import annotations
@@ -25,70 +24,69 @@ from .mmsg import (
     addressOf,
     available,
     column,
-    cut,
     iovec,
     mmsghdr,
     msghdr,
     recvmmsg,
     sendmmsg,
+    splitSlots,
 )
 
 SLOTS = 64
 """
-How many datagrams are received at once, at the most.
+Maximum number of datagrams that one call receives.
 """
 
-OUTGOING = 4
+SEND_SLOTS = 4
 """
-How many datagrams are sent at once, at the most.  More would hardly be quicker,
-and it would be less certain when each of them left.
+Maximum number of datagrams that one call sends.  More are hardly faster, and the time
+at which each of them leaves becomes less certain.
 """
 
 # From asm-generic/socket.h, linux/in.h and linux/in6.h; Python does not have them.
 _SO_TIMESTAMPNS = 35
-_FRAGMENT_SIZES = {
+_RECVFRAGSIZE = {
     socket.AF_INET: (socket.IPPROTO_IP, 25),
     socket.AF_INET6: (socket.IPPROTO_IPV6, 77),
 }
 
 # A datagram has at most 65,535 bytes.
-_ROOM = 65536
+_SLOT_SIZE = 65536
 _CONTROL = 128
 _VECTOR = ctypes.sizeof(iovec)
 _LONG = ctypes.sizeof(ctypes.c_long)
 
 # The control message of a struct timespec: two longs, seconds and nanoseconds.
-_TIME = socket.CMSG_LEN(0)
-_TIME_SPACE = socket.CMSG_SPACE(2 * _LONG)
+_TIMESPEC = socket.CMSG_LEN(0)
+_TIMESPEC_SPACE = socket.CMSG_SPACE(2 * _LONG)
 
 
 def enableTimestamps(sock: socket.socket) -> bool:
     """
-    Have the system take the times at which datagrams arrive, and tell which came
-    in fragments.
+    Make the kernel pass on a timestamp with each datagram, and the size of fragments.
 
-    @return: whether it takes the times.
+    @return: C{True} if there will be timestamps.
     """
-    if not available or sys.platform != "linux" or sock.family not in _FRAGMENT_SIZES:
+    if not available or sys.platform != "linux" or sock.family not in _RECVFRAGSIZE:
         return False
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     except OSError:
         return False
     with suppress(OSError):
-        sock.setsockopt(*_FRAGMENT_SIZES[sock.family], 1)
+        sock.setsockopt(*_RECVFRAGSIZE[sock.family], 1)
     return True
 
 
 class Arrivals(NamedTuple):
     """
-    Datagrams that have arrived.
+    Datagrams with their timestamps.
 
-    @ivar datagrams: their payloads.
+    @ivar datagrams: The payloads.
 
-    @ivar times: when each arrived, by the wall clock, in nanoseconds.
+    @ivar times: Arrival time of each by the wall clock, in nanoseconds.
 
-    @ivar fragmented: the indices of those that came in fragments.
+    @ivar fragmented: Indices of the datagrams that arrived in fragments.
     """
 
     datagrams: Sequence[bytes]
@@ -98,89 +96,84 @@ class Arrivals(NamedTuple):
 
 class TimedBatch:
     """
-    Receive and send many datagrams in one system call, on a connected socket of
-    which L{enableTimestamps} is true.
+    Receives and sends many datagrams per system call.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         """
-        @param sock: the socket; it has to stay open.
+        @param sock: A connected socket for which L{enableTimestamps} has returned
+            C{True}.  It must stay open.
         """
         self._fd = sock.fileno()
-        self._arena = _memory(SLOTS)
+        # Private, so that forked processes do not share it.
+        private = MAP_PRIVATE | MAP_ANONYMOUS
+        self._payloads = mmap(-1, SLOTS * _SLOT_SIZE, flags=private)
         self._controls = bytearray(SLOTS * _CONTROL)
-        vectors = (iovec * SLOTS)()
-        self._incoming = (mmsghdr * SLOTS)()
-        arena, controls = addressOf(self._arena), addressOf(self._controls)
-        for slot, (vector, header) in enumerate(zip(vectors, self._incoming)):
-            vector.base, vector.len = arena + slot * _ROOM, _ROOM
+        # The headers refer to the vectors by address only.
+        self._vectors = (iovec * SLOTS)()
+        self._headers = (mmsghdr * SLOTS)()
+        payloads, controls = addressOf(self._payloads), addressOf(self._controls)
+        for slot, (vector, header) in enumerate(zip(self._vectors, self._headers)):
+            vector.base, vector.len = payloads + slot * _SLOT_SIZE, _SLOT_SIZE
             header.hdr = msghdr(
                 iov=ctypes.addressof(vector),
                 iovlen=1,
                 control=controls + slot * _CONTROL,
                 controllen=_CONTROL,
             )
-        # The headers know the vectors by their address alone.
-        self._vectors = vectors
-        self._lengths = column(self._incoming, "I", mmsghdr.len.offset, HEADER)
+        self._lengths = column(self._headers, "I", mmsghdr.len.offset, HEADER)
         offset = mmsghdr.hdr.offset + msghdr.controllen.offset
-        self._controlLengths = column(self._incoming, "L", offset, HEADER)
-        self._wholeControls = memoryview(array("L", [_CONTROL] * SLOTS))
-        self._usualControls = memoryview(array("L", [_TIME_SPACE] * SLOTS))
-        self._seconds = column(self._controls, "l", _TIME, _CONTROL)
-        self._nanoseconds = column(self._controls, "l", _TIME + _LONG, _CONTROL)
+        self._controlLengths = column(self._headers, "L", offset, HEADER)
+        self._bufferLengths = memoryview(array("L", [_CONTROL] * SLOTS))
+        self._usualLengths = memoryview(array("L", [_TIMESPEC_SPACE] * SLOTS))
+        self._seconds = column(self._controls, "l", _TIMESPEC, _CONTROL)
+        self._nanoseconds = column(self._controls, "l", _TIMESPEC + _LONG, _CONTROL)
 
-        self._sendBatch = _memory(OUTGOING)
-        self._outboxAddress = addressOf(self._sendBatch)
-        self._outgoingVectors = (iovec * OUTGOING)()
-        self._outgoing = (mmsghdr * OUTGOING)()
-        for vector, header in zip(self._outgoingVectors, self._outgoing):
+        self._sendBuffer = bytearray(SEND_SLOTS * _SLOT_SIZE)
+        self._sendAddress = addressOf(self._sendBuffer)
+        self._sendVectors = (iovec * SEND_SLOTS)()
+        self._sendHeaders = (mmsghdr * SEND_SLOTS)()
+        for vector, header in zip(self._sendVectors, self._sendHeaders):
             header.hdr = msghdr(iov=ctypes.addressof(vector), iovlen=1)
-        self._bases = column(self._outgoingVectors, "L", iovec.base.offset, _VECTOR)
-        self._sizes = column(self._outgoingVectors, "L", iovec.len.offset, _VECTOR)
+        self._bases = column(self._sendVectors, "L", iovec.base.offset, _VECTOR)
+        self._sizes = column(self._sendVectors, "L", iovec.len.offset, _VECTOR)
 
     def receive(self) -> Arrivals:
         """
-        Receive what has arrived, as far as there are slots.
+        Receive a batch of at most L{SLOTS} datagrams.
 
-        @raise OSError: as recvmmsg(2) has it; L{BlockingIOError} when nothing
-            has arrived.
+        @raise OSError: The error of recvmmsg(2); C{BlockingIOError} if nothing has
+            arrived.
         """
-        self._controlLengths[:] = self._wholeControls
-        count = recvmmsg(self._fd, self._incoming, SLOTS)
-        times = [
-            seconds * 1_000_000_000 + nanoseconds
-            for seconds, nanoseconds in zip(
-                self._seconds[:count].tolist(), self._nanoseconds[:count].tolist()
-            )
-        ]
+        self._controlLengths[:] = self._bufferLengths
+        count = recvmmsg(self._fd, self._headers, SLOTS)
+        seconds = self._seconds[:count].tolist()
+        nanoseconds = self._nanoseconds[:count].tolist()
+        times = [s * 1_000_000_000 + ns for s, ns in zip(seconds, nanoseconds)]
         fragmented: frozenset[int] = frozenset()
-        lengths = self._controlLengths[:count]
-        if lengths != self._usualControls[:count]:
-            fragmented = frozenset(i for i in range(count) if lengths[i] > _TIME_SPACE)
-        datagrams = cut(self._arena, self._lengths[:count].tolist(), _ROOM)
+        controls = self._controlLengths[:count]
+        if controls != self._usualLengths[:count]:
+            longer = (i for i in range(count) if controls[i] > _TIMESPEC_SPACE)
+            fragmented = frozenset(longer)
+        lengths = self._lengths[:count].tolist()
+        datagrams = splitSlots(self._payloads, lengths, _SLOT_SIZE)
         return Arrivals(datagrams, times, fragmented)
 
     def send(self, datagrams: Sequence[bytes]) -> int:
         """
-        Send datagrams, as far as the system takes them.
+        Send datagrams.
 
-        @param datagrams: at most L{OUTGOING}.
+        @param datagrams: At most L{SEND_SLOTS} payloads.
 
-        @return: how many were sent, at least one.
+        @return: Number of datagrams that the system has accepted, at least one.
 
-        @raise OSError: when the first one cannot be sent.
+        @raise OSError: If the first one cannot be sent.
         """
         count = len(datagrams)
         lengths = array("L", map(len, datagrams))
-        payload = b"".join(datagrams)
-        self._sendBatch[: len(payload)] = payload
-        bases = accumulate(lengths, initial=self._outboxAddress)
+        joined = b"".join(datagrams)
+        self._sendBuffer[: len(joined)] = joined
+        bases = accumulate(lengths, initial=self._sendAddress)
         self._bases[:count] = memoryview(array("L", islice(bases, count)))
         self._sizes[:count] = memoryview(lengths)
-        return sendmmsg(self._fd, self._outgoing, count)
-
-
-def _memory(slots: int) -> mmap:
-    # Processes that fork must not share what they receive and send.
-    return mmap(-1, slots * _ROOM, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        return sendmmsg(self._fd, self._sendHeaders, count)

@@ -1,3 +1,3 @@
 """
-Several processes that answer: C{twistd shout --workers}.
+Several processes that answer at the same addresses: C{twistd shout --workers}.
 """

@@ -1,5 +1,5 @@
 """
-How long to wait before starting again what has ended.
+Delays between restarts.
 """
 
 from __future__ import annotations
@@ -7,33 +7,31 @@ from __future__ import annotations
 
 class Backoff:
     """
-    Wait ever longer for what keeps ending soon.
+    Delays that grow while something keeps exiting soon after it was started.
 
-    What has lived a while is started again at once.
+    @cvar minUptime: Seconds of uptime after which the next restart is immediate.
 
-    @cvar least: the first wait that is one, in seconds; each is twice the one
-        before.
+    @cvar minDelay: The first delay after an immediate restart, in seconds.  Each
+        further delay is twice as long.
 
-    @cvar most: the longest wait, in seconds.
-
-    @cvar while_: after how many seconds of life it does not count as soon.
+    @cvar maxDelay: The longest delay, in seconds.
     """
 
-    least = 0.1
-    most = 60.0
-    while_ = 1.0
+    minUptime = 1.0
+    minDelay = 0.1
+    maxDelay = 60.0
 
     def __init__(self) -> None:
         self._next = 0.0
 
-    def after(self, lived: float) -> float:
+    def delayAfter(self, uptime: float) -> float:
         """
-        Return for how many seconds to wait.
+        Return the number of seconds to wait before the next restart.
 
-        @param lived: how many seconds it has lived this time.
+        @param uptime: Seconds from the last start to the exit.
         """
-        if lived >= self.while_:
+        if uptime >= self.minUptime:
             self._next = 0.0
-        wait = self._next
-        self._next = min(max(2 * wait, self.least), self.most)
-        return wait
+        delay = self._next
+        self._next = min(max(2 * delay, self.minDelay), self.maxDelay)
+        return delay

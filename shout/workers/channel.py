@@ -1,5 +1,5 @@
 """
-What a worker and its parent tell each other: lines of JSON.
+Messages between a worker and its supervisor: lines of JSON.
 """
 
 from __future__ import annotations
@@ -14,38 +14,36 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 class Channel(LineOnlyReceiver):
     """
-    One end of it.  A message is a word and any number of values; the word C{stop}
-    calls the method C{toldStop} with the values.
+    One end of the connection.  A message is a name and any number of values: the
+    message C{["stop"]} calls the method C{handleStop}.
     """
 
+    transport: Any
     delimiter = b"\n"
     MAX_LENGTH = 1 << 20
 
-    def send(self, word: str, *values: Any) -> None:
+    def send(self, name: str, *values: Any) -> None:
         """
         Send a message.
 
-        @param word: what it is about, in lower case.
+        @param name: The name of the message, in lower case.
 
-        @param values: what JSON knows.
+        @param values: Arguments for the method at the other end, as JSON allows them.
         """
-        assert self.transport is not None
-        self.transport.write(json.dumps([word, *values]).encode() + b"\n")
+        self.transport.write(json.dumps([name, *values]).encode() + b"\n")
 
     def lineReceived(self, line: bytes) -> None:
-        """
-        Take a message.
-        """
-        word, *values = json.loads(line)
-        getattr(self, f"handle{word.capitalize()}")(*values)
+        name, *values = json.loads(line)
+        getattr(self, f"handle{name.capitalize()}")(*values)
 
     def open(self, sock: socket.socket, reactor: Any) -> None:
         """
-        Begin to talk.
+        Start to send and receive.
 
-        @param sock: a connected UNIX stream socket; it is closed, and a copy used.
+        @param sock: A connected UNIX stream socket.  It is closed after the reactor
+            has duplicated it.
 
-        @param reactor: an L{IReactorSocket
+        @param reactor: An L{IReactorSocket
             <twisted.internet.interfaces.IReactorSocket>} provider.
         """
         sock.setblocking(False)

@@ -1,9 +1,8 @@
 """
-A child that goes on where its parent is.
+Child processes that are forked without exec.
 
-It is forked and runs no program of its own, so it needs no Python that its user may
-read, and none in a chroot: all that it needs has been imported.  What it must not
-share with its parent it gives up here.
+A child runs no program of its own, so no Python interpreter has to be readable after
+setuid or chroot: everything that it needs has been imported.
 """
 
 from __future__ import annotations
@@ -24,127 +23,127 @@ _PR_SET_PDEATHSIG = 1
 
 _libc = CDLL(None) if sys.platform == "linux" else None
 
-# More than a parent has that keeps its children's sockets.
-_DESCRIPTORS = 1 << 16
+# More descriptors than a parent has open.
+_MAX_DESCRIPTORS = 1 << 16
 
-# Like all that the parent does something about these are for the parent, which tells
-# its children.  An interrupt from the keyboard reaches all of them.
-_STOP = {signal.SIGINT, signal.SIGTERM}
+# A terminal or a service manager signals the whole process group.  Only the parent
+# acts on these; it stops its children itself.
+_STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
-class Child:
+class ForkedProcess:
     """
     A child process.
 
-    @cvar interval: after how many seconds to look again whether it has ended; each
-        time it is twice as long as before, up to a second.
+    @cvar interval: Seconds until the first look for the exit status.  The time doubles
+        with each look, up to one second.
 
-    @ivar pid: its number.
-    @type pid: L{int}
+    @ivar pid: The process ID.
     """
 
     interval = 0.01
 
     def __init__(self, pid: int) -> None:
-        """
-        @param pid: as fork(2) returns it.
-        """
         self.pid = pid
-        self._hasEnded = False
+        self._isReaped = False
 
     def kill(self) -> None:
         """
-        End it at once, unless it has ended.
+        Kill the process, unless it has been reaped.
         """
-        # Once it was waited for, its number may be another's.
-        if not self._hasEnded:
+        # The kernel may have given the process ID of a reaped process to another.
+        if not self._isReaped:
             os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, clock: Any) -> Deferred[str]:
         """
-        Wait until it has ended, and until nobody debugs it any more.  To be called
-        once.
+        Wait until the process has exited and no debugger holds it.  May be called once.
 
-        @param clock: an L{IReactorTime
+        @param clock: An L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
 
-        @return: fires with how it has ended.  The child is reaped also when this
-            is cancelled.
+        @return: Fires with the exit status or the signal, as text.  The process is
+            reaped even if this is cancelled.
         """
-        ended: Deferred[str] = Deferred()
+        exited: Deferred[str] = Deferred()
 
         def reap(interval: float) -> None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if not pid:
                 clock.callLater(interval, reap, min(2 * interval, 1.0))
                 return
-            self._hasEnded = True
+            self._isReaped = True
             code = os.waitstatus_to_exitcode(status)
-            ended.callback(f"exit status {code}" if code >= 0 else f"signal {-code}")
+            exited.callback(f"exit status {code}" if code >= 0 else f"signal {-code}")
 
         reap(self.interval)
-        return ended
+        return exited
 
 
-def fork(work: Callable[[], None], keep: Iterable[int]) -> Child:
+def fork(run: Callable[[], None], keep: Iterable[int]) -> ForkedProcess:
     """
-    Start a child, which ends when this process ends, however that happens, on Linux;
-    and when its work is done.
+    Start a child process.  It exits when C{run} returns and, on Linux, when this
+    process exits in any way.
 
-    @param work: what it does.
+    @param run: Called in the child without arguments.
 
-    @param keep: the descriptors that it keeps, besides 0, 1 and 2.
+    @param keep: Descriptors to keep open in the child, besides 0, 1 and 2.
 
-    @raise OSError: when the system starts none.
+    @raise OSError: If the system cannot start a process.
     """
     parent = os.getpid()
-    # A signal must not find the child with what its parent does about it.
+    # No handler of the parent may run in the child before the child has reset it.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()
         if pid == 0:
-            _be(work, keep, parent, mask)
+            _runChild(run, keep, parent, mask)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return Child(pid)
+    return ForkedProcess(pid)
 
 
-def _be(
-    work: Callable[[], None], keep: Iterable[int], parent: int, mask: Iterable[int]
+def _runChild(
+    run: Callable[[], None], keep: Iterable[int], parent: int, mask: Iterable[int]
 ) -> NoReturn:
     status = 1
     try:
-        _dieWith(parent)
-        _giveUp(keep)
+        _exitWithParent(parent)
+        _resetSignals()
+        # The parent's objects are never collected here: a finalizer would close a
+        # descriptor whose number may be in use for another file by then.
+        gc.freeze()
+        _closeOthers(keep)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        work()
+        run()
         status = 0
     except BaseException:
         os.write(2, traceback.format_exc().encode(errors="replace"))
     finally:
-        # Nothing of what the parent wants done when it exits.
+        # No exit handler of the parent may run in the child.
         os._exit(status)
 
 
-def _dieWith(parent: int) -> None:
+def _exitWithParent(parent: int) -> None:
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have exited before prctl(2).
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _giveUp(keep: Iterable[int]) -> None:
+def _resetSignals() -> None:
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
-        if callable(signal.getsignal(number)) or number in _STOP:
+        if callable(signal.getsignal(number)) or number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # The parent's objects stay as they are: one that is collected as garbage would
-    # close its descriptor, which may be another's by now.
-    gc.freeze()
+
+
+def _closeOthers(keep: Iterable[int]) -> None:
     last = 2
-    # Where the parent has none of the first three, a socket can have its number.
+    # If the parent has closed 0, 1 or 2, a socket can have that number.
     for descriptor in sorted(each for each in keep if each > last):
         os.closerange(last + 1, descriptor)
         last = descriptor
-    os.closerange(last + 1, _DESCRIPTORS)
+    os.closerange(last + 1, _MAX_DESCRIPTORS)

@@ -1,5 +1,5 @@
 """
-A post: where one worker ends, another takes its place.
+A place for one worker: when the worker exits, a successor is started.
 """
 
 from __future__ import annotations
@@ -7,267 +7,242 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.python.failure import Failure
+from zope.interface import Interface
 
 from shout.counters import Snapshot
 from shout.workers.backoff import Backoff
 from shout.workers.channel import Channel
 
 
-class Process(Protocol):
+class WorkerProcess(Protocol):
     """
-    A worker's process, such as a L{Child<shout.workers.fork.Child>}.
-
-    @ivar pid: its number.
+    The part of L{ForkedProcess<shout.workers.fork.ForkedProcess>} that a slot uses.
     """
 
     pid: int
 
-    def kill(self) -> None:
-        """
-        End it at once.
-        """
+    def kill(self) -> None: ...
 
-    def wait(self, clock: Any) -> Deferred[str]:
-        """
-        Return what fires when it has ended, with how.
-        """
+    def wait(self, clock: Any) -> Deferred[str]: ...
 
 
-class ISupervisor(Protocol):
+class ISupervisor(Interface):
     """
-    Who has posts, such as a L{Supervisor<shout.workers.supervisor.Supervisor>}.
+    The owner of worker slots.
     """
 
-    def workerReady(self, slot: WorkerSlot) -> None:
+    def workerReady(slot: WorkerSlot) -> None:
         """
-        Be told that the worker at a post answers.
-        """
-
-    def workerCounted(self, new: Snapshot) -> None:
-        """
-        Be told what a worker has done since it told last.
+        Called when a worker has begun to answer.
         """
 
-    def workerSaid(self, slot: WorkerSlot, level: str, text: str) -> None:
+    def snapshotReceived(new: Snapshot) -> None:
         """
-        Be told of an event that a worker would have logged.
-        """
-
-    def workerEnded(self, slot: WorkerSlot, what: str, wait: float | None) -> None:
-        """
-        Be told that a worker has ended otherwise than it was told to.
-
-        @param what: which one, and how.
-
-        @param wait: how many seconds after it another starts; L{None} for no other.
+        Called when a worker has sent its counts since its last snapshot.
         """
 
-    def workerNotStarted(self, slot: WorkerSlot, why: str, wait: float | None) -> None:
+    def eventReceived(slot: WorkerSlot, level: str, text: str) -> None:
         """
-        Be told that the system starts no worker.
+        Called when a worker has sent a log event.
+        """
 
-        @param wait: in how many seconds it is tried again; L{None} for never.
+    def workerExited(
+        slot: WorkerSlot, pid: int, status: str, delay: float | None
+    ) -> None:
+        """
+        Called when a worker has exited unexpectedly.
+
+        @param status: The exit status or the signal.
+
+        @param delay: Seconds from the exit to the start of a successor; C{None} if
+            there is none.
+        """
+
+    def workerStartFailed(slot: WorkerSlot, reason: str, delay: float | None) -> None:
+        """
+        Called when the system cannot start a process.
+
+        @param delay: Seconds until the next attempt; C{None} if there is none.
         """
 
 
 class WorkerSlot:
     """
-    A place where there is always a worker, or soon again.
+    A place for one worker at a time.
 
-    @cvar patience: how long, in seconds, a worker that was told to stop may take
-        before it is ended.
+    @cvar stopTimeout: Seconds that a worker may take to stop before it is killed.
 
-    @cvar attention: how long, in seconds, to wait for the figures of a worker
-        before those that it told last have to do, or to know how one has ended.
+    @cvar replyTimeout: Seconds to wait for the snapshot of a worker.
 
-    @ivar number: which of the posts it is, from 1.
+    @cvar reapTimeout: Seconds to wait for the exit status of a worker.
+
+    @ivar number: The number of the slot, from 1.
+
+    @ivar pid: The process ID of the worker; C{None} if there is no worker.
     """
 
-    patience = 10.0
-    attention = 1.0
+    stopTimeout = 10.0
+    replyTimeout = 1.0
+    reapTimeout = 1.0
 
     def __init__(
         self,
         number: int,
-        spawn: Callable[[Channel], Process],
+        spawn: Callable[[Channel], WorkerProcess],
         supervisor: ISupervisor,
         clock: Any,
     ) -> None:
         """
-        @param spawn: starts a worker that talks to the channel it is given.
+        @param spawn: Starts a worker and opens the channel to it.
 
-        @param clock: an L{IReactorTime
+        @param clock: An L{IReactorTime
             <twisted.internet.interfaces.IReactorTime>} provider.
         """
         self.number = number
+        self.pid: int | None = None
         self._spawn = spawn
         self._supervisor = supervisor
         self._clock = clock
         self._backoff = Backoff()
-        self._line: _Line | None = None
-        self._process: Process | None = None
-        self._next: Any = None
+        self._channel: _SlotChannel | None = None
+        self._process: WorkerProcess | None = None
+        self._restart: Any = None
         self._readySince: float | None = None
         self._isStopping = False
-        self._stopped: list[Deferred[None]] = []
-        self._reaping: set[Deferred[None]] = set()
-        self._overdue: Any = None
+        self._killTimer: Any = None
+        self._unreaped: set[Deferred[None]] = set()
 
-    @property
-    def pid(self) -> int | None:
+    def requestSnapshot(self) -> Deferred[bool]:
         """
-        The number of the worker's process, if there is one.
-        """
-        return self._process.pid if self._process else None
+        Request a snapshot from the worker.
 
-    def ask(self) -> Deferred[bool]:
+        @return: Fires with C{True} when the snapshot has arrived, or with C{False}
+            when C{replyTimeout} is over or the worker has exited.
         """
-        Ask the worker for its figures.
-
-        @return: fires when it has told, or does not in time, with whether it has.
-        """
-        if self._line is None or self._readySince is None:
+        if self._channel is None or self._readySince is None:
             return succeed(False)
-        asked = self._line.ask().addTimeout(self.attention, self._clock)
-        return asked.addErrback(_forgo)
+        return self._channel.requestSnapshot().addTimeout(
+            self.replyTimeout, self._clock, lambda result, timeout: False
+        )
 
     def startWorker(self) -> None:
-        """
-        Start a worker.
-        """
-        self._next = self._readySince = None
-        self._line = _Line(self, self._supervisor)
+        self._restart = self._readySince = None
+        self._channel = _SlotChannel(self, self._supervisor)
         try:
-            self._process = self._spawn(self._line)
+            self._process = self._spawn(self._channel)
         except OSError as e:
-            wait = self._vacate()
-            self._supervisor.workerNotStarted(self, e.strerror or str(e), wait)
+            delay = self._scheduleRestart()
+            self._supervisor.workerStartFailed(self, e.strerror or str(e), delay)
+        else:
+            self.pid = self._process.pid
+            self._unreaped.add(self._channel.reaped)
 
-    def ready(self) -> None:
-        """
-        Be told that the worker answers.
-        """
+    def workerReady(self) -> None:
         self._readySince = self._clock.seconds()
         self._supervisor.workerReady(self)
 
-    def ended(self) -> None:
+    def workerExited(self) -> None:
         """
-        Be told that the worker has gone, or goes.
+        Called when the channel is closed: the worker has exited, or is about to.
         """
-        assert self._line is not None and self._process is not None
-        line, process = self._line, self._process
-        # From here on it does nothing more, so the next one need not wait.
+        assert self._channel is not None and self._process is not None
+        channel, process = self._channel, self._process
+        # A worker without a channel does nothing more, so a successor may start now.
         process.kill()
-        wait = self._vacate()
-        line.answer(False)
-        how = process.wait(self._clock).addTimeout(self.attention, self._clock)
-        how.addErrback(_kept)
-        reaped = how.addCallback(self._reaped, line, process.pid, wait)
-        self._reaping.add(reaped)
-        reaped.addCallback(lambda _: self._reaping.discard(reaped))
+        if self._killTimer is not None and self._killTimer.active():
+            self._killTimer.cancel()
+        delay = self._scheduleRestart()
+        channel.finishRequests(False)
+        status = process.wait(self._clock).addTimeout(
+            self.reapTimeout,
+            self._clock,
+            lambda result, timeout: "status unknown, a debugger may hold the process",
+        )
+        status.addCallback(self._reaped, channel, process.pid, delay)
 
-    def _vacate(self) -> float | None:
-        self._line = None
+    def _scheduleRestart(self) -> float | None:
+        self._channel = self._process = self.pid = None
         if self._isStopping:
             return None
-        self._process = None
-        lived = 0.0
-        if self._readySince is not None:
-            lived = self._clock.seconds() - self._readySince
-        wait = self._backoff.after(lived)
-        self._next = self._clock.callLater(wait, self.startWorker)
-        return wait
+        since = self._readySince
+        uptime = 0.0 if since is None else self._clock.seconds() - since
+        delay = self._backoff.delayAfter(uptime)
+        self._restart = self._clock.callLater(delay, self.startWorker)
+        return delay
 
-    def _reaped(self, how: str, line: _Line, pid: int, wait: float | None) -> None:
-        if not line.hasStopped:
-            what = f"worker {self.number} (process {pid}) ended: {how}"
-            self._supervisor.workerEnded(self, what, wait)
-        if wait is None:
-            self._gone()
+    def _reaped(
+        self, status: str, channel: _SlotChannel, pid: int, delay: float | None
+    ) -> None:
+        if not channel.hasStopped:
+            self._supervisor.workerExited(self, pid, status, delay)
+        self._unreaped.remove(channel.reaped)
+        channel.reaped.callback(None)
 
     def stop(self) -> Deferred[None]:
         """
-        Have the worker answer what has arrived, and start no other.
+        Stop the worker after it has answered the datagrams that have arrived.  A
+        missing worker is started for that.
 
-        Where one is missing it is started for that.
-
-        @return: fires when it has ended, and when of all before it is known how.
+        @return: Fires when all workers of this slot have been reaped.
         """
         if not self._isStopping:
             self._isStopping = True
-            if self._next is not None:
-                self._next.cancel()
+            if self._restart is not None:
+                self._restart.cancel()
                 self.startWorker()
-            if self._line is not None and self._process is not None:
-                self._line.send("stop")
+            if self._channel is not None and self._process is not None:
+                self._channel.send("stop")
                 kill = self._process.kill
-                self._overdue = self._clock.callLater(self.patience, kill)
-        waitedFor = [*self._reaping]
-        if self._process is not None:
-            waitedFor.append(Deferred())
-            self._stopped.append(waitedFor[-1])
-        return gatherResults(waitedFor).addCallback(lambda _: None)
-
-    def _gone(self) -> None:
-        self._process = None
-        if self._overdue is not None and self._overdue.active():
-            self._overdue.cancel()
-        stopped, self._stopped = self._stopped, []
-        for each in stopped:
-            each.callback(None)
+                self._killTimer = self._clock.callLater(self.stopTimeout, kill)
+        return gatherResults(self._unreaped).addCallback(lambda _: None)
 
 
-def _forgo(failure: Failure) -> bool:
-    failure.trap(TimeoutError)
-    return False
-
-
-def _kept(failure: Failure) -> str:
-    failure.trap(TimeoutError)
-    return "not known how, while something such as a debugger keeps it"
-
-
-class _Line(Channel):
+class _SlotChannel(Channel):
     """
-    The channel to one worker.
+    The supervisor's end of the channel to a worker.
+
+    @ivar hasStopped: C{True} if the worker has stopped as requested.
+
+    @ivar reaped: Fires when the worker has been reaped, or C{reapTimeout} is over.
     """
 
     def __init__(self, slot: WorkerSlot, supervisor: ISupervisor) -> None:
         self._slot = slot
         self._supervisor = supervisor
         self.hasStopped = False
-        self._isAsked = False
-        self._asked: list[Deferred[bool]] = []
+        self.reaped: Deferred[None] = Deferred()
+        self._isRequested = False
+        self._requests: list[Deferred[bool]] = []
 
-    def ask(self) -> Deferred[bool]:
-        # One who does not answer is not asked again and again.
-        if not self._isAsked:
-            self._isAsked = True
+    def requestSnapshot(self) -> Deferred[bool]:
+        # Requests do not pile up for a worker that does not respond.
+        if not self._isRequested:
+            self._isRequested = True
             self.send("snapshot")
-        self._asked.append(Deferred(self._asked.remove))
-        return self._asked[-1]
+        self._requests.append(Deferred(self._requests.remove))
+        return self._requests[-1]
 
-    def answer(self, isFresh: bool) -> None:
-        self._isAsked = False
-        asked = [*self._asked]
-        self._asked.clear()
-        for each in asked:
+    def finishRequests(self, isFresh: bool) -> None:
+        self._isRequested = False
+        requests = [*self._requests]
+        self._requests.clear()
+        for each in requests:
             each.callback(isFresh)
 
     def handleReady(self) -> None:
-        self._slot.ready()
+        self._slot.workerReady()
 
     def handleSnapshot(self, values: dict[str, Any]) -> None:
-        self._supervisor.workerCounted(Snapshot.fromJSON(values))
-        self.answer(True)
+        self._supervisor.snapshotReceived(Snapshot.fromJSON(values))
+        self.finishRequests(True)
 
     def handleStopped(self) -> None:
         self.hasStopped = True
 
     def handleEvent(self, level: str, text: str) -> None:
-        self._supervisor.workerSaid(self._slot, level, text)
+        self._supervisor.eventReceived(self._slot, level, text)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        self._slot.ended()
+        self._slot.workerExited()

@@ -1,8 +1,8 @@
 """
-The service that has several processes keep sockets answered.
+The service that runs workers.
 
-The sockets stay open here, where nobody reads them.  So nothing that arrives while a
-worker is missing is lost: it waits for the next one.
+The sockets stay open here, where nothing is read from them.  So a datagram that
+arrives while a worker is missing is not lost: it waits for the successor.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger, LogLevel
+from zope.interface import implementer
 
 from shout.counters import Snapshot
 from shout.protocol import Shout
@@ -24,26 +25,26 @@ from shout.service import SocketService
 from shout.sockets.address import describe, example
 from shout.udp.sockopt import kernelDrops, kernelDropsSince
 from shout.workers.channel import Channel
-from shout.workers.slot import Process, WorkerSlot
-from shout.workers.worker import start
+from shout.workers.slot import ISupervisor, WorkerProcess, WorkerSlot
+from shout.workers.worker import spawnWorker
+
+_Spawn = Callable[[Sequence[socket.socket], Channel], WorkerProcess]
 
 
+@implementer(ISupervisor)
 class Supervisor(SocketService):
     """
-    Have a number of worker processes answer, one for each share of the sockets, and
-    start another where one ends.
+    Run one worker process for each socket set, and start a successor for each worker
+    that exits.
 
-    The totals are those of all workers, as far as they have told.
+    The totals are those of all workers, up to their last snapshots.
 
-    Workers are forked from this process, which should have no threads then, and each
-    has a reactor of its own; so C{protocol} must not use the global one.
+    Workers are forked from this process, which should have no threads at that time.
+    Each has a reactor of its own, so C{protocol} must not use the global one.
 
-    @ivar shares: for each worker, the sockets that it answers at, until the service
-        has stopped.
-    @type shares: L{list} of sequences of sockets
+    @ivar socketSets: The sockets of each worker, until the service has stopped.
 
-    @ivar posts: the workers' places.
-    @type posts: L{list} of L{WorkerSlot}
+    @ivar slots: The places of the workers.
     """
 
     _log = Logger()
@@ -53,35 +54,35 @@ class Supervisor(SocketService):
         socketSets: Sequence[Sequence[socket.socket]],
         protocol: Callable[[], Shout] = Shout,
         reactor: Any = None,
-        spawn: Callable[[Sequence[socket.socket], Channel], Process] | None = None,
+        spawn: _Spawn | None = None,
     ) -> None:
         """
-        @param shares: for each worker, the bound datagram sockets that it answers
-            at, as L{share<shout.workers.reuseport.share>} makes them; the service
-            owns them from now on and closes them when it stops.
+        @param socketSets: Bound datagram sockets for each worker, as
+            L{bindReusePortGroup<shout.workers.reuseport.bindReusePortGroup>} makes
+            them.  The service owns them and closes them when it stops.
 
-        @param protocol: called in the workers without arguments, once per socket:
-            L{Shout}, or a subclass.
+        @param protocol: L{Shout<shout.protocol.Shout>} or a subclass, called in the
+            workers without arguments once per socket.
 
-        @param reactor: by default the global one, when the service starts.
+        @param reactor: By default the global reactor, when the service starts.
 
-        @param spawn: starts a worker that answers at sockets and talks to a channel;
-            by default it is forked.
+        @param spawn: Starts a worker that answers at the sockets and opens the channel
+            to it.  By default the worker is forked.
         """
         super().__init__(reactor)
         self.slots: list[WorkerSlot] = []
         self.socketSets = list(socketSets)
         self._protocol = protocol
-        self._spawn = spawn or self._start
-        self._missing: set[WorkerSlot] = set()
+        self._spawn = spawn
+        self._notReady: set[WorkerSlot] = set()
         self._listening: Deferred[None] = Deferred()
         self._dropsBefore = list(map(kernelDrops, self._sockets))
         self._kernelDrops = 0
-        self._told = Snapshot()
+        self._total = Snapshot()
 
     @property
     def _sockets(self) -> list[socket.socket]:
-        return [sock for share in self.socketSets for sock in share]
+        return [sock for each in self.socketSets for sock in each]
 
     def _addresses(self) -> list[str]:
         return list(dict.fromkeys(map(describe, self._sockets)))
@@ -89,42 +90,36 @@ class Supervisor(SocketService):
     def startService(self) -> None:
         """
         Start the workers, once the reactor runs.
-
-        @raise RuntimeError: when the service has been stopped before, which has
-            closed its sockets.
         """
         super().startService()
-        self._reactor.callWhenRunning(self._begin)
+        self._reactor.callWhenRunning(self._startWorkers)
 
-    def _begin(self) -> None:
+    def _startWorkers(self) -> None:
         if self._isStopped:
             return
-        self._ends = RateLimitedLog(self._warn, self._reactor)
+        self._exits = RateLimitedLog(self._warn, self._reactor)
         self._failures = RateLimitedLog(self._warn, self._reactor)
-        for number, sockets in enumerate(self.socketSets, 1):
-            spawn = partial(self._spawn, sockets)
-            self.slots.append(WorkerSlot(number, spawn, self, self._reactor))
-        self._missing.update(self.slots)
+        spawn = self._spawn or partial(spawnWorker, self._protocol, self._reactor)
+        self.slots = [
+            WorkerSlot(number, partial(spawn, sockets), self, self._reactor)
+            for number, sockets in enumerate(self.socketSets, 1)
+        ]
+        self._notReady.update(self.slots)
         for slot in self.slots:
             slot.startWorker()
 
-    def _start(self, sockets: Sequence[socket.socket], channel: Channel) -> Process:
-        return start(channel, sockets, self._protocol, self._reactor)
-
     def whenListening(self) -> Deferred[None]:
         """
-        Return what fires once every worker has begun to answer.
+        Return a Deferred that fires when every worker has begun to answer.
         """
         return self._listening
 
     def workerReady(self, slot: WorkerSlot) -> None:
-        """
-        Say where it listens, when all workers are ready for the first time.
-        """
-        if slot not in self._missing:
+        # Successors are not announced.
+        if slot not in self._notReady:
             return
-        self._missing.remove(slot)
-        if self._missing:
+        self._notReady.remove(slot)
+        if self._notReady:
             return
         for address in self._addresses():
             self._log.info("listening on {address}", address=address)
@@ -137,21 +132,15 @@ class Supervisor(SocketService):
             self._log.info("try it with: {command}", command=example(sock))
         self._listening.callback(None)
 
-    def workerCounted(self, new: Snapshot) -> None:
-        """
-        Count what a worker has counted, which says what was dropped.
-        """
-        self._told += new
-        self.counters.families = dict(self._told.received)
-        self.counters.answered = self._told.replies
+    def snapshotReceived(self, new: Snapshot) -> None:
+        self._total += new
+        self.counters.families = dict(self._total.received)
+        self.counters.answered = self._total.replies
         for reason, count in Counter(new.dropped, **new.sendErrors).items():
             if count:
                 self.counters.drop(reason, count)
 
-    def workerSaid(self, slot: WorkerSlot, level: str, text: str) -> None:
-        """
-        Log what a worker would have logged.
-        """
+    def eventReceived(self, slot: WorkerSlot, level: str, text: str) -> None:
         self._log.emit(
             LogLevel.levelWithName(level),
             "worker {number}: {text}",
@@ -159,63 +148,58 @@ class Supervisor(SocketService):
             text=text,
         )
 
-    def workerEnded(self, slot: WorkerSlot, what: str, wait: float | None) -> None:
-        """
-        Log that a worker has ended.
-        """
-        if wait is None:
-            self._warn(f"{what}; what it had in hand is lost")
+    def workerExited(
+        self, slot: WorkerSlot, pid: int, status: str, delay: float | None
+    ) -> None:
+        text = f"worker {slot.number} (process {pid}) exited: {status}"
+        if delay is None:
+            self._warn(f"{text}; datagrams that it had received may be unanswered")
         else:
-            self._ends.add(f"{what}; another starts {_when(wait)}")
+            self._exits.add(f"{text}; another starts {_when(delay)}")
 
-    def workerNotStarted(self, slot: WorkerSlot, why: str, wait: float | None) -> None:
-        """
-        Log that a worker cannot be started.
-        """
-        what = f"worker {slot.number} cannot be started: {why}"
-        if wait is None:
-            self._warn(f"{what}; what has arrived for it is lost")
+    def workerStartFailed(
+        self, slot: WorkerSlot, reason: str, delay: float | None
+    ) -> None:
+        text = f"worker {slot.number} cannot be started: {reason}"
+        if delay is None:
+            self._warn(f"{text}; datagrams that have arrived for it are lost")
         else:
-            self._failures.add(f"{what}; tried again {_when(wait)}")
+            self._failures.add(f"{text}; next attempt {_when(delay)}")
 
     def _warn(self, text: str) -> None:
         self._log.warn("{text}", text=text)
 
-    def _total(self) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         # The sockets outlive the workers, and so do their drops.
         if self.socketSets:
             drops = map(kernelDropsSince, self._sockets, self._dropsBefore)
             self._kernelDrops = sum(drops)
-        return replace(self._told, kernelDrops=self._kernelDrops)
+        return replace(self._total, kernelDrops=self._kernelDrops)
 
     def snapshot(self) -> Deferred[Snapshot]:
         """
-        Return what the workers have done so far, the dead ones too: of those that
-        have not told in their last second, up to then.
+        Return the totals of all workers, present and past.  A worker that does not
+        respond in time is included up to its last snapshot.
         """
-        asked = gatherResults([slot.ask() for slot in self.slots])
-        return asked.addCallback(lambda _: self._total())
+        requested = gatherResults([slot.requestSnapshot() for slot in self.slots])
+        return requested.addCallback(lambda _: self._snapshot())
 
-    def missing(self) -> Deferred[list[str]]:
+    async def checkWorkers(self) -> list[str]:
         """
-        Return a line for each worker that is not there, or does nothing.
+        Return a line for each worker that is missing or does not respond.
         """
-
-        def lines(answers: list[bool]) -> list[str]:
-            return [
-                f"worker {slot.number} does not answer"
-                for slot, isFresh in zip(self.slots, answers)
-                if not isFresh
-            ]
-
-        asked = gatherResults([slot.ask() for slot in self.slots])
-        return asked.addCallback(lines)
+        answers = await gatherResults([slot.requestSnapshot() for slot in self.slots])
+        return [
+            f"worker {slot.number} does not respond"
+            for slot, isFresh in zip(self.slots, answers)
+            if not isFresh
+        ]
 
     def stopService(self) -> Deferred[None]:
         """
-        Have the workers answer what has already arrived, then close the sockets.
+        Let the workers answer the datagrams that have arrived, then close the sockets.
 
-        @return: fires when they are closed.
+        @return: Fires when the sockets are closed.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._isStopped = True
@@ -226,17 +210,17 @@ class Supervisor(SocketService):
         addresses = self._addresses()
         sockets = self._sockets
         if not sockets:
-            # Somebody else has waited for this, too.
+            # Another caller of stopService was first.
             return
-        lost = self._total().kernelDrops
+        lost = self._snapshot().kernelDrops
         self.socketSets = []
         for sock in sockets:
             sock.close()
         if self.slots:
-            self._ends.flush()
+            self._exits.flush()
             self._failures.flush()
-            self._sayStopped(addresses, lost)
+            self._logTotals(addresses, lost)
 
 
-def _when(wait: float) -> str:
-    return f"in {wait:.1f} s" if wait else "at once"
+def _when(delay: float) -> str:
+    return f"in {delay:.1f} s" if delay else "at once"

@@ -1,5 +1,5 @@
 """
-What a worker does: it answers at the sockets that it is given, and tells its parent.
+A worker: a process that answers at its sockets and reports to its supervisor.
 """
 
 from __future__ import annotations
@@ -12,105 +12,91 @@ from typing import Any
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import LoopingCall
-from twisted.logger import (
-    LogEvent,
-    Logger,
-    LogLevel,
-    eventAsText,
-    globalLogPublisher,
-)
+from twisted.logger import LogEvent, Logger, LogLevel, eventAsText, globalLogPublisher
 from twisted.python.failure import Failure
 
 from shout.counters import Snapshot
 from shout.protocol import Shout
 from shout.service import ShoutService
 from shout.workers.channel import Channel
-from shout.workers.fork import Child, fork
+from shout.workers.fork import ForkedProcess, fork
 
 try:
     from twisted.internet.epollreactor import EPollReactor as _Reactor
 except ImportError:
     from twisted.internet.selectreactor import SelectReactor as _Reactor
 
-# What the parent says itself, for all of its workers.
-_PARENTS = {"shout.service.ShoutService", "shout.counters.Counters"}
+# The supervisor logs these events itself, once for all workers.
+_LOGGED_BY_SUPERVISOR = {"shout.service.ShoutService", "shout.counters.Counters"}
 
-# How many characters of an event to tell.
-_MOST = 20_000
+# Characters of an event; more may not fit in a message.
+_MAX_EVENT_LENGTH = 20_000
 
 
-def start(
-    channel: Channel,
-    sockets: Sequence[socket.socket],
+def spawnWorker(
     protocol: Callable[[], Shout],
     reactor: Any,
-) -> Child:
+    sockets: Sequence[socket.socket],
+    channel: Channel,
+) -> ForkedProcess:
     """
-    Start a worker.
+    Fork a worker, and open the channel to it.
 
-    @param channel: the parent's end.
+    @param protocol: As for L{ShoutService<shout.service.ShoutService>}.
 
-    @param sockets: those to answer at; they stay open here.
+    @param reactor: The reactor of this process.
 
-    @param protocol: as L{ShoutService} takes it.
+    @param sockets: The sockets of the worker.  They stay open in this process.
 
-    @param reactor: the parent's.
+    @param channel: The supervisor's end.
 
-    @raise OSError: when the system starts none.
+    @raise OSError: If the system cannot start a process.
     """
     ours, theirs = socket.socketpair()
-    with theirs:
+    with ours, theirs:
+        process = fork(
+            partial(runWorker, protocol, sockets, theirs),
+            keep=[sock.fileno() for sock in (theirs, *sockets)],
+        )
         try:
-            child = fork(
-                partial(work, theirs, sockets, protocol),
-                keep=[sock.fileno() for sock in (theirs, *sockets)],
-            )
+            channel.open(ours, reactor)
         except OSError:
-            ours.close()
+            process.kill()
+            process.wait(reactor)
             raise
-    try:
-        channel.open(ours, reactor)
-    except OSError:
-        child.kill()
-        child.wait(reactor)
-        raise
-    return child
+    return process
 
 
-def work(
-    channel: socket.socket,
+def runWorker(
+    protocol: Callable[[], Shout],
     sockets: Iterable[socket.socket],
-    protocol: Callable[[], Shout] = Shout,
+    channel: socket.socket,
 ) -> None:
     """
-    Be a worker, until told to stop or left alone.
+    Answer datagrams until the supervisor requests a stop or exits.
 
-    @param channel: leads to the parent.
+    @param protocol: As for L{ShoutService<shout.service.ShoutService>}.
 
-    @param sockets: those to answer at, as L{ShoutService} takes them.
+    @param sockets: As for L{ShoutService<shout.service.ShoutService>}.
 
-    @param protocol: as L{ShoutService} takes it.
+    @param channel: A socket that is connected to the supervisor.
     """
-    # The parent's own reactor is shared with it, and runs already.
+    # The global reactor is the supervisor's, and is running already.
     reactor: PosixReactorBase = _Reactor()  # type: ignore[no-untyped-call]
     worker = Worker(ShoutService(sockets, protocol, reactor), reactor)
-    _logTo(worker.observe)
+    # All loggers publish here, and the publisher has no public list of observers.
+    for observer in list(globalLogPublisher._observers):
+        globalLogPublisher.removeObserver(observer)
+    globalLogPublisher.addObserver(worker.observe)  # type: ignore[arg-type]
     worker.open(channel, reactor)
     reactor.run(installSignalHandlers=False)
 
 
-def _logTo(observer: Any) -> None:
-    # Loggers know no other publisher, and it does not tell to whom it publishes.
-    for other in list(globalLogPublisher._observers):
-        globalLogPublisher.removeObserver(other)
-    globalLogPublisher.addObserver(observer)
-
-
 class Worker(Channel):
     """
-    The end of the channel where a service answers.
+    The worker's end of the channel, which runs the service.
 
-    @cvar interval: how often to tell what is new in the figures, in seconds.
+    @cvar interval: Seconds between two looks for changed counts.
     """
 
     _log = Logger()
@@ -119,79 +105,69 @@ class Worker(Channel):
 
     def __init__(self, service: ShoutService, reactor: Any) -> None:
         """
-        @param service: answers.
+        @param service: The service to start and stop.
 
-        @param reactor: runs until the service has stopped.
+        @param reactor: The reactor to stop in the end.
         """
         self._service = service
         self._reactor = reactor
-        self._told = Snapshot()
-        self._hasRoom = True
+        self._sent = Snapshot()
+        self._isPaused = False
         self._isStopping = self._hasStopped = False
-        self._telling = LoopingCall(self._tellChanges)
-        self._telling.clock = reactor
+        self._reporting = LoopingCall(self._sendChanges)
+        self._reporting.clock = reactor
 
     def connectionMade(self) -> None:
-        """
-        Begin to answer, and say so.
-        """
-        transport: Any = self.transport
-        transport.registerProducer(self, True)
+        self.transport.registerProducer(self, True)
         try:
             self._service.startService()
         except Exception:
-            # Where the parent's standard error leads is not where it logs.
+            # This reaches the supervisor's log; standard error may lead elsewhere.
             self._log.failure("cannot answer")
-            transport.unregisterProducer()
-            transport.loseConnection()
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
             self._hasStopped = True
             return
-        self._telling.start(self.interval, now=False)
+        self._reporting.start(self.interval, now=False)
         self.send("ready")
 
     def handleSnapshot(self) -> None:
         """
-        Tell what is new in the figures.
+        Send the counts since the last snapshot.
         """
         snapshot = self._service.snapshot()
-        self.send("snapshot", (snapshot - self._told).toJSON())
-        self._told = snapshot
+        self.send("snapshot", (snapshot - self._sent).toJSON())
+        self._sent = snapshot
 
-    def _tellChanges(self) -> None:
-        if self._hasRoom and self._service.snapshot() != self._told:
+    def _sendChanges(self) -> None:
+        if not self._isPaused and self._service.snapshot() != self._sent:
             self.handleSnapshot()
 
     def observe(self, event: LogEvent) -> None:
         """
-        Tell of a log event.
+        Send a log event.
         """
         level = event.get("log_level", LogLevel.info)
-        if event.get("log_namespace") in _PARENTS or level < LogLevel.info:
+        if event.get("log_namespace") in _LOGGED_BY_SUPERVISOR or level < LogLevel.info:
             return
-        if self._hasRoom and self.connected:
+        if self.connected and not self._isPaused:
             text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-            self.send("event", level.name, text[:_MOST])
+            self.send("event", level.name, text[:_MAX_EVENT_LENGTH])
 
     def pauseProducing(self) -> None:
-        """
-        Tell nothing unasked while the parent does not listen.
-        """
-        self._hasRoom = False
+        # The supervisor does not read, so nothing is sent but what it requests.
+        self._isPaused = True
 
     def resumeProducing(self) -> None:
-        """
-        Tell what there is again.
-        """
-        self._hasRoom = True
+        self._isPaused = False
 
     def stopProducing(self) -> None:
-        """
-        Do nothing: the connection has gone.
-        """
+        # connectionLost follows.
+        pass
 
     def handleStop(self) -> None:
         """
-        Answer what has arrived, tell the figures, and end.
+        Answer the datagrams that have arrived, send the last counts, and exit.
         """
         if not self._isStopping:
             self._isStopping = True
@@ -202,21 +178,20 @@ class Worker(Channel):
     def _stopped(self, _: object) -> None:
         self._hasStopped = True
         if self.connected:
-            transport: Any = self.transport
             self.handleSnapshot()
             self.send("stopped")
-            transport.unregisterProducer()
-            transport.loseConnection()
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
         else:
             self._reactor.stop()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """
-        End: there is no parent any more, or all is said.
+        Exit, after the datagrams that have arrived are answered.
         """
         self.connected = False
-        if self._telling.running:
-            self._telling.stop()
+        if self._reporting.running:
+            self._reporting.stop()
         if self._hasStopped:
             self._reactor.stop()
         else:

@@ -20,8 +20,8 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from shout.sockets.unix import bindUNIX
+from tests.directory import shortDirectory
 from tests.families import needsIPv6
-from tests.folder import shortFolder
 from tests.peers import PeerCase
 
 
@@ -154,7 +154,7 @@ class TextTests(CommandCase):
         """
         The server may be at a UNIX socket.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         result = await self.run_("-u", path, "hello")
         self.assertEqual(result, (0, b"HELLO\n", []))
@@ -318,7 +318,7 @@ class LinesTests(CommandCase):
         """
         A thousand lines come back from a UNIX socket too, whose queue is short.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         lines = [b"%d" % number for number in range(1000)]
         status, out, err = await self.run_("-u", path, stdin=b"\n".join(lines))
@@ -427,7 +427,7 @@ class LinesTests(CommandCase):
         """
         The lines may come from a file, and the replies may go to one.
         """
-        folder = shortFolder(self)
+        folder = shortDirectory(self)
         with open(folder + "/in", "wb") as file:
             file.write(b"hello\n" * 1000)
         arguments = ("-p", str(self.serveUDP()))

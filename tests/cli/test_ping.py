@@ -24,8 +24,8 @@ from shout.sockets.address import authority
 from shout.sockets.unix import bindUNIX
 from shout.udp.mmsg import available
 from tests.cli.test_main import Command, CommandCase
+from tests.directory import shortDirectory
 from tests.families import PAIR
-from tests.folder import shortFolder
 from tests.measure.fakes import LOSSY, RESULT
 from tests.relay import ANSWER, CORRUPT, DROP, DUPLICATE, ECHO, GARBAGE, Relay
 
@@ -197,7 +197,7 @@ class TextTests(MeasureCase):
         """
         A UNIX socket is measured at its path.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         status, out, _ = await self.ping("-u", path, "-c", "2", "-i", "0.02")
         self.assertEqual(status, 0)

@@ -13,8 +13,8 @@ from twisted.internet.task import deferLater
 from shout.measure import ping
 from shout.request import Refused, UnknownHost
 from shout.sockets.unix import bindUNIX
+from tests.directory import shortDirectory
 from tests.families import hasIPv6, needsIPv6
-from tests.folder import shortFolder
 from tests.peers import PeerCase
 
 
@@ -52,7 +52,7 @@ class PingTests(PeerCase):
         """
         A UNIX socket can be measured, with more probes than its queue holds.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         result = await ping(unix=path, count=100, interval=0.00001)
         self.assertEqual((result.answered, result.port), (100, None))
@@ -71,7 +71,7 @@ class PingTests(PeerCase):
         """
         L{ping} fails if the UNIX socket does not exist.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         await self.assertFailure(Deferred.fromCoroutine(ping(unix=path)), Refused)
 
     async def test_unknown(self) -> None:

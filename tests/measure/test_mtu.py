@@ -22,8 +22,8 @@ from shout.measure.target import Target
 from shout.sockets.unix import bindUNIX
 from shout.udp.icmp import TOO_BIG
 from tests.batches import needsBatches
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, needsIPv6
-from tests.folder import shortFolder
 from tests.hosts import Hosts, Path
 from tests.measure.paths import PathCase
 from tests.peers import PeerCase
@@ -105,7 +105,7 @@ class FindMTUTests(PeerCase):
         Through a UNIX socket the largest datagram is that which its buffer holds.
         There is no path MTU.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         found = await self.find(path, None)
         assert found.whole is not None

@@ -14,8 +14,8 @@ from shout.measure.target import Target, resolveTarget
 from shout.request import Refused, UnknownHost, Unreachable
 from shout.sockets.bind import bindUDP
 from shout.sockets.unix import bindUNIX
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, hasIPv6, hasIPv6Sockets
-from tests.folder import shortFolder
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
 from tests.sockets.test_resolve import ResolverReactor
@@ -156,7 +156,7 @@ class ResolveTargetTests(PeerCase):
         """
         A UNIX socket is its path, if something listens there.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         await self.assertFailure(self.resolve(unix=path), Refused)
         server = bindUNIX(path)
         self.addCleanup(server.close)

@@ -12,25 +12,59 @@ from unittest import skipIf, skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import bindUDP, bindUNIX
-from shout.sockets.address import describe, example, reachedAt
-from shout.udp.peer import withScope
+from shout.sockets.address import describe, example, ipOf, parse, reachedAt
 from tests import hosts
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 
 
-class WithScopeTests(SynchronousTestCase):
+class ParseTests(SynchronousTestCase):
     """
-    Tests for L{withScope}.
+    Tests for L{parse}.
     """
 
-    def test_scopes(self) -> None:
+    def test_families(self) -> None:
         """
-        A scope is the name of an interface, or its number where there is none.
+        IPv4 and IPv6 addresses are converted to the form that sockets take.
         """
         index, name = socket.if_nameindex()[0]
-        self.assertEqual(withScope("2001:db8::1", 0), "2001:db8::1")
-        self.assertEqual(withScope("fe80::1", index), f"fe80::1%{name}")
-        self.assertEqual(withScope("fe80::1", 99999), "fe80::1%99999")
+        for host, expected in (
+            ("192.0.2.1", (socket.AF_INET, ("192.0.2.1", 7))),
+            ("2001:db8::1", (socket.AF_INET6, ("2001:db8::1", 7, 0, 0))),
+            (f"fe80::1%{name}", (socket.AF_INET6, ("fe80::1", 7, 0, index))),
+        ):
+            self.assertEqual(parse(host, 7), expected)
+
+    def test_invalid(self) -> None:
+        """
+        A name, a short form and an unknown scope are not IP addresses.
+        """
+        for host in ("localhost", "", "127.1", "fe80::1%no-such-interface"):
+            self.assertRaises(ValueError, parse, host, 7)
+
+
+class IPOfTests(SynchronousTestCase):
+    """
+    Tests for L{ipOf}.
+    """
+
+    def test_mapped(self) -> None:
+        """
+        An IPv4-mapped address is converted to IPv4; other addresses are unchanged.
+        """
+        for host, expected in (
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("::ffff:c000:201", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("::192.0.2.1", "::c000:201"),
+        ):
+            self.assertEqual(str(ipOf(host)), expected)
+
+    def test_name(self) -> None:
+        """
+        A name is not an IP address.
+        """
+        self.assertIs(ipOf("localhost"), None)
 
 
 class DescribeTests(SynchronousTestCase):
@@ -40,20 +74,19 @@ class DescribeTests(SynchronousTestCase):
 
     def test_describe(self) -> None:
         """
-        An address is written as people write it, with its port.
+        A UDP address has its port, and an IPv6 address has brackets.
         """
         for sock, expected in zip(bindUDP(0), ("UDP 0.0.0.0", "UDP [::]")):
             with sock:
                 port = sock.getsockname()[1]
                 self.assertEqual(describe(sock), f"{expected}:{port}")
-        with bindUNIX(os.path.join(shortFolder(self), "s")) as sock:
+        with bindUNIX(os.path.join(shortDirectory(self), "s")) as sock:
             self.assertEqual(describe(sock), f"UNIX {sock.getsockname()}")
 
     @skipIf(hosts.whyNot, hosts.whyNot)
     def test_linkLocal(self) -> None:
         """
-        A link-local address is written with its interface, also where it is said
-        how to ask there.
+        A link-local address has its interface, also in the command.
         """
         with hosts.Hosts(self).on("a"):
             [sock] = bindUDP(0, ["fe80::1%va"])
@@ -62,10 +95,10 @@ class DescribeTests(SynchronousTestCase):
                 self.assertEqual(describe(sock), f"UDP [fe80::1%va]:{port}")
                 self.assertEqual(example(sock), f"nc -u fe80::1%va {port}")
 
-    @skipUnless(sys.platform == "linux", "abstract names exist on Linux alone")
+    @skipUnless(sys.platform == "linux", "only Linux has abstract names")
     def test_abstract(self) -> None:
         """
-        An abstract name is written with an C{@}.
+        An abstract name begins with C{@}.
         """
         with bindUNIX(f"@shout-{os.getpid()}") as sock:
             self.assertEqual(describe(sock), f"UNIX @shout-{os.getpid()}")
@@ -73,8 +106,8 @@ class DescribeTests(SynchronousTestCase):
     @skipIf(hosts.whyNot, hosts.whyNot)
     def test_device(self) -> None:
         """
-        A socket at all addresses of one device is reached at the device's address,
-        and when the device has gone where others are.
+        A wildcard socket that is bound to a device is reached at an address of the
+        device, or at the loopback address if the device no longer exists.
         """
         pair = hosts.Hosts(self)
         with pair.on("a"):

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.sockets.notify}, and for C{twistd shout} when it is to notify.
+Tests for L{shout.sockets.notify}, and for C{twistd shout} with C{NOTIFY_SOCKET}.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from shout.sockets.bind import connectUDP
 from shout.sockets.notify import Notifier
 from shout.sockets.unix import bindUNIX
 from shout.workers.reuseport import hasReusePortBalancing
-from tests.folder import shortFolder
-from tests.system.test_twistd import ISROOT, PATIENCE, TwistdCase, ask
+from tests.directory import shortDirectory
+from tests.twistdcase import ISROOT, TIMEOUT, TwistdCase, ask
 
 NOTHING: Mapping[str, str] = {}
 
 
-class Slow(Service):
+class SlowService(Service):
     """
-    A service that takes time until it listens.
+    A service that listens when C{listening} fires.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class NotifierTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.path = os.path.join(shortFolder(self), "notify")
+        self.path = os.path.join(shortDirectory(self), "notify")
         self.listener = bindUNIX(self.path)
         self.addCleanup(self.listener.close)
 
@@ -66,26 +66,26 @@ class NotifierTests(SynchronousTestCase):
         self.addCleanup(notifier.stopService)
         return notifier
 
-    def told(self) -> list[str]:
+    def messages(self) -> list[str]:
         """
-        Return what was told since this was called last.
+        Return the messages received since the last call.
         """
-        told = []
+        messages = []
         while True:
             try:
-                told.append(self.listener.recv(1000).decode())
+                messages.append(self.listener.recv(1000).decode())
             except BlockingIOError:
-                return told
+                return messages
 
     def test_interface(self) -> None:
         """
-        It is a service.
+        It provides C{IService}.
         """
         verifyObject(IService, self.notifier())
 
-    def test_nobodyAsks(self) -> None:
+    def test_notRequested(self) -> None:
         """
-        Without a socket that can be one, there is no notifier.
+        Without the address of a UNIX socket there is no notifier.
         """
         for environ in ({}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}):
             self.assertIs(
@@ -94,31 +94,30 @@ class NotifierTests(SynchronousTestCase):
 
     def test_ready(self) -> None:
         """
-        It tells that the service is ready once the reactor runs, and when it
-        stops.
+        Messages are sent when the reactor runs, and when the service stops.
         """
         notifier = self.notifier()
         notifier.startService()
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.messages(), [])
         self.reactor.run()
-        self.assertEqual(self.told(), ["READY=1"])
+        self.assertEqual(self.messages(), ["READY=1"])
         self.successResultOf(notifier.stopService())
-        self.assertEqual(self.told(), ["STOPPING=1"])
+        self.assertEqual(self.messages(), ["STOPPING=1"])
 
     def test_readyLater(self) -> None:
         """
-        A service that takes its time is ready when it says so.
+        A service with C{whenListening} is ready when its Deferred fires.
         """
-        slow = Slow()
+        slow = SlowService()
         self.notifier(slow).startService()
         self.reactor.run()
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.messages(), [])
         slow.listening.callback(None)
-        self.assertEqual(self.told(), ["READY=1"])
+        self.assertEqual(self.messages(), ["READY=1"])
 
     def test_watchdog(self) -> None:
         """
-        A watchdog is fed twice as often as it wants, until the service stops.
+        Watchdog messages are sent twice per timeout, until the service stops.
         """
         for environ in (
             {"WATCHDOG_USEC": "3000000"},
@@ -128,20 +127,19 @@ class NotifierTests(SynchronousTestCase):
             notifier = self.notifier(environ=environ)
             notifier.startService()
             self.reactor.run()
-            self.assertEqual(self.told(), ["WATCHDOG=1", "READY=1"])
+            self.assertEqual(self.messages(), ["WATCHDOG=1", "READY=1"])
             for _ in range(3):
                 self.reactor.advance(1.4)
-                self.assertEqual(self.told(), [])
+                self.assertEqual(self.messages(), [])
                 self.reactor.advance(0.1)
-                self.assertEqual(self.told(), ["WATCHDOG=1"])
+                self.assertEqual(self.messages(), ["WATCHDOG=1"])
             self.successResultOf(notifier.stopService())
             self.reactor.advance(10)
-            self.assertEqual(self.told(), ["STOPPING=1"])
+            self.assertEqual(self.messages(), ["STOPPING=1"])
 
     def test_noWatchdog(self) -> None:
         """
-        No watchdog, one for another process and one that makes no sense are not
-        fed.
+        No watchdog messages are sent without a valid timeout for this process.
         """
         for environ in (
             {},
@@ -153,13 +151,13 @@ class NotifierTests(SynchronousTestCase):
             self.reactor = MemoryReactorClock()
             self.notifier(environ=environ).startService()
             self.reactor.run()
-            self.assertEqual(self.told(), ["READY=1"])
+            self.assertEqual(self.messages(), ["READY=1"])
             self.reactor.advance(10)
-            self.assertEqual(self.told(), [])
+            self.assertEqual(self.messages(), [])
 
-    def test_nobodyListens(self) -> None:
+    def test_noListener(self) -> None:
         """
-        Where nobody listens, or nobody any more, nothing comes of it.
+        Messages are lost without an error if no process listens.
         """
         notifier = self.notifier(environ={"WATCHDOG_USEC": "1000000"})
         self.listener.close()
@@ -173,33 +171,33 @@ class NotifierTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """
-        Where who is told does not listen, nothing waits for it.
+        Messages are lost without an error if the socket buffer is full.
         """
         notifier = self.notifier(environ={"WATCHDOG_USEC": "2000"})
         notifier.startService()
         self.reactor.run()
         self.reactor.pump([0.001] * 3000)
-        self.assertLess(len(self.told()), 3000)
+        self.assertLess(len(self.messages()), 3000)
 
-    def test_readyWhenThereIsRoom(self) -> None:
+    def test_readyRetried(self) -> None:
         """
-        That it is ready is told again until there is room for it.
+        The ready message is retried until the socket buffer has room for it.
         """
-        service = Slow()
+        service = SlowService()
         notifier = self.notifier(service, {"WATCHDOG_USEC": "2000"})
         notifier.startService()
         self.reactor.run()
         self.reactor.pump([0.001] * 3000)
         service.listening.callback(None)
-        self.assertNotIn("READY=1", self.told())
+        self.assertNotIn("READY=1", self.messages())
         self.reactor.advance(0.1)
-        self.assertIn("READY=1", self.told())
+        self.assertIn("READY=1", self.messages())
 
-    def test_stoppedBeforeThereIsRoom(self) -> None:
+    def test_retryCancelled(self) -> None:
         """
-        When it stops there is nothing more to be told, not even that it was ready.
+        The retry is cancelled when the service stops.
         """
-        service = Slow()
+        service = SlowService()
         notifier = self.notifier(service, {"WATCHDOG_USEC": "2000"})
         notifier.startService()
         self.reactor.run()
@@ -208,92 +206,80 @@ class NotifierTests(SynchronousTestCase):
         self.successResultOf(notifier.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    @skipUnless(sys.platform == "linux", "abstract names exist on Linux alone")
+    @skipUnless(sys.platform == "linux", "only Linux has abstract names")
     def test_abstract(self) -> None:
         """
-        An abstract name has an C{@} before it.
+        An address that begins with C{@} is an abstract name.
         """
         self.path = f"@shout-notify-{os.getpid()}"
         self.listener = bindUNIX(self.path)
         self.addCleanup(self.listener.close)
         self.notifier().startService()
         self.reactor.run()
-        self.assertEqual(self.told(), ["READY=1"])
+        self.assertEqual(self.messages(), ["READY=1"])
 
 
 class NotifyingTests(TwistdCase):
     """
-    Tests for C{twistd shout} that is to notify.
+    Tests for C{twistd shout} with C{NOTIFY_SOCKET}.
     """
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.listener = bindUNIX(os.path.join(self.folder, "notify"))
-        self.addCleanup(self.listener.close)
-        self.listener.settimeout(PATIENCE)
+    def notified(self, *args: str) -> list[str]:
+        """
+        Run a server until it is ready and has sent a few watchdog messages, stop it,
+        and return its messages.
 
-    def notified(self, *args: str, **environ: str) -> list[str]:
+        @param args: Options of C{twistd}, then C{shout} and its options.
         """
-        Run a server that is told to stop when it is ready and has fed a watchdog,
-        and return what it told.
-        """
+        listener = bindUNIX(self.path("notify"))
+        self.addCleanup(listener.close)
+        listener.settimeout(TIMEOUT)
         server = self.start(
-            *args,
+            *("twistd", "-n", "--pidfile=", *args, "-p", "0", "-i", "127.0.0.1"),
             env={
                 **os.environ,
-                "NOTIFY_SOCKET": self.listener.getsockname(),
-                **environ,
+                "NOTIFY_SOCKET": listener.getsockname(),
+                "WATCHDOG_USEC": "20000",
             },
         )
-        told: list[str] = []
-        while told.count("READY=1") + told.count("WATCHDOG=1") < 5:
-            told.append(self.listener.recv(100).decode())
-            if told[-1] == "READY=1":
+        messages: list[str] = []
+        while "READY=1" not in messages[:-2]:
+            messages.append(listener.recv(100).decode())
+            if messages[-1] == "READY=1":
                 port = int(self.waitFor(server, r"UDP 127\.0\.0\.1:(\d+)")[1])
                 self.assertEqual(ask(connectUDP("127.0.0.1", port), b"hi"), b"HI")
-        output = self.finish(server, signal.SIGTERM)
-        self.assertNotIn("Traceback", output)
-        self.listener.setblocking(False)
-        while "STOPPING=1" not in told:
-            told.append(self.listener.recv(100).decode())
-        self.assertRaises(BlockingIOError, self.listener.recv, 100)
-        self.listener.settimeout(PATIENCE)
-        return told
+        server.send_signal(signal.SIGTERM)
+        # Read at once: the receive buffer holds ten messages.
+        while "STOPPING=1" not in messages:
+            messages.append(listener.recv(100).decode())
+        self.assertNotIn("Traceback", server.communicate(timeout=TIMEOUT)[0])
+        listener.setblocking(False)
+        self.assertRaises(BlockingIOError, listener.recv, 100)
+        return messages
 
-    def test_notifies(self) -> None:
+    def test_workers(self) -> None:
         """
-        It tells that it is ready when it answers, feeds the watchdog, and tells
-        that it stops, with workers and without.
+        With workers, the service is ready once it answers, keeps the watchdog from
+        expiring, and notifies systemd when it stops.
         """
-        start = ["twistd", "-n", "--pidfile=", "shout", "-p", "0", "-i", "127.0.0.1"]
-        for workers in ((), ("--workers", "2" if hasReusePortBalancing else "1")):
-            told = self.notified(*start, *workers, WATCHDOG_USEC="100000")
-            self.assertEqual(told.count("READY=1"), 1)
-            self.assertEqual(told.count("WATCHDOG=1"), len(told) - 2)
-            self.assertEqual(told[-1], "STOPPING=1")
+        workers = "2" if hasReusePortBalancing else "1"
+        messages = self.notified("shout", "--workers", workers)
+        self.assertEqual(messages.count("READY=1"), 1)
+        self.assertEqual(messages.count("WATCHDOG=1"), len(messages) - 2)
+        self.assertEqual(messages[-1], "STOPPING=1")
 
-    @skipUnless(ISROOT, "changing the root folder needs root")
-    def test_elsewhere(self) -> None:
+    @skipUnless(ISROOT, "changing the root directory needs root")
+    def test_chroot(self) -> None:
         """
-        It does so from another root folder and as another user.
+        The socket of systemd stays usable after chroot and a change of the user.
         """
-        etc = os.path.join(self.folder, "root", "etc")
+        etc = self.path("root", "etc")
         os.makedirs(etc)
         with open(os.path.join(etc, "passwd"), "w") as f:
             f.write("nobody:x:65534:65534::/:/bin/false\n")
-        told = self.notified(
-            "twistd",
-            "-n",
-            "--pidfile=",
+        messages = self.notified(
             f"--chroot={os.path.dirname(etc)}",
-            "--rundir=/",
-            "--uid=65534",
-            "--gid=65534",
-            "shout",
-            "-p",
-            "0",
-            "-i",
-            "127.0.0.1",
-            WATCHDOG_USEC="100000",
+            *("--rundir=/", "--uid=65534", "--gid=65534", "shout"),
         )
-        self.assertEqual(told[-1], "STOPPING=1")
+        self.assertEqual(messages.count("READY=1"), 1)
+        self.assertEqual(messages[-1], "STOPPING=1")

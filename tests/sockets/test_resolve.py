@@ -20,8 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from shout.request import UnknownHost
-from shout.sockets.resolve import _Receiver, resolve
+from shout.sockets.resolve import ResolutionError, _Receiver, resolve
 
 ADDRESSES = [
     IPv6Address("UDP", "2001:db8::1", 9999),
@@ -33,7 +32,7 @@ ADDRESSES = [
 @implementer(IHostnameResolver, IHostResolution)
 class ResolverReactor:
     """
-    A reactor that knows one name, and is its own resolver.
+    A reactor that is its own resolver, for one name.
     """
 
     name = "example.com"
@@ -67,7 +66,7 @@ class ResolverReactor:
 
     def complete(self) -> None:
         """
-        End what was begun.
+        Complete all look-ups.
         """
         while self.receivers:
             self.receivers.pop().resolutionComplete()
@@ -84,7 +83,7 @@ class ResolveTests(SynchronousTestCase):
 
     def resolve(self, host: str, family: int = socket.AF_UNSPEC) -> Deferred[list[str]]:
         """
-        Look up a host, to the end.
+        Look up a host, and complete the look-up.
         """
         looking = Deferred.fromCoroutine(resolve(host, 9999, family, self.reactor))
         self.reactor.complete()
@@ -92,8 +91,8 @@ class ResolveTests(SynchronousTestCase):
 
     def test_name(self) -> None:
         """
-        A name gives all of its addresses in the resolver's order, and a scope
-        stays with its address.
+        A name leads to all of its addresses in the order of the resolver, with their
+        scopes.
         """
         self.assertEqual(
             self.successResultOf(self.resolve("example.com")),
@@ -102,7 +101,7 @@ class ResolveTests(SynchronousTestCase):
 
     def test_family(self) -> None:
         """
-        One family's addresses can be had alone.
+        The result can be restricted to one address family.
         """
         self.assertEqual(
             self.successResultOf(self.resolve("example.com", socket.AF_INET)),
@@ -124,15 +123,15 @@ class ResolveTests(SynchronousTestCase):
 
     def test_mapped(self) -> None:
         """
-        An IPv4-mapped address is an IPv4 address, and no IPv6 address, also when
-        a name leads to it.
+        An IPv4-mapped address is an IPv4 address and not an IPv6 address, also in the
+        result for a name.
         """
         for host in ("::ffff:192.0.2.1", "::ffff:c000:201"):
             for family in (socket.AF_UNSPEC, socket.AF_INET):
                 found = self.successResultOf(self.resolve(host, family))
                 self.assertEqual(found, ["192.0.2.1"])
             error = self.failureResultOf(
-                self.resolve(host, socket.AF_INET6), UnknownHost
+                self.resolve(host, socket.AF_INET6), ResolutionError
             )
             self.assertEqual(str(error.value), f"no IPv6 address is known for {host!r}")
         mapped = IPv6Address("UDP", "::ffff:192.0.2.1", 9999)
@@ -147,33 +146,35 @@ class ResolveTests(SynchronousTestCase):
 
     def test_addressOfFamily(self) -> None:
         """
-        An address of the family that is not wanted is unknown.
+        An address of another family is an error.
         """
-        error = self.failureResultOf(self.resolve("::1", socket.AF_INET), UnknownHost)
+        error = self.failureResultOf(
+            self.resolve("::1", socket.AF_INET), ResolutionError
+        )
         self.assertEqual(str(error.value), "no IPv4 address is known for '::1'")
         error = self.failureResultOf(
-            self.resolve("127.0.0.1", socket.AF_INET6), UnknownHost
+            self.resolve("127.0.0.1", socket.AF_INET6), ResolutionError
         )
         self.assertEqual(str(error.value), "no IPv6 address is known for '127.0.0.1'")
 
     def test_unknown(self) -> None:
         """
-        A name without addresses is unknown.
+        A name without addresses is an error.
         """
-        error = self.failureResultOf(self.resolve("nowhere"), UnknownHost)
+        error = self.failureResultOf(self.resolve("nowhere"), ResolutionError)
         self.assertEqual(str(error.value), "no address is known for 'nowhere'")
 
-    def test_impossible(self) -> None:
+    def test_invalid(self) -> None:
         """
-        What cannot be a name is unknown, and is not looked up.
+        An invalid name is an error, without a look-up.
         """
         for host in ("a..b", "a" * 64, "\udcff", "a\0b"):
-            self.failureResultOf(self.resolve(host), UnknownHost)
+            self.failureResultOf(self.resolve(host), ResolutionError)
         self.assertEqual(self.reactor.lookups, 0)
 
     def test_cancel(self) -> None:
         """
-        What is found after the look-up was cancelled is thrown away.
+        Addresses that are found after cancellation are ignored.
         """
         looking: Any = Deferred.fromCoroutine(
             resolve("example.com", 9999, socket.AF_UNSPEC, self.reactor)
@@ -186,11 +187,11 @@ class ResolveTests(SynchronousTestCase):
 
 class ReceiverTests(SynchronousTestCase):
     """
-    Tests for what collects the addresses.
+    Tests for the receiver of addresses.
     """
 
     def test_interface(self) -> None:
         """
-        It is what resolvers expect.
+        It provides C{IResolutionReceiver}.
         """
         verifyObject(IResolutionReceiver, _Receiver())

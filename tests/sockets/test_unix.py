@@ -8,13 +8,15 @@ import os
 import socket
 import sys
 from contextlib import closing
+from typing import Any
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import BindError, bindUNIX
+from shout.sockets import unix
 from shout.sockets.unix import connectUNIX
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
 
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -25,23 +27,23 @@ class BindUNIXTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.folder = shortFolder(self)
+        self.directory = shortDirectory(self)
         here = os.getcwd()
         self.addCleanup(os.chdir, here)
-        os.chdir(self.folder)
-        self.path = os.path.join(self.folder, "s")
+        os.chdir(self.directory)
+        self.path = os.path.join(self.directory, "s")
 
     def bind(self, path: str) -> socket.socket:
         """
-        Bind a socket that is closed when the test ends.
+        Bind a socket, which is closed when the test ends.
         """
         sock = bindUNIX(path)
         self.addCleanup(sock.close)
         return sock
 
-    def explanation(self, path: str) -> str:
+    def failure(self, path: str) -> str:
         """
-        Fail to bind, and return the one line that says why.
+        Fail to bind, and return the error, which is one line.
         """
         message = str(self.assertRaises(BindError, self.bind, path))
         self.assertNotIn("\n", message)
@@ -49,11 +51,11 @@ class BindUNIXTests(SynchronousTestCase):
 
     def test_relativePath(self) -> None:
         """
-        A relative path is bound as an absolute one.
+        A relative path is made absolute.
         """
         self.assertEqual(self.bind("s").getsockname(), self.path)
 
-    def test_everyUserMayWrite(self) -> None:
+    def test_permissions(self) -> None:
         """
         Every user may write to the socket, whatever the umask.
         """
@@ -61,9 +63,9 @@ class BindUNIXTests(SynchronousTestCase):
         self.bind("s")
         self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o666)
 
-    def test_doesNotBlock(self) -> None:
+    def test_nonBlocking(self) -> None:
         """
-        The socket does not block.
+        The socket is non-blocking.
         """
         self.assertFalse(self.bind("s").getblocking())
 
@@ -78,16 +80,16 @@ class BindUNIXTests(SynchronousTestCase):
 
     def test_cannotBeRemoved(self) -> None:
         """
-        Closing the socket raises nothing where the path cannot be removed.
+        Closing the socket raises nothing if the path cannot be removed.
         """
         sock = self.bind("s")
         self.patch(os, "unlink", lambda path: os.rmdir(path))
         sock.close()
         self.assertTrue(os.path.exists(self.path))
 
-    def test_somebodyElses(self) -> None:
+    def test_replaced(self) -> None:
         """
-        Closing the socket leaves what others have put at the path since.
+        Closing the socket does not remove a path that has been replaced.
         """
         sock = self.bind("s")
         os.rename(self.path, self.path + "moved")
@@ -95,98 +97,96 @@ class BindUNIXTests(SynchronousTestCase):
             sock.close()
         self.assertTrue(os.path.isfile(self.path))
 
-    def test_leftover(self) -> None:
+    def test_stale(self) -> None:
         """
-        A path that a killed server has left behind is taken over.
+        The stale socket of a killed server is replaced.
         """
-        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as killed:
-            killed.bind(self.path)
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as stale:
+            stale.bind(self.path)
         self.assertTrue(os.path.exists(self.path))
         self.assertEqual(self.bind("s").getsockname(), self.path)
 
-    def test_alive(self) -> None:
+    def test_inUse(self) -> None:
         """
-        A path that somebody listens on is in use, and goes on working.
+        The path of a listening socket is in use, and the socket continues to work.
         """
-        alive = self.bind("s")
-        self.assertIn("already in use", self.explanation("s"))
+        server = self.bind("s")
+        self.assertIn("already in use", self.failure("s"))
         with closing(connectUNIX("s")) as client:
             client.send(b"still here")
-        self.assertEqual(alive.recv(100), b"still here")
+        self.assertEqual(server.recv(100), b"still here")
 
-    def test_aliveAndConnected(self) -> None:
+    def test_inUseConnected(self) -> None:
         """
-        A path whose socket hears from one peer alone is in use.
+        The path of a connected socket is in use.
         """
-        alive = self.bind("s")
-        alive.connect(self.bind("peer").getsockname())
-        self.assertIn("already in use", self.explanation("s"))
+        server = self.bind("s")
+        server.connect(self.bind("peer").getsockname())
+        self.assertIn("already in use", self.failure("s"))
 
-    def test_aliveStream(self) -> None:
+    def test_inUseStream(self) -> None:
         """
-        A path of a listening stream socket is in use.
+        The path of a listening stream socket is in use.
         """
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as stream:
             stream.bind(self.path)
             stream.listen()
-            self.assertIn("already in use", self.explanation("s"))
+            self.assertIn("already in use", self.failure("s"))
 
     def test_notASocket(self) -> None:
         """
-        A file, a folder and a symbolic link are no sockets, and are left
-        unharmed.
+        A file, a directory and a symbolic link are not sockets, and are not changed.
         """
         with open("file", "w") as f:
             f.write("precious")
-        os.mkdir("folder")
+        os.mkdir("directory")
         os.symlink("nowhere", "link")
-        for name in ("file", "folder", "link"):
-            self.assertIn("is not a socket", self.explanation(name))
+        for name in ("file", "directory", "link"):
+            self.assertIn("is not a socket", self.failure(name))
         with open("file") as f:
             self.assertEqual(f.read(), "precious")
         self.assertTrue(os.path.islink("link"))
 
-    def test_noFolder(self) -> None:
+    def test_noDirectory(self) -> None:
         """
-        A path in a folder that does not exist wants the folder created.
+        The error for a directory that does not exist is to create it.
         """
-        self.assertIn("create it first", self.explanation("none/s"))
+        self.assertIn("create it first", self.failure("none/s"))
 
     def test_tooLong(self) -> None:
         """
-        A path that does not fit a socket address is said to be too long, with
-        its length.
+        The error for a path that is too long has its length.
         """
-        message = self.explanation("x" * 200)
+        message = self.failure("x" * 200)
         self.assertIn("too long", message)
-        self.assertIn(f"{len(self.folder) + 201} bytes", message)
+        self.assertIn(f"{len(self.directory) + 201} bytes", message)
 
-    def test_empty(self) -> None:
+    def test_invalid(self) -> None:
         """
-        No path, and what no path can be, are no places for a socket.
+        An empty path and a path with a null byte are refused.
         """
-        self.assertIn("is empty", self.explanation(""))
-        self.assertIn("not a path", self.explanation("a\0b"))
+        self.assertIn("is empty", self.failure(""))
+        self.assertIn("not a path", self.failure("a\0b"))
 
-    @skipUnless(ISROOT, "shedding privileges needs root")
+    @skipUnless(ISROOT, "dropping privileges needs root")
     def test_unwritable(self) -> None:
         """
-        A folder that may not be written to is said so.
+        A directory that may not be written to is refused.
         """
-        os.chmod(self.folder, 0o755)
+        os.chmod(self.directory, 0o755)
         os.seteuid(65534)
         self.addCleanup(os.seteuid, 0)
-        self.assertIn("no permission", self.explanation(self.path))
+        self.assertIn("no permission", self.failure(self.path))
 
-    @skipUnless(sys.platform == "linux", "abstract names exist on Linux alone")
+    @skipUnless(sys.platform == "linux", "only Linux has abstract names")
     def test_abstract(self) -> None:
         """
-        A name with an C{@} before it is bound as an abstract one.
+        A path that begins with C{@} is an abstract name.
         """
         name = f"shout-test-{os.getpid()}"
         sock = self.bind("@" + name)
         self.assertEqual(sock.getsockname(), b"\0" + name.encode())
-        self.assertIn(f"@{name} is already in use", self.explanation("@" + name))
+        self.assertIn(f"@{name} is already in use", self.failure("@" + name))
 
 
 class ConnectUNIXTests(SynchronousTestCase):
@@ -194,20 +194,37 @@ class ConnectUNIXTests(SynchronousTestCase):
     Tests for L{connectUNIX}.
     """
 
-    def test_UNIXHasAName(self) -> None:
+    def test_name(self) -> None:
         """
-        A connected UNIX socket has a name that the peer can reply to.
+        A connected socket has a name to which the peer can reply.
         """
-        with bindUNIX(os.path.join(shortFolder(self), "s")) as server:
+        with bindUNIX(os.path.join(shortDirectory(self), "s")) as server:
             client = connectUNIX(server.getsockname())
             self.addCleanup(client.close)
             client.send(b"x")
             self.assertEqual(server.recvfrom(100), (b"x", client.getsockname()))
 
-    def test_nobodyThere(self) -> None:
+    def test_receivedEarlier(self) -> None:
         """
-        Connecting to a UNIX path at which nobody listens fails.
+        Datagrams that arrived before the socket was connected are discarded.
+        """
+        server = bindUNIX(os.path.join(shortDirectory(self), "s"))
+        self.addCleanup(server.close)
+        connect = unix._PathSocket.connect
+
+        def connectLate(client: socket.socket, address: Any) -> None:
+            server.sendto(b"forged", client.getsockname())
+            connect(client, address)
+
+        self.patch(unix._PathSocket, "connect", connectLate)
+        client = connectUNIX(server.getsockname())
+        self.addCleanup(client.close)
+        self.assertRaises(BlockingIOError, client.recv, 100)
+
+    def test_noListener(self) -> None:
+        """
+        Connecting to a path fails if no process listens there.
         """
         self.assertRaises(
-            FileNotFoundError, connectUNIX, os.path.join(shortFolder(self), "s")
+            FileNotFoundError, connectUNIX, os.path.join(shortDirectory(self), "s")
         )

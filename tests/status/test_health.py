@@ -28,13 +28,13 @@ from shout.workers.reuseport import (
     hasReusePortBalancing,
 )
 from tests import hosts
+from tests.directory import shortDirectory
 from tests.families import LOOPBACK, eachFamily
-from tests.folder import shortFolder
 
 
 class HealthTests(SynchronousTestCase):
     """
-    Tests for L{Health}, with a reactor that does nothing by itself.
+    Tests for L{Health}, with a fake reactor.
     """
 
     def setUp(self) -> None:
@@ -42,7 +42,7 @@ class HealthTests(SynchronousTestCase):
 
     def loopback(self, *interfaces: str) -> list[socket.socket]:
         """
-        Return sockets on the loopback, by default on 127.0.0.1.
+        Bind sockets on the loopback, by default on 127.0.0.1.
         """
         sockets = bindUDP(0, interfaces or ["127.0.0.1"])
         for sock in sockets:
@@ -53,7 +53,7 @@ class HealthTests(SynchronousTestCase):
         self, sockets: list[socket.socket], guard: Guard | None = None
     ) -> ShoutService:
         """
-        Start a service; it is stopped when the test ends.
+        Start a service, which is stopped when the test ends.
         """
         service = ShoutService(sockets, partial(Shout, guard), self.reactor)
         service.startService()
@@ -62,13 +62,13 @@ class HealthTests(SynchronousTestCase):
 
     def settle(self, result: object) -> None:
         """
-        Do what the reactor has been asked to do soon.
+        Run the calls that are due.
         """
         self.reactor.advance(0)
 
     def health(self, sockets: list[socket.socket], sources: int = 1) -> Health:
         """
-        Be ready to ask sockets; that ends when the test does.
+        Start a health check, which is stopped when the test ends.
         """
         health = Health(sockets, sources)
         health.start(self.reactor)
@@ -77,7 +77,7 @@ class HealthTests(SynchronousTestCase):
 
     def visit(self) -> None:
         """
-        Do what a reactor does when something has arrived.
+        Let each port read twice, as a reactor does.
         """
         for _ in range(2):
             for reader in self.reactor.getReaders():
@@ -85,28 +85,28 @@ class HealthTests(SynchronousTestCase):
 
     def check(self, health: Health) -> list[str]:
         """
-        Return the troubles that a check finds, with all the time that it may take.
+        Return the problems of a check that has all the time it may take.
         """
-        return self.report(health).troubles
+        return self.report(health).problems
 
     def report(self, health: Health) -> Report:
         """
-        Return the report of a check, with all the time that it may take.
+        Return the report of a check that has all the time it may take.
         """
-        found = health.check()
+        checked = health.check()
         for _ in range(health.tries):
             self.visit()
             self.reactor.advance(health.timeout)
-        return self.successResultOf(found)
+        return self.successResultOf(checked)
 
     def test_everyKindOfSocket(self) -> None:
         """
-        Nothing is wrong with sockets that answer: those of each family, those
-        bound to all addresses, and those of UNIX with a path.
+        Sockets of each family, at wildcard addresses and at UNIX paths are healthy if
+        they answer.
         """
         everywhere = eachFamily("0.0.0.0", "::")
         sockets = [*bindUDP(0, everywhere), *bindUDP(0, ["127.0.0.2", *LOOPBACK])]
-        sockets.append(bindUNIX(os.path.join(shortFolder(self), "s")))
+        sockets.append(bindUNIX(os.path.join(shortDirectory(self), "s")))
         service = self.serve(sockets)
         self.assertEqual(self.check(self.health(sockets)), [])
         self.assertEqual(service.counters.answered, len(sockets))
@@ -114,7 +114,7 @@ class HealthTests(SynchronousTestCase):
     @skipUnless(sys.platform == "linux", "only Linux has abstract names")
     def test_abstract(self) -> None:
         """
-        A UNIX socket with an abstract name is asked, too.
+        A UNIX socket with an abstract name is checked.
         """
         sockets = [bindUNIX(f"@shout-test-{os.getpid()}")]
         self.serve(sockets)
@@ -123,8 +123,8 @@ class HealthTests(SynchronousTestCase):
     @skipIf(hosts.whyNot, hosts.whyNot)
     def test_linkLocal(self) -> None:
         """
-        A socket at a link-local address is asked there, whatever the guard has
-        to say to others.
+        A socket at a link-local address is checked there, although the guard refuses
+        all other sources.
         """
         with hosts.Hosts(self).on("a"):
             sockets = bindUDP(0, ["fe80::1%va", "192.0.2.1"])
@@ -136,8 +136,8 @@ class HealthTests(SynchronousTestCase):
 
     def test_silent(self) -> None:
         """
-        There is a line for a socket that does not answer in a second, and none
-        for one that does.
+        There is a line for a socket that does not answer within a second, and none for
+        one that does.
         """
         silent, good = self.loopback("127.0.0.1", "127.0.0.2")
         self.serve([good])
@@ -145,9 +145,9 @@ class HealthTests(SynchronousTestCase):
         self.assertIn(f"UDP 127.0.0.1:{silent.getsockname()[1]}", line)
         self.assertTrue(line.endswith("4 tries in 1.0 seconds"), line)
 
-    def test_also(self) -> None:
+    def test_extraChecks(self) -> None:
         """
-        What else is wrong comes with that.
+        The lines of further checks are in the report.
         """
 
         async def extraChecks() -> list[str]:
@@ -162,78 +162,77 @@ class HealthTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """
-        A socket that is closed is said to refuse, at once.
+        A closed socket is reported at once.
         """
         [sock] = self.loopback()
         health = self.health([sock])
         sock.close()
-        found = health.check()
+        checked = health.check()
         self.visit()
-        [line] = self.successResultOf(found).troubles
+        [line] = self.successResultOf(checked).problems
         self.assertIn("nothing is listening", line)
 
     def test_lostOnce(self) -> None:
         """
-        One datagram that gets lost is no trouble.
+        A single lost datagram is no problem.
         """
         sockets = self.loopback()
-        found = self.health(sockets).check()
+        checked = self.health(sockets).check()
         sockets[0].recv(100)
         self.serve(sockets)
         self.reactor.advance(Health.timeout)
         self.visit()
-        self.assertEqual(self.successResultOf(found).troubles, [])
+        self.assertEqual(self.successResultOf(checked).problems, [])
 
     def test_forgedReplies(self) -> None:
         """
-        A socket that answers is healthy, whatever somebody has sent in its name
-        before the answer.
+        A socket that answers is healthy, even if forged replies arrive before.
         """
         sockets = self.loopback()
         health = self.health(sockets)
-        found = health.check()
+        checked = health.check()
         [source] = health.sources
         for forged in (b"\xffgarbage", b"shout asks itself", b"GOODBYE", b""):
             sockets[0].sendto(forged, source)
         self.visit()
-        self.assertNoResult(found)
+        self.assertNoResult(checked)
         self.serve(sockets)
         self.visit()
-        self.assertEqual(self.successResultOf(found).troubles, [])
+        self.assertEqual(self.successResultOf(checked).problems, [])
 
     def test_onlyForgedReplies(self) -> None:
         """
-        A socket that sends nothing but wrong replies is not healthy.
+        A socket that sends wrong replies alone is not healthy.
         """
         sockets = self.loopback()
         health = self.health(sockets)
-        found = health.check()
+        checked = health.check()
         [source] = health.sources
         sockets[0].sendto(b"GOODBYE", source)
         self.visit()
         self.reactor.pump([health.timeout] * health.tries)
-        [line] = self.successResultOf(found).troubles
+        [line] = self.successResultOf(checked).problems
         self.assertIn("answered 'GOODBYE' instead of 'SHOUT ASKS ITSELF", line)
 
-    def test_oneCheckForAll(self) -> None:
+    def test_sharedCheck(self) -> None:
         """
-        Who asks while a check is under way is told its outcome, and nothing is
-        sent for that; the next one asks anew.
+        Calls during a check share its report and send nothing; the next call starts a
+        new check.
         """
         sockets = self.loopback()
         service = self.serve(sockets)
         health = self.health(sockets)
         several = [health.check() for _ in range(50)]
         self.visit()
-        for found in several:
-            self.assertEqual(self.successResultOf(found).troubles, [])
+        for checked in several:
+            self.assertEqual(self.successResultOf(checked).problems, [])
         self.assertEqual(service.counters.received, 1)
         self.assertEqual(self.check(health), [])
         self.assertEqual(service.counters.received, 2)
 
-    def test_givenUp(self) -> None:
+    def test_cancelled(self) -> None:
         """
-        When one of those who wait goes away the others are told all the same.
+        If one of the callers cancels, the others still receive the report.
         """
         sockets = self.loopback()
         self.serve(sockets)
@@ -242,12 +241,12 @@ class HealthTests(SynchronousTestCase):
         first.addErrback(lambda failure: None)
         first.cancel()
         self.visit()
-        self.assertEqual(self.successResultOf(second).troubles, [])
+        self.assertEqual(self.successResultOf(second).problems, [])
 
     def test_guard(self) -> None:
         """
-        A guard that is told the sources answers them although it would refuse
-        them, as often as they ask, and nobody else.
+        A guard that exempts the sources answers each of their requests, and refuses
+        other sources as before.
         """
         sockets = self.loopback()
         nobody = Allow([ip_network("10.0.0.0/8")])
@@ -265,11 +264,11 @@ class HealthTests(SynchronousTestCase):
         self.visit()
         self.assertEqual(service.counters.dropped["not allowed"], dropped + 1)
 
-    def test_UNIXIsLimited(self) -> None:
+    def test_limit(self) -> None:
         """
-        A limit that holds for the peers of UNIX sockets does not hold for it.
+        A guard that exempts the sources does not limit them at a UNIX socket.
         """
-        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        sockets = [bindUNIX(os.path.join(shortDirectory(self), "s"))]
         guard = Guard(rules=[Limit(1)])
         health = self.health(sockets)
         guard.exempt.update(health.sources)
@@ -279,8 +278,8 @@ class HealthTests(SynchronousTestCase):
 
     def test_sources(self) -> None:
         """
-        An address can be asked from several ports, and it is said how many of
-        them got no answer.
+        An address can be checked from several ports, and the report has the number of
+        those without a reply.
         """
         sockets = self.loopback(LOOPBACK[-1])
         health = self.health(sockets, 4)
@@ -295,7 +294,7 @@ class HealthTests(SynchronousTestCase):
 
     def test_twoSources(self) -> None:
         """
-        So it is when one of two got no answer.
+        The report has the number if one of two sources has no reply.
         """
         sockets = self.loopback()
         health = self.health(sockets, 2)
@@ -305,11 +304,10 @@ class HealthTests(SynchronousTestCase):
         self.assertIn("(from 1 of 2 sources)", line)
 
     @skipUnless(hasReusePortBalancing, "only Linux deals datagrams out")
-    def test_sourcesKeptTogether(self) -> None:
+    def test_sourceHash(self) -> None:
         """
-        From 32 sources it asks all of four sockets that share an address of the
-        loopback, or all addresses, also where all from one address goes to the
-        same.
+        Requests from 32 sources reach all of four sockets that share an address, even
+        if the kernel chooses among them by the source address alone.
         """
         for interface in ("127.0.0.1", "0.0.0.0"):
             socketSets = bindReusePortGroup(self.loopback(interface), 4)
@@ -322,63 +320,63 @@ class HealthTests(SynchronousTestCase):
 
     def test_UNIXOnce(self) -> None:
         """
-        Nobody shares a UNIX socket, so it is asked once.
+        A UNIX socket has one source, because it is not shared.
         """
-        sockets = [bindUNIX(os.path.join(shortFolder(self), "s"))]
+        sockets = [bindUNIX(os.path.join(shortDirectory(self), "s"))]
         self.addCleanup(sockets[0].close)
         self.assertEqual(len(self.health(sockets, 4).sources), 1)
 
     def test_notRunning(self) -> None:
         """
-        Before it is started and when it is stopped nothing is said to be well.
+        Nothing is healthy before the start and after the stop.
         """
         health = Health(self.loopback())
-        [line] = self.successResultOf(health.check()).troubles
-        self.assertIn("is not being asked", line)
+        [line] = self.successResultOf(health.check()).problems
+        self.assertIn("is not being checked", line)
         health.start(self.reactor)
         self.settle(health.stop())
-        [line] = self.successResultOf(health.check()).troubles
-        self.assertIn("is not being asked", line)
+        [line] = self.successResultOf(health.check()).problems
+        self.assertIn("is not being checked", line)
         self.assertEqual(self.reactor.getReaders(), [])
 
     def test_stopped(self) -> None:
         """
-        When it is stopped it closes its sockets, and a check under way ends.
+        A stop closes the sockets and ends a check.
         """
         health = Health(self.loopback())
         health.start(self.reactor)
-        found = health.check()
+        checked = health.check()
         self.settle(stopped := health.stop())
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getReaders(), [])
-        [line] = self.successResultOf(found).troubles
+        [line] = self.successResultOf(checked).problems
         self.assertIn("no longer asking", line)
 
     def test_neverStarted(self) -> None:
         """
-        When it is stopped before it was started it leaves no socket open.
+        A stop without a start closes the sockets.
         """
         health = Health(self.loopback())
         [address] = health.sources
         self.successResultOf(health.stop())
-        # A socket that is left to be collected gives a warning.
+        # A socket that is collected before it is closed gives a warning.
         self.assertEqual(self.flushWarnings(), [])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(address)
 
     @skipUnless(sys.platform == "linux", "others do not bind such addresses")
-    def test_cannotBeAsked(self) -> None:
+    def test_unreachable(self) -> None:
         """
-        There is a line for a socket that there is no way to.
+        There is a line for a socket that cannot be reached.
         """
         sockets = self.loopback("255.255.255.255")
         [line] = self.check(self.health(sockets))
-        self.assertRegex(line, r"^UDP 255\.255\.255\.255:\d+ cannot be asked: \w")
+        self.assertRegex(line, r"^UDP 255\.255\.255\.255:\d+ cannot be reached: \w")
 
-    def test_cannotBeAskedAnyMore(self) -> None:
+    def test_unreachableLater(self) -> None:
         """
-        So there is for one at all addresses that there is no way to now, unless its
-        family is off: then it is not counted.
+        A socket at a wildcard address that cannot be reached any more is a problem,
+        unless its family is switched off.  Then it is skipped.
         """
         numbers = [EPERM, min(FAMILY_OFF)]
 
@@ -388,19 +386,19 @@ class HealthTests(SynchronousTestCase):
         self.patch(health, "parse", fail)
         sockets = self.loopback("0.0.0.0")
         name = f"UDP 0.0.0.0:{sockets[0].getsockname()[1]}"
-        found = self.health(sockets)
+        checked = self.health(sockets)
         reason = os.strerror(EPERM)
         self.assertEqual(
-            self.report(found), ([f"{name} cannot be asked: {reason}"], [])
+            self.report(checked), ([f"{name} cannot be reached: {reason}"], [])
         )
         del numbers[0]
         reason = os.strerror(numbers[0])
-        line = f"{name} is not counted: IPv4 is off on this host ({reason})"
-        self.assertEqual(self.report(found).notCounted, [line])
+        line = f"{name} is skipped: IPv4 is off on this host ({reason})"
+        self.assertEqual(self.report(checked).skipped, [line])
 
     def test_mayNotBind(self) -> None:
         """
-        Where it may not choose the addresses that it asks from it asks from as many
+        If the process may not bind the source addresses, the sources differ in their
         ports.
         """
 
@@ -412,15 +410,14 @@ class HealthTests(SynchronousTestCase):
         self.patch(health, "connectUDP", refuse)
         sockets = self.loopback()
         self.serve(sockets)
-        found = self.health(sockets, 16)
-        self.assertEqual(len(found.sources), 16)
-        self.assertEqual({host for host, _ in found.sources}, {"127.0.0.1"})
-        self.assertEqual(self.check(found), [])
+        checked = self.health(sockets, 16)
+        self.assertEqual(len(checked.sources), 16)
+        self.assertEqual({host for host, _ in checked.sources}, {"127.0.0.1"})
+        self.assertEqual(self.check(checked), [])
 
     def test_addressInUse(self) -> None:
         """
-        Where it cannot have one of the addresses that it asks from, a port has to do
-        in its place.
+        A source address that is in use is replaced by another port.
         """
 
         def refuse(host: str, port: int, source: str = "") -> socket.socket:
@@ -431,15 +428,15 @@ class HealthTests(SynchronousTestCase):
         self.patch(health, "connectUDP", refuse)
         sockets = self.loopback()
         self.serve(sockets)
-        found = self.health(sockets, 4)
-        hosts = sorted(host for host, _ in found.sources)
+        checked = self.health(sockets, 4)
+        hosts = sorted(host for host, _ in checked.sources)
         self.assertEqual(hosts, ["127.0.0.1", "127.0.0.1", "127.0.0.3", "127.0.0.4"])
-        self.assertEqual(self.check(found), [])
+        self.assertEqual(self.check(checked), [])
 
     def test_tooFewDescriptors(self) -> None:
         """
-        Where the process may not have so many sockets that is an error, and none
-        stays open.
+        If the process may not open as many sockets, that is an error, and none stays
+        open.
         """
         sockets = self.loopback("127.0.0.1", "127.0.0.2")
         with socket.socket() as free:
@@ -457,24 +454,25 @@ class HealthTests(SynchronousTestCase):
     @skipIf(hosts.whyNot, hosts.whyNot)
     def test_device(self) -> None:
         """
-        A socket at all addresses of one device is asked at the device's address.
+        A socket that is bound to a wildcard address and a device is checked at the
+        address of the device.
         """
         with hosts.Hosts(self).on("a"):
             sockets = bindUDP(0)
             for sock in sockets:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"va")
             self.serve(sockets)
-            found = self.health(sockets)
+            checked = self.health(sockets)
             self.assertEqual(
-                {host for host, _ in found.sources}, {"192.0.2.1", "fe80::1%va"}
+                {host for host, _ in checked.sources}, {"192.0.2.1", "fe80::1%va"}
             )
-            self.assertEqual(self.check(found), [])
+            self.assertEqual(self.check(checked), [])
 
     @skipIf(hosts.whyNot, hosts.whyNot)
     def test_withoutIPv6(self) -> None:
         """
-        All IPv6 addresses are not counted as long as IPv6 is off, and are asked once
-        it is on, also where a guard answers nobody else.
+        The IPv6 wildcard address is skipped while IPv6 is off, and checked once IPv6 is
+        on, even if a guard refuses all other sources.
         """
         host = hosts.Namespaces(self, "a")
         host.switchIPv6("a", False)
@@ -487,10 +485,10 @@ class HealthTests(SynchronousTestCase):
             service = self.serve(sockets, guard)
             for _ in range(2):
                 host.switchIPv6("a", False)
-                troubles, [line] = self.report(health)
-                self.assertEqual(troubles, [])
-                wanted = f"UDP [::]:{port} is not counted: IPv6 is off on this host"
-                self.assertIn(wanted, line)
+                problems, [line] = self.report(health)
+                self.assertEqual(problems, [])
+                expected = f"UDP [::]:{port} is skipped: IPv6 is off on this host"
+                self.assertIn(expected, line)
                 before = service.counters.families["ipv6"]
                 host.switchIPv6("a", True)
                 self.assertEqual(self.report(health), ([], []))
@@ -499,13 +497,13 @@ class HealthTests(SynchronousTestCase):
     @skipIf(hosts.whyNot, hosts.whyNot)
     def test_nothingReached(self) -> None:
         """
-        A service is not healthy where this host can reach none of its sockets.
+        A service is not healthy if this host can reach none of its sockets.
         """
         host = hosts.Namespaces(self, "a")
         host.switchIPv6("a", False)
         with host.on("a"):
             sockets = bindUDP(0, ["::"])
             self.serve(sockets)
-            troubles, notCounted = self.report(self.health(sockets))
-            self.assertEqual(troubles, ["no socket can be reached from this host"])
-            self.assertEqual(len(notCounted), 1)
+            problems, skipped = self.report(self.health(sockets))
+            self.assertEqual(problems, ["no socket can be reached from this host"])
+            self.assertEqual(len(skipped), 1)

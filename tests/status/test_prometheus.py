@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import platform
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from twisted import copyright
@@ -15,22 +15,12 @@ from twisted.trial.unittest import SynchronousTestCase
 import shout
 from shout.counters import Snapshot
 from shout.status.prometheus import CONTENT_TYPE, exposition
-
-FIGURES = Snapshot(
-    received={"ipv4": 10, "ipv6": 5, "unix": 0},
-    receivedBytes=999,
-    replies=9,
-    replyBytes=888,
-    dropped={"loop": 3, "source port": 1},
-    sendErrors={"ENOBUFS": 2},
-    kernelDrops=7,
-)
+from tests.status.fakes import SNAPSHOT
 
 
 def parsed(snapshot: Snapshot) -> dict[tuple[str, str], float]:
     """
-    Return what Prometheus makes of figures: the value of each metric, by its name
-    and its label.
+    Return the value of each metric by its name and its label, as Prometheus parses it.
     """
     return {
         (sample.name, ",".join(sample.labels.values())): sample.value
@@ -46,11 +36,11 @@ class ExpositionTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """
-        Every figure is there, under its name and with its label.
+        Every count is there, with its name and its label.
         """
         versions = f"{platform.python_version()},{copyright.version}"
         self.assertEqual(
-            parsed(FIGURES),
+            parsed(SNAPSHOT),
             {
                 ("shout_datagrams_received_total", "ipv4"): 10,
                 ("shout_datagrams_received_total", "ipv6"): 5,
@@ -68,27 +58,28 @@ class ExpositionTests(SynchronousTestCase):
 
     def test_types(self) -> None:
         """
-        What counts is a counter, with a line of help.
+        All metrics but the versions are counters, each with a line of help.
         """
-        families = text_string_to_metric_families(exposition(FIGURES).decode())
+        families = [*text_string_to_metric_families(exposition(SNAPSHOT).decode())]
         types = {family.name: family.type for family in families}
         self.assertEqual(types.pop("shout_build_info"), "gauge")
+        self.assertNotIn("", [family.documentation for family in families])
         self.assertEqual(set(types.values()), {"counter"})
         self.assertTrue(CONTENT_TYPE.startswith("text/plain; version="))
 
     def test_labelNames(self) -> None:
         """
-        The labels are called family, reason and errno.
+        The labels are named family, reason and errno.
         """
-        text = exposition(FIGURES).decode()
+        text = exposition(SNAPSHOT).decode()
         for label in ('{family="ipv4"}', '{reason="loop"}', '{errno="ENOBUFS"}'):
             self.assertIn(label, text)
 
+    @settings(max_examples=30, deadline=None)
     @given(st.dictionaries(st.text(min_size=1), st.integers(0, 2**40)))
     def test_anyReason(self, dropped: dict[str, int]) -> None:
         """
-        Whatever a rule of somebody's own calls its reasons, Prometheus can read
-        the figures.
+        Prometheus can parse any text as the reason of a custom rule.
         """
         samples = parsed(Snapshot(dropped=dropped))
         self.assertEqual(

@@ -20,24 +20,8 @@ from shout.counters import Snapshot
 from shout.status.health import Report
 from shout.status.resource import StatusResource
 from shout.status.site import HardenedSite
-from tests.status.test_prometheus import FIGURES
+from tests.status.fakes import SNAPSHOT, FakeStatusSource
 from tests.wire import Wire
-
-
-class StatusSource:
-    """
-    Something whose figures and whose health are what a test says.
-    """
-
-    def __init__(self) -> None:
-        self.now: Snapshot | Deferred[Snapshot] = FIGURES
-        self.found: Deferred[Report] = Deferred()
-
-    def snapshot(self) -> Snapshot | Deferred[Snapshot]:
-        return self.now
-
-    def check(self) -> Deferred[Report]:
-        return self.found
 
 
 class StatusResourceTests(TestCase):
@@ -47,13 +31,13 @@ class StatusResourceTests(TestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.watched = StatusSource()
-        self.resource = StatusResource(self.watched, self.clock.seconds)
+        self.source = FakeStatusSource()
+        self.resource = StatusResource(self.source, self.clock.seconds)
         self.site = HardenedSite(self.resource, self.clock)
 
     def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
         """
-        Ask for a page.
+        Request a page.
         """
         self.wire = Wire(self.site)
         return self.wire.ask(f"{method} {path} HTTP/1.1")
@@ -66,17 +50,17 @@ class StatusResourceTests(TestCase):
 
     def test_healthy(self) -> None:
         """
-        C{/healthz} waits for the check, and then says 200 if nothing is wrong.
+        C{/healthz} responds with 200 after a check without problems.
         """
         self.assertEqual(self.get("/healthz")[0], 0)
-        self.watched.found.callback(Report([], []))
+        self.source.report.callback(Report([], []))
         status, headers, body = self.wire.answer()
         self.assertEqual((status, body), (200, b"every socket answers\n"))
         self.assertEqual(headers["content-type"], "text/plain; charset=utf-8")
 
     def test_wholeURL(self) -> None:
         """
-        A request may name the whole URL, as to a proxy.
+        The target of a request may be the whole URL, as to a proxy.
         """
         for url in ("http://shout/", "HTTP://[::1]:9990/?from=a"):
             self.assertEqual(self.get(url)[0], 200)
@@ -85,41 +69,39 @@ class StatusResourceTests(TestCase):
 
     def test_unhealthy(self) -> None:
         """
-        C{/healthz} says 503 if something is wrong, with a line for each, and for
-        each socket that is not counted.
+        C{/healthz} responds with 503 after a check with problems, and a line for each,
+        and for each socket that was skipped.
         """
-        troubles = ["UNIX /a\udcff is mute", "UDP b is slow"]
-        self.watched.found.callback(Report(troubles, ["UDP c is not counted"]))
+        problems = ["UNIX /a\udcff is mute", "UDP b is slow"]
+        self.source.report.callback(Report(problems, ["UDP c is skipped"]))
         status, _, body = self.get("/healthz")
         self.assertEqual(status, 503)
         self.assertEqual(
-            body, b"UNIX /a\\udcff is mute\nUDP b is slow\nUDP c is not counted\n"
+            body, b"UNIX /a\\udcff is mute\nUDP b is slow\nUDP c is skipped\n"
         )
 
-    def test_notCounted(self) -> None:
+    def test_skipped(self) -> None:
         """
-        C{/healthz} says 200 although a socket is not counted, and names it.
+        C{/healthz} responds with 200 and a line for a socket that was skipped.
         """
-        self.watched.found.callback(Report([], ["UDP c is not counted"]))
+        self.source.report.callback(Report([], ["UDP c is skipped"]))
         status, _, body = self.get("/healthz")
         self.assertEqual(status, 200)
-        self.assertEqual(
-            body,
-            b"every socket answers that this host can reach\nUDP c is not counted\n",
-        )
+        self.assertEqual(body, b"every reachable socket answers\nUDP c is skipped\n")
 
     def test_metrics(self) -> None:
         """
-        C{/metrics} has the figures for Prometheus.
+        C{/metrics} has the counts in the format of Prometheus.
         """
         status, headers, body = self.get("/metrics")
         self.assertEqual(status, 200)
         self.assertIn(b"\nshout_replies_total 9.0\n", body)
         self.assertTrue(headers["content-type"].startswith("text/plain; version="))
 
-    def test_figures(self) -> None:
+    def test_snapshot(self) -> None:
         """
-        C{/snapshot} has them as JSON, with when that is and since when.
+        C{/snapshot} has the counts as JSON, with the version, the present time and the
+        start time.
         """
         self.clock.advance(1.5)
         status, headers, body = self.get("/snapshot")
@@ -129,21 +111,21 @@ class StatusResourceTests(TestCase):
         self.assertEqual(values.pop("version"), shout.__version__)
         self.assertEqual(values.pop("started"), 0)
         self.assertEqual(values.pop("seconds"), 1.5)
-        self.assertEqual(Snapshot.fromJSON(values), FIGURES)
+        self.assertEqual(Snapshot.fromJSON(values), SNAPSHOT)
 
-    def test_figuresLater(self) -> None:
+    def test_slowSnapshot(self) -> None:
         """
-        Figures may take a while to come.
+        A snapshot may arrive later.
         """
-        self.watched.now = Deferred()
+        self.source.current = Deferred()
         self.assertEqual(self.get("/metrics")[0], 0)
-        self.watched.now.callback(FIGURES)
+        self.source.current.callback(SNAPSHOT)
         self.assertEqual(self.wire.answer()[0], 200)
 
     def test_page(self) -> None:
         """
-        C{/} has one page, and lets the browser load nothing but what is in it,
-        and figures from the same place.
+        C{/} has the page, and a policy that lets the browser load nothing else but
+        data from the same server.
         """
         status, headers, _ = self.get("/?from=a&bookmark")
         self.assertEqual(status, 200)
@@ -159,7 +141,7 @@ class StatusResourceTests(TestCase):
 
     def test_nothingFromElsewhere(self) -> None:
         """
-        The page names no other place and no other file, and keeps nothing in the
+        The page has no links to other servers or files, and stores nothing in the
         browser.
         """
         _, headers, body = self.get("/")
@@ -185,11 +167,11 @@ class StatusResourceTests(TestCase):
 
     def test_head(self) -> None:
         """
-        HEAD is answered like GET, without the body.
+        The response to HEAD is that to GET without the body.
         """
         for path in ("/", "/metrics", "/healthz", "/nothing"):
-            self.watched.found = Deferred()
-            self.watched.found.callback(Report([], []))
+            self.source.report = Deferred()
+            self.source.report.callback(Report([], []))
             got = self.get(path)
             status, headers, body = self.get(path, "HEAD")
             self.assertEqual((status, body), (got[0], b""))
@@ -197,7 +179,7 @@ class StatusResourceTests(TestCase):
 
     def test_otherMethods(self) -> None:
         """
-        Other methods are not allowed anywhere.
+        Other methods are allowed for no path.
         """
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"):
             for path in ("/", "/nothing"):
@@ -206,17 +188,16 @@ class StatusResourceTests(TestCase):
 
     def test_notFound(self) -> None:
         """
-        There is nothing else.
+        Other paths are not found.
         """
         for path in ("/favicon.ico", "/metrics/", "//", "/../etc/passwd", "/%2e"):
             self.assertEqual(self.get(path)[0], 404)
 
     def test_headers(self) -> None:
         """
-        Every answer tells the browser to be careful, and nobody which version of
-        what has sent it.
+        Every response has the security headers, and none has a version.
         """
-        self.watched.found.callback(Report([], []))
+        self.source.report.callback(Report([], []))
         for path in ("/", "/healthz", "/metrics", "/snapshot", "/nothing"):
             _, headers, _ = self.get(path)
             self.assertEqual(headers["x-content-type-options"], "nosniff")
@@ -225,17 +206,15 @@ class StatusResourceTests(TestCase):
             self.assertEqual(headers["server"], "shout")
             self.assertIn("frame-ancestors 'none'", headers["content-security-policy"])
 
-    def test_mistake(self) -> None:
+    def test_exception(self) -> None:
         """
-        When the figures cannot be had the answer is 500 and no more; why is in
-        the log, once in 30 seconds.
+        The response to an exception is 500 without details, and the exception is logged
+        once in 30 seconds.
         """
-        self.watched.snapshot = self.fail  # type: ignore[method-assign]
+        self.source.snapshot = self.fail  # type: ignore[method-assign]
         for _ in range(100):
             status, _, body = self.get("/metrics")
-            self.assertEqual(
-                (status, body), (500, b"something is wrong; see the log\n")
-            )
+            self.assertEqual((status, body), (500, b"internal error; see the log\n"))
         self.assertEqual(len(self.flushLoggedErrors()), 1)
         self.clock.advance(30)
         self.assertEqual(len(self.flushLoggedErrors()), 1)
@@ -243,12 +222,12 @@ class StatusResourceTests(TestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assertEqual(self.get("/")[0], 200)
 
-    def test_gone(self) -> None:
+    def test_disconnected(self) -> None:
         """
-        When the client has gone before there is an answer none is written.
+        If the client disconnects before the response, nothing is written.
         """
         self.get("/healthz")
         self.wire.protocol.connectionLost(connectionDone)
-        self.watched.found.callback(Report([], []))
+        self.source.report.callback(Report([], []))
         self.assertEqual(self.wire.value(), b"")
         self.assertEqual(self.flushLoggedErrors(), [])

@@ -26,7 +26,7 @@ from tests.wire import Wire
 
 class Greeting(Resource):
     """
-    Answers everything.
+    A resource that responds to each request at once.
     """
 
     isLeaf = True
@@ -37,7 +37,7 @@ class Greeting(Resource):
 
 class Waiting(Resource):
     """
-    Answers nothing for the time being.
+    A resource whose responses a test finishes.
     """
 
     isLeaf = True
@@ -65,7 +65,7 @@ class HardenedSiteTests(TestCase):
 
     def test_answers(self) -> None:
         """
-        A request is answered, and its connection ends with that.
+        A request is answered, and the write side of its connection is shut down.
         """
         self.site.doStart()
         wire = Wire(self.site)
@@ -77,10 +77,10 @@ class HardenedSiteTests(TestCase):
         self.assertTrue(wire.isClosed)
         self.site.doStop()
 
-    def test_sentAhead(self) -> None:
+    def test_pipelined(self) -> None:
         """
-        Of the requests that come with another or after it on one connection none
-        is answered: thousands at once would keep all others waiting.
+        Only the first request of a connection is answered: thousands at once would
+        block the reactor.
         """
         wire = Wire(self.site)
         request = b"GET / HTTP/1.1\r\nHost: shout\r\n\r\n"
@@ -91,8 +91,7 @@ class HardenedSiteTests(TestCase):
 
     def test_quiet(self) -> None:
         """
-        Neither requests nor connections that end leave a line in the log, and
-        nothing is done by the clock.
+        Requests and closed connections are not logged, and leave no delayed calls.
         """
         self.site.doStart()
         wire = Wire(self.site)
@@ -105,7 +104,7 @@ class HardenedSiteTests(TestCase):
 
     def test_timeout(self) -> None:
         """
-        A connection on which nothing comes is closed after 10 seconds.
+        A connection without a request is closed after 10 seconds.
         """
         wire = Wire(self.site)
         self.clock.advance(9)
@@ -113,10 +112,10 @@ class HardenedSiteTests(TestCase):
         self.clock.advance(2)
         self.assertTrue(wire.isClosed)
 
-    def test_answerNotTaken(self) -> None:
+    def test_responseNotRead(self) -> None:
         """
-        A connection whose client does not take the answer is cut off 10 seconds
-        after it, which is logged.
+        If the client does not read the response, the connection is aborted after 10
+        seconds, and that is logged.
         """
         wire = Wire(self.site, reads=False)
         self.clock.advance(9)
@@ -125,12 +124,12 @@ class HardenedSiteTests(TestCase):
         self.assertFalse(wire.isCutOff)
         self.clock.advance(2)
         self.assertTrue(wire.isCutOff)
-        self.assertEqual(self.logged(), ["HTTP from 192.0.2.1: answer not read"])
+        self.assertEqual(self.logged(), ["HTTP from 192.0.2.1: response not read"])
 
     def test_notClosed(self) -> None:
         """
-        A client that has taken the answer and does not close the connection has
-        another 10 seconds for that.
+        A client that has read the response has another 10 seconds to close the
+        connection.
         """
         wire = Wire(self.site)
         wire.ask("GET / HTTP/1.1")
@@ -143,8 +142,8 @@ class HardenedSiteTests(TestCase):
 
     def test_trickle(self) -> None:
         """
-        A request that comes byte by byte has no more time than another: it is
-        answered with 408, which is logged, and the connection is closed.
+        A request that arrives byte by byte has no more time than another.  The response
+        is 408, which is logged, and the connection is closed.
         """
         wire = Wire(self.site)
         for byte in b"GET / HTTP/1":
@@ -157,9 +156,9 @@ class HardenedSiteTests(TestCase):
         self.clock.advance(10)
         self.assertTrue(wire.isClosed)
 
-    def test_slowAnswer(self) -> None:
+    def test_slowResponse(self) -> None:
         """
-        An answer may take its time.
+        There is no time limit for the resource.
         """
         wire = Wire(HardenedSite(Waiting(), self.clock))
         wire.ask("GET / HTTP/1.1")
@@ -168,7 +167,7 @@ class HardenedSiteTests(TestCase):
 
     def test_halfClosed(self) -> None:
         """
-        A client that shuts down its write side after the request gets its answer,
+        A client that shuts down its write side after the request receives the response,
         at once or later, and then the connection is closed.
         """
         wire = Wire(self.site, reads=False)
@@ -188,8 +187,8 @@ class HardenedSiteTests(TestCase):
 
     def test_halfClosedEarly(self) -> None:
         """
-        A client that shuts down its write side within the request gets 400; one that
-        has sent nothing is not answered.
+        A client that shuts down its write side within the request receives 400, and one
+        that has sent nothing receives nothing.
         """
         wire = Wire(self.site)
         wire.send(b"GET / HT")
@@ -203,7 +202,7 @@ class HardenedSiteTests(TestCase):
 
     def test_broken(self) -> None:
         """
-        A connection that the client ends in the middle of a request is closed.
+        A connection that the client shuts down within the request is forgotten.
         """
         wire = Wire(self.site)
         wire.send(b"GET / HT")
@@ -213,8 +212,8 @@ class HardenedSiteTests(TestCase):
 
     def test_methods(self) -> None:
         """
-        Methods other than GET and HEAD are not allowed, whatever the target and the
-        body, and the answer says which are (RFC 9110, 15.5.6).
+        Methods other than GET and HEAD are not allowed, with any target and body, and
+        the response lists the allowed ones (RFC 9110, 15.5.6).
         """
         for line in (
             "POST / HTTP/1.1", "PUT /nothing HTTP/1.0", "OPTIONS * HTTP/1.1",
@@ -232,7 +231,7 @@ class HardenedSiteTests(TestCase):
 
     def test_bodies(self) -> None:
         """
-        A request with a body is refused, whatever its length, before the body comes.
+        A request with a body of any length is refused before the body arrives.
         """
         for method in ("GET", "HEAD"):
             for header in (
@@ -251,7 +250,7 @@ class HardenedSiteTests(TestCase):
 
     def test_noBody(self) -> None:
         """
-        A body of length 0 is none, and so nothing has to be continued.
+        A body of length 0 is accepted, and needs no "100 Continue".
         """
         status, _, body = Wire(self.site).ask(
             "GET / HTTP/1.1", "Content-Length: 0", "Expect: 100-continue"
@@ -260,7 +259,7 @@ class HardenedSiteTests(TestCase):
 
     def test_notHTTP(self) -> None:
         """
-        What is not HTTP/1.1 or HTTP/1.0 is refused.
+        Everything but HTTP/1.1 and HTTP/1.0 is refused.
         """
         for line in (
             "GET /", "GET  / HTTP/1.1", "GET /a b HTTP/1.1", "GET / FOO",
@@ -275,7 +274,7 @@ class HardenedSiteTests(TestCase):
 
     def test_badHeader(self) -> None:
         """
-        A header that is none is refused, once, wherever it stands.
+        A malformed header in any place is refused once.
         """
         for header in (
             "no colon", ": b", "a : b", " a: b", "a\0: b", "a: \0", "a: b\x7f",
@@ -288,8 +287,8 @@ class HardenedSiteTests(TestCase):
 
     def test_longHead(self) -> None:
         """
-        A request that is too long, or whose headers have too many lines, is refused,
-        in one piece or in several.
+        A request that is too long, or has too many header lines, is refused, in one
+        piece or in several.
         """
         for text in (
             b"GET / HTTP/1.1\r\n" + 101 * b"a: b\r\n",
@@ -306,7 +305,7 @@ class HardenedSiteTests(TestCase):
 
     def test_longTarget(self) -> None:
         """
-        A path or a query may be long, but not so long that it takes much time.
+        A target above the maximum length is refused.
         """
         for target in (1000 * "/", "/?" + 900 * "a&"):
             self.assertEqual(Wire(self.site).ask(f"GET {target} HTTP/1.1")[0], 200)
@@ -314,8 +313,8 @@ class HardenedSiteTests(TestCase):
 
     def test_ignored(self) -> None:
         """
-        What comes after a request, answered or not, is ignored, and where that is
-        too much the connection ends.
+        Input after a request, answered or not, is ignored up to a maximum, above which
+        the connection is aborted.
         """
         for site in (self.site, HardenedSite(Waiting(), self.clock)):
             wire = Wire(site)
@@ -330,7 +329,7 @@ class HardenedSiteTests(TestCase):
     def test_linesIgnored(self) -> None:
         """
         The lines after a request, answered or not, are dropped together, because
-        to cut them off one by one takes time.
+        dropping them one by one takes time.
         """
         for line in (b"GET / HTTP/1.1\r\n\r\n", b"BREW / HTTP/1.1\r\n"):
             wire = Wire(self.site)
@@ -351,8 +350,8 @@ class HardenedSiteTests(TestCase):
 
     def test_logged(self) -> None:
         """
-        Bad requests leave one line for each kind of trouble in 30 seconds, with
-        the number of the others and the beginning of one, escaped.
+        Each kind of problem is logged once in 30 seconds, with the number of the others
+        and the escaped beginning of one line.
         """
         for number in range(100):
             Wire(self.site).ask(f"POST /{number} HTTP/1.1")
@@ -374,8 +373,8 @@ class HardenedSiteTests(TestCase):
 
     def test_logWhenStopped(self) -> None:
         """
-        Trouble that was only counted is logged when the site stops; then nothing is
-        left to do.
+        Problems that were only counted are logged when the site stops, and no delayed
+        call is left.
         """
         self.site.doStart()
         for _ in range(3):
@@ -389,8 +388,8 @@ class HardenedSiteTests(TestCase):
 
     def test_connections(self) -> None:
         """
-        There are at most a hundred connections at a time; one more takes the place
-        of the oldest, also of one that has begun with a request, which is logged.
+        A connection above the maximum replaces the oldest, even one within its request,
+        and that is logged.
         """
         wires = [Wire(self.site) for _ in range(100)]
         wires[0].send(b"GET / HTTP/1.1\r\n")
@@ -406,8 +405,8 @@ class HardenedSiteTests(TestCase):
 
     def test_connectionsAnswered(self) -> None:
         """
-        A connection whose answer the system has taken is the first to be closed for
-        another, without harm to the answer and without a line in the log.
+        An answered connection is replaced first, without harm to its response, and that
+        is not logged.
         """
         wires = [Wire(self.site) for _ in range(100)]
         wires[50].ask("GET / HTTP/1.1")
@@ -418,8 +417,8 @@ class HardenedSiteTests(TestCase):
 
     def test_connectionsAnswering(self) -> None:
         """
-        A client that is being answered keeps the connection; where all are, there is
-        no room for one more.
+        A connection with an unfinished response is not replaced; if all are such, a new
+        connection is refused.
         """
         site = HardenedSite(Waiting(), self.clock)
         wires = [Wire(site) for _ in range(100)]
@@ -432,8 +431,8 @@ class HardenedSiteTests(TestCase):
 
     def test_descriptors(self) -> None:
         """
-        While few file descriptors are left one more connection takes the place of
-        another, which is logged; the only one stays.
+        While few file descriptors are left, a new connection replaces another, and that
+        is logged.  A single connection stays.
         """
         limit = os.sysconf("SC_OPEN_MAX")
         wires: list[Wire] = []
@@ -446,7 +445,7 @@ class HardenedSiteTests(TestCase):
 
         connect(20)
         self.assertEqual([wire for wire in wires if wire.isClosed], wires[:4])
-        line = f"HTTP from 192.0.2.1: few of {limit} files left (ulimit -n)"
+        line = f"HTTP from 192.0.2.1: few of {limit} file descriptors left (ulimit -n)"
         self.assertEqual(self.logged(), [line])
         for wire in wires[4:8]:
             wire.loseConnection()
@@ -455,7 +454,7 @@ class HardenedSiteTests(TestCase):
 
     def test_noDescriptors(self) -> None:
         """
-        Where all file descriptors are in use there is still one connection.
+        If all file descriptors are in use, there is still one connection.
         """
         limit = os.sysconf("SC_OPEN_MAX")
         wires = [Wire(self.site, descriptor=limit - 1) for _ in range(3)]
@@ -464,14 +463,15 @@ class HardenedSiteTests(TestCase):
 
     def test_protocols(self) -> None:
         """
-        HTTP/2 is not offered over TLS, even if Twisted could speak it.
+        HTTP/2 is not offered over TLS, even if Twisted supports it.
         """
         self.patch(http, "H2_ENABLED", True)
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
 
     def test_TLS(self) -> None:
         """
-        Over TLS, which has an end of its own, the connection is closed with the answer.
+        Over TLS the connection is closed after the response, without a shutdown of the
+        write side.
         """
         wire = Wire(self.site)
         alsoProvides(wire, INegotiated)

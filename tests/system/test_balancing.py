@@ -4,7 +4,6 @@ Tests for many shouts behind nginx, configured as in C{docs/deploy}.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -16,18 +15,17 @@ from unittest import skipIf
 
 from tests import hosts
 from tests.hosts import Hosts
-from tests.system.test_deploy import DEPLOY, whyNoNginx
-from tests.system.test_readme import needs
-from tests.system.test_twistd import PATIENCE, TwistdCase
+from tests.system.deploy import DEPLOY, whyNoNginx
+from tests.twistdcase import TIMEOUT, TwistdCase, needs
 
 whyNot = hosts.whyNot or whyNoNginx
 
-# Where nginx.conf has the shouts, and where nginx is in the network of Hosts.
+# The addresses of the shouts in nginx.conf, and of nginx in the network of Hosts.
 SHOUTS = [f"192.0.2.{number}" for number in (11, 12, 13)]
 NGINX = ("192.0.2.1", 9999)
 CLIENT = "192.0.2.2"
 
-# How many ask at the same time.
+# The number of clients that ask at the same time.
 CLIENTS = 8
 
 
@@ -35,16 +33,16 @@ def askInTurn(
     clients: list[socket], total: int, between: Mapping[int, Callable[[], object]]
 ) -> list[bytes]:
     """
-    Ask in a closed loop: each client has one datagram under way, and the next
-    when it is answered or after half a second.
+    Ask in a closed loop: each client has one datagram in flight, and sends the next
+    after the reply or after half a second.
 
-    @param clients: sockets that are connected.
+    @param clients: Connected sockets.
 
-    @param total: how many datagrams to send; each is another one.
+    @param total: Number of datagrams to send; each is different.
 
-    @param between: what to do when so many have been sent.
+    @param between: Functions to call after a number of datagrams, by that number.
 
-    @return: what came, sooner or later.
+    @return: The replies, in order.
     """
     replies = []
     waiting: dict[socket, float] = {}
@@ -79,39 +77,44 @@ class NginxTests(TwistdCase):
         self.hosts = Hosts(self)
         for address in SHOUTS:
             self.hosts.ip("b", f"address add {address}/24 dev vb")
-        self.servers = [self.serve(address) for address in SHOUTS]
 
-    def serve(self, address: str) -> subprocess.Popen[str]:
+    def serve(self, *addresses: str) -> list[subprocess.Popen[str]]:
         """
-        Start a shout.
+        Start shouts, and wait until they listen.
         """
         with self.hosts.on("b"):
-            server = self.start("twistd", "-n", "--pidfile=", "shout", "-i", address)
-        self.waitFor(server, "try it with")
-        return server
+            servers = [
+                self.start("twistd", "-n", "--pidfile=", "shout", "-i", address)
+                for address in addresses
+            ]
+        for server in servers:
+            self.waitFor(server, "try it with")
+        return servers
 
-    def balance(self, failTimeout: str = "5s") -> None:
+    def balance(self, failTimeout: int) -> None:
         """
         Start nginx, and wait until it answers.
+
+        @param failTimeout: Seconds until it tries a shout again that failed.
         """
         text = (DEPLOY / "nginx.conf").read_text()
-        log = os.path.join(self.folder, "log")
+        log = self.path("log")
         text = text.replace("/var/log/nginx/error.log", log)
-        path = os.path.join(self.folder, "nginx.conf")
+        path = self.path("nginx.conf")
         with open(path, "w") as f:
-            f.write(text.replace("fail_timeout=5s", f"fail_timeout={failTimeout}"))
-        pid = os.path.join(self.folder, "pid")
+            f.write(text.replace("fail_timeout=5s", f"fail_timeout={failTimeout}s"))
+        pid = self.path("pid")
         directives = f"daemon off; pid {pid};"
         with self.hosts.on("a"):
             nginx = subprocess.Popen(["nginx", "-e", log, "-c", path, "-g", directives])
         self.addCleanup(nginx.wait)
-        # It ends its workers.
+        # SIGTERM ends its workers, too.
         self.addCleanup(nginx.terminate)
         self.askUntilAnswered()
 
     def client(self) -> socket:
         """
-        Return a client of nginx's.
+        Return the socket of a client of nginx.
         """
         with self.hosts.on("b"):
             client = socket(AF_INET, SOCK_DGRAM)
@@ -122,11 +125,11 @@ class NginxTests(TwistdCase):
 
     def askUntilAnswered(self) -> None:
         """
-        Ask again and again until an answer comes.
+        Ask again and again until a reply comes.
         """
         client = self.client()
         client.settimeout(0.1)
-        for _ in range(PATIENCE * 10):
+        for _ in range(TIMEOUT * 10):
             try:
                 client.send(b"hello")
                 if client.recv(65535) == b"HELLO":
@@ -135,90 +138,85 @@ class NginxTests(TwistdCase):
                 pass
             except ConnectionRefusedError:
                 time.sleep(0.1)
-        self.fail("nobody answers")
+        self.fail("no reply")
 
-    def lose(self, end: Callable[[], object]) -> tuple[int, int]:
+    def countLost(self, end: Callable[[], object], failTimeout: int) -> tuple[int, int]:
         """
-        Ask in a closed loop, end a shout amid that, and check that every reply
+        Ask in a closed loop, end a shout after a quarter, and check that every reply
         is the right one.
 
-        nginx answers with an empty datagram where a shout's port is closed; that
-        is a loss like any other.
+        nginx answers with an empty datagram if the port of a shout is closed; that is
+        a loss like any other.
 
-        @return: how many datagrams were lost, and how many times at most nginx
-            has tried the one that ended again.
+        @return: The number of lost datagrams, and the most times that nginx can have
+            tried the ended shout again.
         """
-        total = 4000
+        total = 2000
         clients = [self.client() for _ in range(CLIENTS)]
         started = time.monotonic()
-        replies = askInTurn(clients, total, {1000: end})
+        replies = set(askInTurn(clients, total, {total // 4: end})) - {b""}
         elapsed = time.monotonic() - started
-        came = set(replies) - {b""}
-        self.assertEqual(came - {b"ASK %d" % number for number in range(total)}, set())
-        return total - len(came), 1 + int(elapsed / self.setting("fail_timeout"))
+        self.assertEqual(
+            replies - {b"ASK %d" % number for number in range(total)}, set()
+        )
+        return total - len(replies), 1 + int(elapsed / failTimeout)
 
-    def setting(self, name: str) -> int:
+    def lostUntilFailed(self) -> int:
         """
-        Return the value of a parameter in the configuration.
+        Return the most datagrams sent to an ended shout before nginx excludes it.
         """
-        found = re.search(rf"{name}=(\d+)", (DEPLOY / "nginx.conf").read_text())
+        text = (DEPLOY / "nginx.conf").read_text()
+        found = re.search(r"max_fails=(\d+)", text)
         assert found is not None
-        return int(found[1])
+        return int(found[1]) - 1 + CLIENTS
 
     def test_killed(self) -> None:
         """
-        When one of them is killed under load, no more is lost than what it had
-        in hand, what is sent to it until nginx has seen it fail often enough,
-        and one datagram whenever nginx tries it again.
+        When a shout is killed under load, no more datagrams are lost than it had in
+        hand, than are sent to it until it has failed often enough, and one more
+        whenever nginx tries it again.  When it is back it is asked again.
         """
-        self.balance()
+        first, *others = self.serve(*SHOUTS)
+        self.balance(failTimeout=1)
 
         def kill() -> None:
-            self.servers[0].kill()
-            self.servers[0].wait()
+            first.kill()
+            first.wait()
 
-        lost, tries = self.lose(kill)
-        inHand = CLIENTS
-        untilSeen = self.setting("max_fails") - 1 + CLIENTS
-        self.assertLessEqual(lost, inHand + untilSeen + tries)
+        lost, tries = self.countLost(kill, failTimeout=1)
+        self.assertLessEqual(lost, CLIENTS + self.lostUntilFailed() + tries)
+        self.serve(SHOUTS[0])
+        for server in others:
+            server.kill()
+            server.wait()
+        # No other can answer.
+        self.askUntilAnswered()
 
     def test_stopped(self) -> None:
         """
-        One that is stopped answers what it has in hand, so that the loss is what
-        is sent to it from then on.
+        A shout that is stopped answers the datagrams that it has in hand, so only
+        those are lost that are sent to it afterwards.
         """
-        self.balance()
-        lost, tries = self.lose(lambda: self.finish(self.servers[0], signal.SIGTERM))
-        untilSeen = self.setting("max_fails") - 1 + CLIENTS
-        self.assertLessEqual(lost, untilSeen + tries)
-
-    def test_back(self) -> None:
-        """
-        One that failed is asked again when it is back.
-        """
-        self.balance(failTimeout="1s")
-        self.servers[0].kill()
-        self.servers[0].wait()
-        askInTurn([self.client()], 20, {})
-        self.serve(SHOUTS[0])
-        for server in self.servers[1:]:
-            server.kill()
-            server.wait()
-        # Nobody else is left to answer.
-        self.askUntilAnswered()
+        first, *_ = self.serve(*SHOUTS)
+        self.balance(failTimeout=5)
+        lost, tries = self.countLost(
+            lambda: self.finish(first, signal.SIGTERM), failTimeout=5
+        )
+        self.assertLessEqual(lost, self.lostUntilFailed() + tries)
 
     @needs("nft")
     def test_loop(self) -> None:
         """
-        A loop with a server that sends back what it gets ends, by the rules for
-        the firewall beside nginx.
+        The rules for the firewall beside nginx end a loop with a server that sends
+        back every datagram.
         """
         with self.hosts.on("a"):
             rules = str(DEPLOY / "nginx.nft")
             subprocess.run(["nft", "--file", rules], check=True)
-        self.balance()
+        self.serve(SHOUTS[0])
+        self.balance(failTimeout=5)
         echo = self.client()
-        echo.settimeout(1)
+        echo.settimeout(0.5)
         echo.send(b"LOOP")
         with self.assertRaises(TimeoutError):
             for _ in range(100_000):

@@ -5,12 +5,10 @@ Tests for the configurations in C{docs/deploy}, by the tools that read them.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-from pathlib import Path
 from typing import ClassVar
 from unittest import skipIf, skipUnless
 
@@ -19,26 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout.options import Options
 from shout.sources import REFLECTORS
 from tests import hosts
+from tests.directory import shortDirectory
 from tests.families import needsIPv6Sockets
-from tests.folder import shortFolder
-from tests.system.test_readme import needs
-from tests.system.test_twistd import ISROOT, PATIENCE
-
-DEPLOY = Path(__file__).parent.parent.parent / "docs" / "deploy"
-
-STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
-whyNoNginx = (
-    "nginx takes root to read its own configuration"
-    if not ISROOT
-    else "nginx is not installed"
-    if shutil.which("nginx") is None
-    else "nginx has no stream module (Debian: libnginx-mod-stream)"
-    if not os.path.exists(STREAM)
-    else ""
-)
-"""
-Why nginx cannot run here as a load balancer, or nothing.
-"""
+from tests.system.deploy import DEPLOY, whyNoNginx
+from tests.twistdcase import ISROOT, TIMEOUT, needs
 
 
 class DeployCase(SynchronousTestCase):
@@ -47,20 +29,20 @@ class DeployCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.folder = shortFolder(self)
+        self.directory = shortDirectory(self)
 
     def copy(self, name: str, change: tuple[str, str] = ("", "")) -> str:
         """
-        Copy a configuration with something in it replaced, and return the path.
+        Copy a configuration with a part of it replaced, and return the path.
         """
         text = (DEPLOY / name).read_text()
         self.assertIn(change[0], text)
-        path = os.path.join(self.folder, name)
+        path = f"{self.directory}/{name}"
         with open(path, "w") as f:
             f.write(text.replace(*change))
         return path
 
-    def look(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def check(self, *command: str) -> subprocess.CompletedProcess[str]:
         """
         Run a tool.
         """
@@ -69,7 +51,7 @@ class DeployCase(SynchronousTestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
 
@@ -83,10 +65,10 @@ class SystemdTests(DeployCase):
 
     def verify(self, *units: str) -> list[str]:
         """
-        Return what C{systemd-analyze} finds in units.
+        Return the mistakes that C{systemd-analyze} finds in units.
         """
-        printed = self.look("systemd-analyze", "verify", *units).stdout
-        # It looks at the units that these need, too.
+        printed = self.check("systemd-analyze", "verify", *units).stdout
+        # It checks the units that these need, too.
         return [line for line in printed.splitlines() if "shout" in line]
 
     @needs("systemd-analyze")
@@ -101,8 +83,7 @@ class SystemdTests(DeployCase):
     @needs("systemd-analyze")
     def test_mistakes(self) -> None:
         """
-        What systemd does not understand, and a program that is not there, would
-        be found.
+        A value that systemd does not understand, and a missing program, are found.
         """
         socket = self.copy("shout.socket", ("=8M", "=plenty"))
         self.assertRegex("".join(self.verify(socket)), "plenty")
@@ -112,15 +93,14 @@ class SystemdTests(DeployCase):
     @needs("systemd-analyze")
     def test_security(self) -> None:
         """
-        The sandbox leaves the service exposed at 1.1 of 10, and less than that
-        would be noticed.
+        The sandbox leaves the service exposed at 1.1 of 10, and a weaker one is found.
         """
         command = ("systemd-analyze", "security", "--offline=true", "--threshold=11")
         service = self.copy("shout.service", self.twistd)
-        tight = self.look(*command, service)
+        tight = self.check(*command, service)
         self.assertEqual(tight.returncode, 0, tight.stdout)
         service = self.copy("shout.service", ("PrivateDevices=yes", ""))
-        self.assertNotEqual(self.look(*command, service).returncode, 0)
+        self.assertNotEqual(self.check(*command, service).returncode, 0)
 
 
 class NginxTests(DeployCase):
@@ -132,28 +112,28 @@ class NginxTests(DeployCase):
     @needsIPv6Sockets
     def test_understood(self) -> None:
         """
-        nginx understands it, and would not if a directive were misspelt.
+        nginx understands it, but not with a misspelt directive.
         """
-        log = os.path.join(self.folder, "log")
-        pid = os.path.join(self.folder, "pid")
+        log = f"{self.directory}/log"
+        pid = f"{self.directory}/pid"
         command = ("nginx", "-t", "-q", "-e", log, "-g", f"pid {pid};", "-c")
         place = ("/var/log/nginx/error.log", log)
-        found = self.look(*command, self.copy("nginx.conf", place))
+        found = self.check(*command, self.copy("nginx.conf", place))
         self.assertEqual((found.returncode, found.stdout), (0, ""))
         wrong = self.copy("nginx.conf", ("proxy_responses 1", "proxy_replies 1"))
-        found = self.look(*command, wrong)
+        found = self.check(*command, wrong)
         self.assertIn('unknown directive "proxy_replies"', found.stdout)
 
-    @skipUnless(ISROOT, "nft takes root")
+    @skipUnless(ISROOT, "nft needs root")
     @needs("nft")
     def test_firewall(self) -> None:
         """
-        nft understands the rules, and they refuse the ports that shout refuses.
+        nft understands the rules, and they drop the same source ports as shout.
         """
-        found = self.look("nft", "--check", "--file", str(DEPLOY / "nginx.nft"))
+        found = self.check("nft", "--check", "--file", str(DEPLOY / "nginx.nft"))
         self.assertEqual((found.returncode, found.stdout), (0, ""))
         wrong = self.copy("nginx.nft", ("burst", "bust"))
-        self.assertNotEqual(self.look("nft", "--check", "--file", wrong).returncode, 0)
+        self.assertNotEqual(self.check("nft", "--check", "--file", wrong).returncode, 0)
         ports = re.search(r"sport \{(.*)\} drop", (DEPLOY / "nginx.nft").read_text())
         assert ports is not None
         self.assertEqual(
@@ -171,21 +151,21 @@ class KeepalivedTests(DeployCase):
     @needs("keepalived")
     def test_understood(self) -> None:
         """
-        keepalived understands it, and would not if a word were misspelt.
+        keepalived understands it, but not with a misspelt word.
         """
         command = ("keepalived", "--config-test", "--use-file")
         wrong = self.copy("keepalived.conf", ("lvs_method", "lvs_metod"))
         host = hosts.Namespaces(self, "a")
         host.ip("a", "link add eth0 type veth peer name eth1")
         with host.on("a"):
-            found = self.look(*command, str(DEPLOY / "keepalived.conf"))
-            refused = self.look(*command, wrong)
+            found = self.check(*command, str(DEPLOY / "keepalived.conf"))
+            refused = self.check(*command, wrong)
         self.assertEqual((found.returncode, found.stdout), (0, ""))
         self.assertIn("Unknown keyword 'lvs_metod'", refused.stdout)
 
     def test_payloads(self) -> None:
         """
-        What it asks each shout, and must hear from it, is hello and HELLO.
+        The request to each shout is hello, and the required reply HELLO.
         """
         text = (DEPLOY / "keepalived.conf").read_text()
         for word, payload in (("payload", b"hello"), ("require_reply", b"HELLO")):
@@ -201,26 +181,25 @@ class ContainerTests(DeployCase):
     @needs("hadolint")
     def test_containerfile(self) -> None:
         """
-        hadolint has nothing to say about the Containerfile, and would if its
-        base were not pinned.
+        hadolint finds nothing in the Containerfile, but a base that is not pinned.
         """
-        found = self.look("hadolint", str(DEPLOY / "Containerfile"))
+        found = self.check("hadolint", str(DEPLOY / "Containerfile"))
         self.assertEqual((found.returncode, found.stdout), (0, ""))
         wrong = self.copy("Containerfile", ("python:3.13-slim-trixie", "python"))
-        self.assertIn("DL3006", self.look("hadolint", wrong).stdout)
+        self.assertIn("DL3006", self.check("hadolint", wrong).stdout)
 
     @needs("kubernetes-validate")
     def test_kubernetes(self) -> None:
         """
-        All three objects are what the schemas of Kubernetes want, to the letter.
+        All three objects match the schemas of Kubernetes exactly.
         """
         command = ("kubernetes-validate", "--strict")
-        found = self.look(*command, str(DEPLOY / "kubernetes.yaml"))
+        found = self.check(*command, str(DEPLOY / "kubernetes.yaml"))
         self.assertEqual(found.returncode, 0, found.stdout)
         for kind in ("deployment", "service", "poddisruptionbudget"):
             self.assertIn(f"passed for resource {kind}/shout", found.stdout)
         for change in (("maxSkew", "maxSkue"), ("port: 9999", "port: many")):
-            wrong = self.look(*command, self.copy("kubernetes.yaml", change))
+            wrong = self.check(*command, self.copy("kubernetes.yaml", change))
             self.assertEqual(wrong.returncode, 1, wrong.stdout)
 
 
@@ -231,7 +210,7 @@ class OptionsTests(DeployCase):
 
     def find(self, name: str, pattern: str) -> str:
         """
-        Return what a pattern finds in a configuration.
+        Return the first group of a pattern in a configuration.
         """
         found = re.search(pattern, (DEPLOY / name).read_text(), re.MULTILINE)
         assert found is not None, pattern
@@ -239,7 +218,7 @@ class OptionsTests(DeployCase):
 
     def test_systemd(self) -> None:
         """
-        shout takes the options that systemd starts it with.
+        shout takes the options in the unit of systemd.
         """
         command = shlex.split(self.find("shout.service", "^ExecStart=(.*)$"))
         options = Options()
@@ -248,8 +227,8 @@ class OptionsTests(DeployCase):
 
     def test_install(self) -> None:
         """
-        The documents install from the project's folder, and not from an index,
-        where there is no such project.
+        The documents install from the project's directory, and not from an index,
+        which has no such project.
         """
         documents = [*DEPLOY.glob("*.md"), *DEPLOY.parent.glob("*.md")]
         documents.append(DEPLOY.parent.parent / "README.md")
@@ -265,8 +244,8 @@ class OptionsTests(DeployCase):
 
     def test_container(self) -> None:
         """
-        shout takes the options that a container starts it with, and serves the
-        port, and the status port, that Kubernetes asks for.
+        shout takes the options of the container, and serves the port and the status
+        port in the objects for Kubernetes.
         """
         entry = json.loads(self.find("Containerfile", "^ENTRYPOINT (.*)$"))
         command = entry + json.loads(self.find("kubernetes.yaml", "^ +args: (.*)$"))
@@ -278,8 +257,8 @@ class OptionsTests(DeployCase):
 
     def test_probes(self) -> None:
         """
-        Kubernetes sends nothing to a shout that is not healthy, with the time that
-        a check may take, and does not kill it for that.
+        Kubernetes sends nothing to a shout that is not healthy, allows a check the
+        time that it may take, and does not kill shout for a failed one.
         """
         for kind, path in (
             ("startup", "/healthz"),

@@ -1,5 +1,5 @@
 """
-Tests for what datagrams with a forged source do, with real ones on the loopback.
+Tests for datagrams with a forged source, with real ones on the loopback.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from shout.udp.mmsg import available
 from shout.udp.sockopt import raiseReceiveBuffer
 from tests.batches import needsBatches
 from tests.forging import Forger, whyNot
-from tests.system.test_twistd import PATIENCE, TwistdCase
+from tests.twistdcase import TIMEOUT, TwistdCase
 
-# Each process has its own, so that it does not hear what another one forges.
+# Each process has its own, so that it does not receive what another one forges.
 HOST = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 256}."
 VICTIM = HOST + "9"
 
-# What a loop is started with, capitals or not.
+# The datagrams that start a loop, in capitals or not.
 FORGED = [
     [text % i for i in range(number)]
     for text in (b"FORGED %d", b"forged %d")
@@ -43,23 +43,23 @@ FORGED = [
 Address = tuple[str, int]
 
 
-class Ear:
+class Sniffer:
     """
-    Hears every UDP datagram to one address, whatever its port; see raw(7).
+    Receives every UDP datagram to one address, whatever its port; see raw(7).
     """
 
     def __init__(self, case: SynchronousTestCase, host: str) -> None:
         self._socket = socket(AF_INET, SOCK_RAW, IPPROTO_UDP)
         case.addCleanup(self._socket.close)
         self._socket.bind((host, 0))
-        # Until then it has heard everything.
-        while self.hear(0) is not None:
+        # Before that it has received the datagrams to every address.
+        while self.receive(0) is not None:
             pass
 
-    def hear(self, timeout: float = PATIENCE) -> tuple[int, bytes] | None:
+    def receive(self, timeout: float = TIMEOUT) -> tuple[int, bytes] | None:
         """
-        Return the port and the payload of the next datagram, or L{None} after so
-        many seconds of silence.
+        Return the port and the payload of the next datagram, or L{None} if there is
+        none within the timeout.
         """
         if not select([self._socket], [], [], timeout)[0]:
             return None
@@ -107,7 +107,7 @@ class ForgedTests(TestCase):
 
     def client(self, address: Address) -> socket:
         """
-        Return an honest peer.
+        Return the socket of an honest peer.
         """
         client = connectUDP(*address)
         self.addCleanup(client.close)
@@ -115,17 +115,17 @@ class ForgedTests(TestCase):
 
     def ask(self, client: socket, datagram: bytes) -> bytes:
         """
-        Send an honest datagram, and return what comes.
+        Send an honest datagram, and return the reply.
         """
         client.send(datagram)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not select([client], [], [], 0)[0] and time.monotonic() < deadline:
             self.visit(0)
         return client.recv(65535)
 
     def visit(self, timeout: float) -> bool:
         """
-        Do what a reactor does once, and say whether there was anything to do.
+        Do one iteration of a reactor, and return L{True} if there was anything to do.
         """
         ready = select(self.reactor.getReaders(), [], [], timeout)[0]
         for reader in ready:
@@ -134,47 +134,47 @@ class ForgedTests(TestCase):
         self.reactor.advance(0)
         return bool(ready) or isLeft
 
-    def fallSilent(self, visits: int = 20_000) -> bool:
+    def becomesIdle(self, visits: int = 20_000) -> bool:
         """
-        Do what a reactor does until nothing arrives any more, and say whether
-        that came about.
+        Do iterations of a reactor until nothing arrives any more, and return L{False}
+        if that does not happen.
         """
-        return not all(self.visit(0.2) for _ in range(visits))
+        return not all(self.visit(0.1) for _ in range(visits))
 
     def test_sourcePort(self) -> None:
         """
-        What seems to come from port 0, or from a service that answers anybody,
+        A datagram from port 0, or from a port of a service that answers everybody,
         gets no reply, and is counted.
         """
         service, address = self.serve()
-        ear = Ear(self, VICTIM)
+        sniffer = Sniffer(self, VICTIM)
         for port in (0, 7, 19, 53, 123, 1900, 11211):
             self.forger.send(b"forged", (VICTIM, port), address)
         self.forger.send(b"ordinary", (VICTIM, 23000), address)
-        self.assertTrue(self.fallSilent())
-        self.assertEqual(ear.hear(), (23000, b"ORDINARY"))
-        self.assertIsNone(ear.hear(0))
+        self.assertTrue(self.becomesIdle())
+        self.assertEqual(sniffer.receive(), (23000, b"ORDINARY"))
+        self.assertIsNone(sniffer.receive(0))
         self.assertEqual(service.counters.dropped, {"source port": 7})
         self.assertEqual(service.counters.answered, 1)
 
     @needsBatches
     def test_broadcast(self) -> None:
         """
-        What was sent to the broadcast address gets no reply, and is counted.
+        A datagram to the broadcast address gets no reply, and is counted.
         """
         service, (_, port) = self.serve(interface="0.0.0.0")
-        ear = Ear(self, VICTIM)
+        sniffer = Sniffer(self, VICTIM)
         for host in ("127.255.255.255", "127.0.0.1"):
             self.forger.send(host.encode() + b" asked", (VICTIM, 23000), (host, port))
-        self.assertTrue(self.fallSilent())
-        self.assertEqual(ear.hear(), (23000, b"127.0.0.1 ASKED"))
-        self.assertIsNone(ear.hear(0))
+        self.assertTrue(self.becomesIdle())
+        self.assertEqual(sniffer.receive(), (23000, b"127.0.0.1 ASKED"))
+        self.assertIsNone(sniffer.receive(0))
         self.assertEqual(service.counters.dropped, {"broadcast": 1})
 
     def test_self(self) -> None:
         """
-        A server that is made to answer itself, at the address that was asked or
-        at another one of its own, falls silent by itself.
+        A loop of a server with itself, at the address that was asked or at another one
+        of its own, ends by itself.
         """
         # In the second case the server is both ends of the loop.
         hosts = (("127.0.0.1", 1), (HOST + "2", 2))
@@ -182,22 +182,21 @@ class ForgedTests(TestCase):
             service, (_, port) = self.serve(interface="0.0.0.0")
             for text in forged:
                 self.forger.send(text, (host, port), ("127.0.0.1", port))
-            self.assertTrue(self.fallSilent())
+            self.assertTrue(self.becomesIdle())
             self.assertLess(service.counters.answered, len(forged) + ends * 500)
             self.assertGreater(service.counters.dropped["loop"], 0)
 
     def test_twoShouts(self) -> None:
         """
-        Two shouts that are made to answer each other fall silent, and each has
-        sent fewer than 500 replies beyond the one that each forged datagram
-        gets.
+        A loop between two shouts ends, and each has sent fewer than 500 replies beyond
+        the one that each forged datagram gets.
         """
         for forged in FORGED:
             first, address = self.serve()
             second, partner = self.serve(interface=HOST + "2")
             for text in forged:
                 self.forger.send(text, partner, address)
-            self.assertTrue(self.fallSilent())
+            self.assertTrue(self.becomesIdle())
             answered = first.counters.answered, second.counters.answered
             self.assertEqual(first.counters.received, len(forged) + answered[1])
             self.assertEqual(second.counters.received, answered[0])
@@ -206,9 +205,8 @@ class ForgedTests(TestCase):
 
     def test_echo(self) -> None:
         """
-        A shout and an echo server that are made to answer each other fall
-        silent, and the shout has sent fewer than 500 replies beyond the one that
-        each forged datagram gets.
+        A loop between a shout and an echo server ends, and the shout has sent fewer
+        than 500 replies beyond the one that each forged datagram gets.
         """
         for forged in FORGED:
             service, address = self.serve()
@@ -217,7 +215,7 @@ class ForgedTests(TestCase):
             self.reactor.addReader(echo)
             for text in forged:
                 self.forger.send(text, echo.getsockname(), address)
-            self.assertTrue(self.fallSilent())
+            self.assertTrue(self.becomesIdle())
             self.reactor.removeReader(echo)
             self.assertEqual(echo.count, service.counters.answered)
             self.assertLess(service.counters.answered, len(forged) + 500)
@@ -225,7 +223,7 @@ class ForgedTests(TestCase):
 
     def test_unguarded(self) -> None:
         """
-        Without the rule about loops two shouts go on for ever.
+        Without the rule about loops, a loop between two shouts does not end.
         """
 
         def unguarded() -> Shout:
@@ -234,12 +232,12 @@ class ForgedTests(TestCase):
         _, address = self.serve(unguarded)
         _, partner = self.serve(unguarded, HOST + "2")
         self.forger.send(b"forged", partner, address)
-        self.assertFalse(self.fallSilent(visits=2000))
+        self.assertFalse(self.becomesIdle(visits=2000))
 
     def test_honestPeer(self) -> None:
         """
-        Tens of thousands of forged sources leave every table within its bounds,
-        and an honest peer has every ordinary datagram answered meanwhile.
+        With tens of thousands of forged sources every table stays within its bounds,
+        and every ordinary datagram of an honest peer is answered.
         """
         guard = Guard()
         service, address = self.serve(lambda: Shout(guard))
@@ -262,16 +260,16 @@ class ForgedTests(TestCase):
             self.assertGreater(length, 5_000)
             self.assertLessEqual(length, 10_000)
 
-    def test_inAnothersName(self) -> None:
+    def test_forgedPeer(self) -> None:
         """
-        Whatever is forged in its name, an honest peer has every ordinary
-        datagram answered.
+        Whatever is forged with its address, every ordinary datagram of an honest peer
+        is answered.
         """
         service, address = self.serve()
         client = self.client(address)
         for _ in range(1000):
             self.forger.send(b"FORGED", client.getsockname(), address)
-        self.assertTrue(self.fallSilent())
+        self.assertTrue(self.becomesIdle())
         self.assertGreater(service.counters.dropped["loop"], 700)
         for _ in range(service.counters.answered):
             self.assertEqual(client.recv(100), b"FORGED")
@@ -279,10 +277,10 @@ class ForgedTests(TestCase):
             self.assertEqual(self.ask(client, b"honest"), b"HONEST")
 
     @needsBatches
-    def test_quiet(self) -> None:
+    def test_log(self) -> None:
         """
-        Meanwhile the log gets at most one line per reason, and one more each
-        when the quiet period is over.
+        The log gets at most one line per reason, and one more each after the interval
+        of the rate limit.
         """
         log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
         past = 0
@@ -295,7 +293,7 @@ class ForgedTests(TestCase):
                 self.forger.send(b"FORGED", (VICTIM, 23000), ("127.0.0.1", port))
                 source, all_ = (VICTIM, 23000 + number), ("127.255.255.255", port)
                 self.forger.send(b"forged", source, all_)
-            self.assertTrue(self.fallSilent())
+            self.assertTrue(self.becomesIdle())
             events, past = log[past:], len(log)
             return sorted(
                 (event["reason"], event["count"])
@@ -322,9 +320,9 @@ class ForgedTwistdTests(TwistdCase):
 
     def test_twoShouts(self) -> None:
         """
-        Two servers that are made to answer each other by 1,000 forged datagrams
-        fall silent, each has sent fewer than 500 replies beyond the one that
-        each forged datagram gets, and has logged at most once what it dropped.
+        The loops of two servers that 1,000 forged datagrams start end; each has sent
+        fewer than 500 replies beyond the one that each forged datagram gets, and has
+        logged dropped datagrams at most once.
         """
         servers, addresses = [], []
         for host in (HOST + "1", HOST + "2"):
@@ -334,16 +332,16 @@ class ForgedTwistdTests(TwistdCase):
             servers.append(server)
             port = self.waitFor(server, f"try it with: nc -u {host} ([0-9]+)")[1]
             addresses.append((host, int(port)))
-        ear = Ear(self, addresses[1][0])
+        sniffer = Sniffer(self, addresses[1][0])
         forger = Forger()
         self.addCleanup(forger.close)
         for text in FORGED[-1]:
             forger.send(text, addresses[1], addresses[0])
         for _ in range(1500):
-            if ear.hear(1) is None:
+            if sniffer.receive(1) is None:
                 break
         else:
-            self.fail("they go on")
+            self.fail("the loop does not end")
         beyond, logged = [], 0
         for server, forged in zip(servers, (1000, 0)):
             output = self.finish(server, signal.SIGTERM)
@@ -360,7 +358,7 @@ class ForgedTwistdTests(TwistdCase):
 
 class Echo(socket):
     """
-    Answers everything as it is, when a reactor has it read.
+    An echo server, which answers when the reactor reads.
     """
 
     def __init__(self) -> None:
@@ -377,7 +375,7 @@ class Echo(socket):
 
 def tablesOf(guard: Any, port: Any) -> list[Any]:
     """
-    Return everything that remembers peers.
+    Return all tables with an entry for each peer.
     """
-    tables = [guard.known, guard._verdicts, guard._loops._buckets]
+    tables = [guard.accepted, guard._reasons, guard._loops._buckets]
     return [*tables, port._receiveBatch.peers] if available else tables

@@ -11,108 +11,43 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
 from unittest import skipUnless
 
-from shout import BindError, bindUDP
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
 from tests.families import PAIR
-from tests.system.test_readme import needs
-from tests.system.test_twistd import ISROOT, PATIENCE, TwistdCase, ask
+from tests.twistdcase import ISROOT, NOBODY, TIMEOUT, TwistdCase, ask, needs
 
 OPERATING = Path(__file__).parent.parent.parent / "docs" / "operating.md"
 
-# The user that owns nothing, which Debian and others call nobody.
-NOBODY = 65534
-
-forRoot = skipUnless(ISROOT, "shedding privileges needs root")
-forLinux = skipUnless(sys.platform == "linux", "looks into /proc")
+forRoot = skipUnless(ISROOT, "dropping privileges needs root")
+forLinux = skipUnless(sys.platform == "linux", "needs /proc")
 
 
 class OperatingCase(TwistdCase):
     """
-    Starts daemons in a folder that everybody may look into.
+    Starts daemons in a directory that everybody may read.
     """
 
     def setUp(self) -> None:
         super().setUp()
-        os.chmod(self.folder, 0o755)
-        self.pidfile = os.path.join(self.folder, "twistd.pid")
-        self.log = os.path.join(self.folder, "twistd.log")
-
-    def daemon(self, *args: str) -> int:
-        """
-        Start a server in the background, and return its process number; it is
-        ended when the test ends.
-        """
-        started = self.run_("twistd", "--logfile", self.log, *args)
-        self.assertEqual(started.returncode, 0, started.stderr)
-        pid = int(self.read(self.pidfile))
-        self.addCleanup(self.end, pid, signal.SIGKILL)
-        # Until then a signal ends it at once.
-        self.waitUntil(lambda: "try it with" in self.read(self.log))
-        return pid
-
-    def end(self, pid: int, number: int = signal.SIGTERM) -> None:
-        """
-        End a server with a signal, and wait until it is gone.
-        """
-
-        def isGone() -> bool:
-            try:
-                os.kill(pid, 0)
-                with open(f"/proc/{pid}/stat") as f:
-                    # It may take long until somebody asks what became of it.
-                    return f.read().rpartition(") ")[2].startswith("Z")
-            except ProcessLookupError:
-                return True
-            except FileNotFoundError:
-                return False
-
-        if not isGone():
-            os.kill(pid, number)
-            self.waitUntil(isGone)
-
-    def waitUntil(self, isTrue: Callable[[], bool]) -> None:
-        """
-        Wait for something that comes about by itself.
-        """
-        for _ in range(PATIENCE * 100):
-            if isTrue():
-                return
-            time.sleep(0.01)
-        self.fail("it does not come about")
-
-    def read(self, path: str) -> str:
-        """
-        Return what is in a file.
-        """
-        with open(path) as f:
-            return f.read()
-
-    def files(self) -> list[str]:
-        """
-        Return the names of the files in the test's folder.
-        """
-        return sorted(os.listdir(self.folder))
+        os.chmod(self.directory, 0o755)
 
 
 class LogTests(OperatingCase):
     """
-    Tests for log files and what becomes of them.
+    Tests for log files and their rotation.
     """
 
     def test_rotated(self) -> None:
         """
-        SIGUSR1 has it go on with a new log file, and so does it after shedding
-        its privileges if the log file is its own.
+        SIGUSR1 rotates the log file, also after dropping privileges if the log file
+        belongs to the user.
         """
         args = []
-        logs = os.path.join(self.folder, "log")
+        logs = self.path("log")
         os.mkdir(logs)
         self.log = os.path.join(logs, "shout.log")
         if ISROOT:
@@ -124,9 +59,9 @@ class LogTests(OperatingCase):
         pid = self.daemon(*args, "shout", "-u", "s")
         os.kill(pid, signal.SIGUSR1)
         self.waitUntil(lambda: len(os.listdir(logs)) == 2)
-        path = os.path.join(self.folder, "s")
+        path = self.path("s")
         self.assertEqual(ask(connectUNIX(path), b"hello"), b"HELLO")
-        self.end(pid)
+        self.stop(pid)
         self.assertIn("try it with", self.read(self.log + ".1"))
         self.assertIn(": received 1, answered 1", self.read(self.log))
 
@@ -142,8 +77,8 @@ class LogTests(OperatingCase):
     @needs("logrotate")
     def test_logrotate(self) -> None:
         """
-        With the configuration in the document, logrotate and the server leave
-        one dated file with everything up to then, and go on in the other.
+        With the configuration in the document, logrotate leaves one dated file with
+        the lines up to then, and the server continues in a new one.
         """
         pid = self.daemon("shout", "-u", "s")
         found = re.search(r"```logrotate\n(.*?)```", OPERATING.read_text(), re.DOTALL)
@@ -153,43 +88,48 @@ class LogTests(OperatingCase):
         owner = f"{os.geteuid()} {os.getegid()}"
         rules = re.sub(r"create 0640 .*", f"create 0640 {owner}", rules)
         rules = re.sub(r" *su .*\n", "", rules)
-        configuration = os.path.join(self.folder, "rules")
+        configuration = self.path("rules")
         with open(configuration, "w") as f:
             f.write(rules)
         os.chmod(configuration, 0o644)
         subprocess.run(
-            ["logrotate", "--force", "--state", self.folder + "/state", configuration],
+            [
+                "logrotate",
+                "--force",
+                "--state",
+                self.directory + "/state",
+                configuration,
+            ],
             check=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
-        self.end(pid)
+        self.stop(pid)
         logs = [name for name in self.files() if name.startswith("twistd.log")]
         self.assertEqual(len(logs), 2)
-        self.assertIn("try it with", self.read(os.path.join(self.folder, logs[1])))
+        self.assertIn("try it with", self.read(os.path.join(self.directory, logs[1])))
         self.assertIn("stopped listening", self.read(self.log))
 
     @forRoot
     @needs("unshare")
     def test_syslog(self) -> None:
         """
-        With --syslog every line goes to /dev/log, under the name that --prefix
-        gives.
+        With --syslog every line goes to /dev/log, under the name given by --prefix.
         """
-        devices = os.path.join(self.folder, "dev")
+        devices = self.path("dev")
         os.mkdir(devices)
         log = socket(AF_UNIX, SOCK_DGRAM)
         self.addCleanup(log.close)
         log.bind(os.path.join(devices, "log"))
-        log.settimeout(PATIENCE)
+        log.settimeout(TIMEOUT)
         os.mknod(os.path.join(devices, "null"), stat.S_IFCHR | 0o666, os.makedev(1, 3))
         twistd = shutil.which("twistd", path=os.path.dirname(sys.executable))
-        # It sees a /dev of its own.
+        # The server has a /dev of its own.
         script = f'mount --bind {devices} /dev && exec {twistd} "$@"'
         args = ["--nodaemon", "--pidfile=", "--syslog", "--prefix=megaphone"]
-        args += [f"--uid={NOBODY}", "shout", "-u", os.path.join(self.folder, "s")]
+        args += [f"--uid={NOBODY}", "shout", "-u", self.path("s")]
         server = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", script, "twistd", *args],
-            # Of what Twisted thinks of its own observer.
+            # Twisted warns about its own observer.
             stderr=subprocess.DEVNULL,
         )
         self.addCleanup(server.wait)
@@ -203,17 +143,14 @@ class LogTests(OperatingCase):
 
 class SignalTests(OperatingCase):
     """
-    Tests for what is left behind.
+    Tests for signals, and for the files that are left behind.
     """
 
     def test_hangup(self) -> None:
         """
-        SIGHUP ends it there and then; the next server takes over the pidfile and
-        the socket that stayed.
+        SIGHUP ends it at once; the next server takes over the pidfile and the socket
+        that are left.
         """
-        # Under nohup it would be ignored.
-        previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        self.addCleanup(signal.signal, signal.SIGHUP, previous)
         server = self.start("twistd", "-n", "shout", "-u", "s")
         self.waitFor(server, "try it with")
         self.finish(server, signal.SIGHUP)
@@ -227,7 +164,7 @@ class SignalTests(OperatingCase):
 
     def test_noLogFile(self) -> None:
         """
-        Without a log file SIGUSR1 ends it there and then, too.
+        Without a log file SIGUSR1 ends it at once, too.
         """
         server = self.start("twistd", "-n", "shout", "-u", "s")
         self.waitFor(server, "try it with")
@@ -237,29 +174,29 @@ class SignalTests(OperatingCase):
 
     def test_twice(self) -> None:
         """
-        A second server with the same pidfile is refused, and says which process
-        has it.
+        A second server with the same pidfile is refused, with the process ID of the
+        first.
         """
         pid = self.daemon("shout", "-u", "s")
         second = self.run_("twistd", "shout", "-u", "t")
         self.assertEqual(second.returncode, 1)
         self.assertIn(f"PID {pid}", second.stderr)
 
-    def test_folders(self) -> None:
+    def test_directories(self) -> None:
         """
-        --rundir is where it goes once it has started; its paths are relative to
-        where it was started.  --umask is for the files that it makes from then
-        on; the socket is everybody's.
+        --rundir is the working directory of the server; paths are relative to the
+        directory where it was started.  --umask is for the files that it makes from
+        then on; everybody may use the socket.
         """
-        os.mkdir(os.path.join(self.folder, "run"))
+        os.mkdir(self.path("run"))
         pid = self.daemon("--rundir=run", "--umask=027", "shout", "-u", "s")
         self.assertEqual(self.files(), ["run", "s", "twistd.log", "twistd.pid"])
-        self.assertEqual(os.listdir(os.path.join(self.folder, "run")), [])
+        self.assertEqual(os.listdir(self.path("run")), [])
         self.assertEqual(stat.S_IMODE(os.stat(self.pidfile).st_mode), 0o640)
-        path = os.path.join(self.folder, "s")
+        path = self.path("s")
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o666)
         if sys.platform == "linux":
-            self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), self.folder + "/run")
+            self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), self.directory + "/run")
 
 
 @forRoot
@@ -269,25 +206,9 @@ class PrivilegesTests(OperatingCase):
     Tests for servers that root starts and that do not stay root.
     """
 
-    def privilegedPort(self) -> int:
-        """
-        Return a port below 1024 that is free.
-        """
-        # Other tests may look for one at the same time.
-        first = 512 + os.getpid() % 256
-        for port in range(first, 1024):
-            try:
-                bound = bindUDP(port)
-            except BindError:
-                continue
-            for sock in bound:
-                sock.close()
-            return port
-        self.fail("all of them are taken")
-
     def assertNobody(self, pid: int) -> None:
         """
-        Assert that no thread of a process has any privilege left.
+        No thread of a process has any privilege left.
         """
         for task in os.listdir(f"/proc/{pid}/task"):
             status = dict(
@@ -301,10 +222,10 @@ class PrivilegesTests(OperatingCase):
             for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
                 self.assertEqual(int(status[name], 16), 0)
 
-    def test_shed(self) -> None:
+    def test_drop(self) -> None:
         """
-        On a port below 1024 it serves, and nothing of it is root's, in the
-        foreground and in the background.
+        It serves a port below 1024 without any privilege left, in the foreground and
+        in the background.
         """
         port = self.privilegedPort()
         args = (f"--uid={NOBODY}", f"--gid={NOBODY}", "shout", "-p", str(port))
@@ -318,15 +239,15 @@ class PrivilegesTests(OperatingCase):
         pid = self.daemon(*args)
         self.assertEqual(ask(connectUDP(PAIR[1], port), b"hello"), b"HELLO")
         self.assertNobody(pid)
-        self.end(pid)
+        self.stop(pid)
         self.assertNotIn("Traceback", self.read(self.log))
 
     def test_chroot(self) -> None:
         """
-        In a folder that has nothing but a list of users and /dev/null it serves,
-        refuses, logs and stops.
+        In a root directory with nothing but a list of users and /dev/null it answers,
+        drops datagrams, logs and stops.
         """
-        jail = os.path.join(self.folder, "jail")
+        jail = self.path("jail")
         for name in ("etc", "dev"):
             os.makedirs(os.path.join(jail, name))
         with open(os.path.join(jail, "etc", "passwd"), "w") as f:
@@ -343,7 +264,7 @@ class PrivilegesTests(OperatingCase):
             "shout",
             "--unicode",
             f"--port={port}",
-            f"--unix={self.folder}/s",
+            f"--unix={self.directory}/s",
         )
         self.assertEqual(os.readlink(f"/proc/{pid}/root"), jail)
         self.assertNobody(pid)
@@ -351,9 +272,9 @@ class PrivilegesTests(OperatingCase):
             client = connectUDP(host, port)
             self.assertEqual(ask(client, "straße".encode()), b"STRASSE")
         with socket(AF_UNIX, SOCK_DGRAM) as unnamed:
-            unnamed.sendto(b"hello", os.path.join(self.folder, "s"))
+            unnamed.sendto(b"hello", self.path("s"))
         self.waitUntil(lambda: "1 unnamed peer" in self.read(self.log))
-        self.end(pid)
+        self.stop(pid)
         log = self.read(self.log)
         self.assertIn(": received 3, answered 2, dropped 1", log)
         self.assertNotIn("Traceback", log)

@@ -5,153 +5,15 @@ Tests for shout as its users run it: C{twistd shout} and C{twist shout}.
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
 from contextlib import ExitStack
-from ctypes import CDLL
-from socket import socket
-from typing import Any
 from unittest import skipUnless
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from shout import bindUDP, bindUNIX
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
 from tests.families import EVERYWHERE, LOOPBACK, PAIR
-from tests.folder import shortFolder
-
-# How long, in seconds, to wait for what has to happen.
-PATIENCE = 30
-
-# From linux/prctl.h and linux/capability.h.
-PR_CAPBSET_DROP = 24
-CAP_DAC_OVERRIDE = 1
-CAP_NET_BIND_SERVICE = 10
-
-ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
-
-
-def command(name: str) -> str:
-    """
-    Return the path of a command that is installed beside this Python.
-    """
-    return os.path.join(os.path.dirname(sys.executable), name)
-
-
-def ask(client: socket, datagram: bytes) -> bytes:
-    """
-    Send a datagram and wait for the reply.
-    """
-    with client:
-        client.settimeout(PATIENCE)
-        client.send(datagram)
-        return client.recv(65535)
-
-
-class TwistdCase(SynchronousTestCase):
-    """
-    Runs C{twistd} and C{twist} in a folder of the test's own.
-    """
-
-    def setUp(self) -> None:
-        self.folder = shortFolder(self)
-        self.capabilities: set[int] = set()
-        self.environment: dict[str, str] = {}
-
-    def start(self, *args: str, **options: Any) -> subprocess.Popen[str]:
-        """
-        Start a server in the foreground; it is stopped when the test ends.
-
-        @param options: further ones of L{subprocess.Popen}.
-        """
-        process = subprocess.Popen(
-            [command(args[0]), *args[1:]],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # A shell that starts something in the background has it ignore
-            # interrupts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            **options,
-        )
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)
-        return process
-
-    def finish(self, process: subprocess.Popen[str], number: int) -> str:
-        """
-        End a server with a signal, and return what it printed meanwhile.
-        """
-        process.send_signal(number)
-        try:
-            return process.communicate(timeout=PATIENCE)[0]
-        finally:
-            process.kill()
-
-    def waitFor(self, process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
-        """
-        Read what a server prints until a line matches.
-        """
-        assert process.stdout is not None
-        printed = []
-        for line in process.stdout:
-            printed.append(line)
-            found = re.search(pattern, line)
-            if found:
-                return found
-        self.fail(f"no line matches {pattern!r} in {''.join(printed)}")
-
-    def run_(self, *args: str) -> subprocess.CompletedProcess[str]:
-        """
-        Run a command that ends by itself.
-        """
-        return subprocess.run(
-            [command(args[0]), *args[1:]],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-            env=os.environ | self.environment,
-            preexec_fn=self.giveUpCapabilities,
-        )
-
-    def waitUntilGone(self, pid: int) -> None:
-        """
-        Wait until a process that is not a child of this one has ended.
-        """
-        for _ in range(PATIENCE * 100):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return
-            time.sleep(0.01)
-        self.fail(f"{pid} goes on")
-
-    def assertOneLine(self, pattern: str, *args: str) -> None:
-        """
-        A mistake is one line on standard error and a status that is not 0, in
-        the foreground and in the background, and leaves nothing behind.
-        """
-        before = os.listdir(self.folder)
-        for start in (("twistd", "-n"), ("twistd",), ("twist",)):
-            ended = self.run_(*start, "shout", *args)
-            self.assertNotEqual(ended.returncode, 0)
-            self.assertRegex(ended.stderr, rf"^shout: .*{pattern}.*\n$")
-            self.assertEqual(ended.stdout, "")
-            self.assertEqual(os.listdir(self.folder), before)
-
-    def giveUpCapabilities(self) -> None:
-        """
-        Run what is started next without C{self.capabilities}.
-        """
-        for capability in self.capabilities:
-            CDLL(None).prctl(PR_CAPBSET_DROP, capability)
+from tests.twistdcase import ISROOT, NOBODY, TwistdCase, ask
 
 
 class ForegroundTests(TwistdCase):
@@ -161,94 +23,88 @@ class ForegroundTests(TwistdCase):
 
     def test_answers(self) -> None:
         """
-        It says where it listens, answers there over IPv4, IPv6 and UNIX
-        sockets, and says the totals when it is stopped.
+        With each reactor, it logs the addresses where it listens, answers there over
+        IPv4, IPv6 and UNIX sockets, and logs the totals when it is stopped.
         """
-        for args in (
-            ("twistd", "-n", "shout"),
-            ("twistd", "-n", "-r", "select", "shout"),
-            ("twistd", "-n", "-r", "poll", "shout"),
-            ("twistd", "-n", "-r", "asyncio", "shout"),
-            ("twist", "--log-format=text", "shout"),
-        ):
-            server = self.start(*args, "-p", "0", "-u", "s")
+        path = self.path("s")
+        for reactor in "default", "poll", "asyncio":
+            server = self.start(
+                *("twistd", "-n", "-r", reactor, "shout", "-p", "0", "-u", "s")
+            )
             port = int(self.waitFor(server, r"listening on UDP 0\.0\.0\.0:(\d+)")[1])
             for address in EVERYWHERE[1:]:
                 self.waitFor(server, rf"listening on UDP \[{address}\]:{port}")
-            self.waitFor(server, f"listening on UNIX {self.folder}/s")
+            self.waitFor(server, f"listening on UNIX {path}")
             self.waitFor(server, f"try it with: nc -u 127.0.0.1 {port}")
             self.assertEqual(ask(connectUDP("127.0.0.1", port), b"four"), b"FOUR")
             self.assertEqual(ask(connectUDP(PAIR[1], port), b"six"), b"SIX")
-            path = os.path.join(self.folder, "s")
             self.assertEqual(ask(connectUNIX(path), b"unix"), b"UNIX")
             output = self.finish(server, signal.SIGTERM)
             self.assertIn(": received 3, answered 3, dropped 0", output)
             self.assertNotIn("Traceback", output)
             self.assertFalse(os.path.exists(path))
 
+    def test_everyDatagram(self) -> None:
+        """
+        All 256 byte values come back as C{bytes.upper} converts them, and datagrams
+        of every size come back whole.
+        """
+        datagrams = [bytes(range(256))]
+        datagrams += [b"x" * size for size in (0, 1, 8192, 8193, 65507)]
+        server = self.start("twistd", "-n", "--pidfile=", "shout", "-p", "0", "-u", "s")
+        port = int(self.waitFor(server, r"0\.0\.0\.0:(\d+)")[1])
+        self.waitFor(server, "try it with")
+        for datagram in datagrams:
+            for host in LOOPBACK:
+                reply = ask(connectUDP(host, port), datagram)
+                self.assertEqual(reply, datagram.upper())
+            reply = ask(connectUNIX(self.path("s")), datagram)
+            self.assertEqual(reply, datagram.upper())
+
     def test_interrupted(self) -> None:
         """
-        An interrupt from the keyboard stops it as cleanly.
+        SIGINT stops it as cleanly.
         """
         server = self.start("twistd", "-n", "shout", "-p", "0", "-i", "127.0.0.1")
         self.waitFor(server, "try it with")
         output = self.finish(server, signal.SIGINT)
         self.assertIn(": received 0", output)
         self.assertNotIn("Traceback", output)
-        self.assertEqual(os.listdir(self.folder), [])
+        self.assertEqual(self.files(), [])
 
     def test_killed(self) -> None:
         """
-        After a server was killed the next one takes over its UNIX socket.
+        The next server takes over the UNIX socket of one that was killed, and a
+        relative path is relative to the directory where the command was typed,
+        although the server runs in another.
         """
-        for _ in range(2):
-            server = self.start("twistd", "-n", "--pidfile=", "shout", "-u", "s")
+        path = self.path("s")
+        for directory in ".", "/":
+            server = self.start(
+                *("twistd", "-n", "-d", directory, "--pidfile=", "shout", "-u", "s")
+            )
+            self.waitFor(server, f"listening on UNIX {path}")
             self.waitFor(server, "try it with")
-            path = os.path.join(self.folder, "s")
             self.assertEqual(ask(connectUNIX(path), b"hello"), b"HELLO")
             self.finish(server, signal.SIGKILL)
             self.assertTrue(os.path.exists(path))
 
-    def test_relativePath(self) -> None:
+    @skipUnless(ISROOT, "dropping privileges needs root")
+    def test_dropPrivileges(self) -> None:
         """
-        A relative path is relative to where the command was typed, although
-        the server runs elsewhere.
+        A server that has dropped the privileges to remove its socket stops all the
+        same, and leaves the socket to the next one.
         """
-        server = self.start("twistd", "-n", "-d", "/", "--pidfile=", "shout", "-u", "s")
-        self.waitFor(server, f"listening on UNIX {self.folder}/s")
-
-    def test_listed(self) -> None:
-        """
-        C{twistd} and C{twist} list the plugin, and show its help.
-        """
-        for name in ("twistd", "twist"):
-            self.assertRegex(self.run_(name, "--help").stdout, r"(?m)^ +shout  ")
-            shown = self.run_(name, "shout", "--help")
-            self.assertEqual(shown.returncode, 0)
-            self.assertIn("[default: 9999]", " ".join(shown.stdout.split()))
-
-    @skipUnless(ISROOT, "shedding privileges needs root")
-    def test_shedPrivileges(self) -> None:
-        """
-        A server that has shed the privileges to remove its socket stops all the
-        same, and leaves it to the next one.
-        """
-        os.chmod(self.folder, 0o755)
+        os.chmod(self.directory, 0o755)
         server = self.start(
-            "twistd",
-            "-n",
-            "--pidfile=",
-            "--uid=65534",
-            "--gid=65534",
-            "shout",
-            "-u",
-            "s",
+            *("twistd", "-n", "--pidfile=", f"--uid={NOBODY}", f"--gid={NOBODY}"),
+            *("shout", "-u", "s"),
         )
         self.waitFor(server, "try it with")
         output = self.finish(server, signal.SIGTERM)
         self.assertIn("stopped listening", output)
         self.assertNotIn("Traceback", output)
-        self.assertTrue(os.path.exists(os.path.join(self.folder, "s")))
+        self.assertEqual(self.files(), ["s"])
 
 
 class DaemonTests(TwistdCase):
@@ -258,70 +114,107 @@ class DaemonTests(TwistdCase):
 
     def test_answers(self) -> None:
         """
-        It answers in the background until it is told to stop, and then leaves
-        neither its pidfile nor its socket.
+        It answers in the background until it is stopped, and then leaves neither its
+        pidfile nor its socket.
         """
-        started = self.run_("twistd", "shout", "-u", "s")
-        self.assertEqual((started.returncode, started.stderr), (0, ""))
-        with open(os.path.join(self.folder, "twistd.pid")) as f:
-            pid = int(f.read())
-        path = os.path.join(self.folder, "s")
-        self.assertEqual(ask(connectUNIX(path), b"hello"), b"HELLO")
-        os.kill(pid, signal.SIGTERM)
-        self.waitUntilGone(pid)
-        self.assertEqual(os.listdir(self.folder), ["twistd.log"])
-        with open(os.path.join(self.folder, "twistd.log")) as f:
-            self.assertIn(": received 1, answered 1, dropped 0", f.read())
+        pid = self.daemon("shout", "-u", "s")
+        self.assertEqual(ask(connectUNIX(self.path("s")), b"hello"), b"HELLO")
+        self.stop(pid)
+        self.assertEqual(self.files(), ["twistd.log"])
+        self.assertIn(": received 1, answered 1, dropped 0", self.read(self.log))
+
+
+class HelpTests(TwistdCase):
+    """
+    Tests for the help.
+    """
+
+    def test_listed(self) -> None:
+        """
+        C{twistd} and C{twist} list the plugin.
+        """
+        for name in ("twistd", "twist"):
+            self.assertRegex(self.run_(name, "--help").stdout, r"(?m)^ +shout  ")
+
+    def test_shown(self) -> None:
+        """
+        C{twistd shout --help} shows the help of the plugin.
+        """
+        shown = self.run_("twistd", "shout", "--help")
+        self.assertEqual(shown.returncode, 0)
+        self.assertIn("[default: 9999]", " ".join(shown.stdout.split()))
 
 
 class MistakeTests(TwistdCase):
     """
-    Tests for what users get wrong.
+    Tests for mistakes of users.
     """
+
+    def test_oneLine(self) -> None:
+        """
+        A mistake is one line on standard error and a status that is not 0, in the
+        foreground and in the background, and leaves nothing behind.
+        """
+        [taken] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(taken.close)
+        inUse = "-u", "s", "-p", str(taken.getsockname()[1])
+        for start, args, pattern in (
+            (["twistd"], inUse, "in use"),
+            (["twist"], inUse, "in use"),
+            (["twistd", "-n"], ["--nonsense"], "--nonsense"),
+        ):
+            ended = self.run_(*start, "shout", *args)
+            self.assertNotEqual(ended.returncode, 0)
+            self.assertRegex(ended.stderr, rf"\Ashout: .*{pattern}.*\n\Z")
+            self.assertEqual(ended.stdout, "")
+            self.assertEqual(self.files(), [])
 
     def test_inUse(self) -> None:
         """
-        A port or a path in use is said to be.
+        A port or a path that is in use is an error.
         """
         with ExitStack() as stack:
             for address in LOOPBACK:
                 [taken] = map(stack.enter_context, bindUDP(0, [address]))
-                self.assertOneLine("in use", "-p", str(taken.getsockname()[1]))
-            stack.enter_context(bindUNIX(os.path.join(self.folder, "s")))
-            self.assertOneLine("in use", "-u", "s")
+                self.assertMistake("in use", "-p", str(taken.getsockname()[1]))
+            stack.enter_context(bindUNIX(self.path("s")))
+            self.assertMistake("in use", "-u", self.path("s"))
 
     def test_usage(self) -> None:
         """
-        A port out of range or not a number, an option that does not exist and
-        one without its value are said to be.
+        A port that is out of range or not a number, an unknown option and an option
+        without its value are errors.
         """
-        self.assertOneLine("0 to 65535", "-p", "65536")
-        self.assertOneLine("0 to 65535", "-p", "echo")
-        self.assertOneLine("--nonsense", "--nonsense")
-        self.assertOneLine("requires argument", "--port")
+        self.assertMistake("0 to 65535", "-p", "65536")
+        self.assertMistake("0 to 65535", "-p", "echo")
+        self.assertMistake("--nonsense", "--nonsense")
+        self.assertMistake("requires argument", "--port")
 
     def test_address(self) -> None:
         """
-        An address that does not parse or is not the host's is said to be
+        An address that does not parse, or is not an address of the host, is an error
         (192.0.2.0/24 is for documentation: RFC 5737).
         """
-        self.assertOneLine("not an IP address", "-i", "localhost")
-        self.assertOneLine("not an address of this host", "-i", "192.0.2.77")
+        self.assertMistake("not an IP address", "-i", "localhost")
+        self.assertMistake("not an address of this host", "-i", "192.0.2.77")
 
     def test_path(self) -> None:
         """
-        A path that is too long, in no folder or not a socket is said to be.
+        A path that is too long, in a directory that does not exist, or not a socket
+        is an error.
         """
-        self.assertOneLine("too long", "-u", "x" * 200)
-        self.assertOneLine("create it first", "-u", "none/s")
-        self.assertOneLine("not a socket", "-u", "/dev/null")
+        self.assertMistake("too long", "-u", self.path("x" * 200))
+        self.assertMistake("create it first", "-u", self.path("none/s"))
+        self.assertMistake("not a socket", "-u", "/dev/null")
 
-    @skipUnless(ISROOT and sys.platform == "linux", "giving up capabilities needs root")
+    @skipUnless(ISROOT, "becoming another user needs root")
     def test_privileges(self) -> None:
         """
-        A port or a folder that takes a privilege is said to.
+        A port or a directory that needs a privilege is an error without it.
         """
-        self.capabilities = {CAP_NET_BIND_SERVICE, CAP_DAC_OVERRIDE}
-        self.assertOneLine("no permission .* below 1024", "-p", "7")
-        os.mkdir(os.path.join(self.folder, "locked"), 0o500)
-        self.assertOneLine("no permission", "-u", "locked/s")
+        os.chmod(self.directory, 0o755)
+        os.mkdir(self.path("locked"), 0o500)
+        port = str(self.privilegedPort())
+        self.assertMistake("no permission .* below 1024", "-p", port, user=NOBODY)
+        locked = self.path("locked", "s")
+        self.assertMistake("no permission", "-u", locked, user=NOBODY)

@@ -11,57 +11,18 @@ import signal
 import socket
 import stat
 import subprocess
-import time
-from collections.abc import Callable
-from http.client import HTTPConnection
 from resource import RLIMIT_NOFILE, getpagesize, getrlimit, setrlimit
 from unittest import skipIf, skipUnless
 from urllib.parse import urlsplit
-
-from prometheus_client.parser import text_string_to_metric_families
 
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
 from tests import hosts
 from tests.families import needsIPv6
-from tests.system.test_twistd import ISROOT, PATIENCE, TwistdCase
-from tests.system.test_twistd import ask as askShout
+from tests.httpget import get, received
+from tests.twistdcase import ISROOT, NOBODY, TIMEOUT, TwistdCase, ask
 
 STATUS = "tcp:0:interface=127.0.0.1"
-
-
-def get(where: int | str, path: str) -> tuple[int, str]:
-    """
-    Ask for a page.
-
-    @param where: a port on the loopback, or the path of a UNIX socket.
-
-    @return: the status, and the body.
-    """
-    connection = HTTPConnection("127.0.0.1", where if isinstance(where, int) else 1)
-    if isinstance(where, str):
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(PATIENCE)
-        connection.sock.connect(where)
-    try:
-        connection.timeout = PATIENCE
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
-
-
-def received(where: int | str) -> dict[str, float]:
-    """
-    Return how many datagrams Prometheus is told have arrived, by family.
-    """
-    [family] = [
-        family
-        for family in text_string_to_metric_families(get(where, "/metrics")[1])
-        if family.name == "shout_datagrams_received"
-    ]
-    return {sample.labels["family"]: sample.value for sample in family.samples}
 
 
 class StatusTests(TwistdCase):
@@ -71,19 +32,17 @@ class StatusTests(TwistdCase):
 
     def status(self, server: subprocess.Popen[str]) -> int:
         """
-        Return the port on which a server shows its status.
+        Return the port of the status of a server.
         """
         return int(self.waitFor(server, r"status at http://127\.0\.0\.1:(\d+)/")[1])
 
     @needsIPv6
     def test_shows(self) -> None:
         """
-        It says where its status is, says there that it is
-        healthy, counts by family what has arrived, and stops without a word about
-        the requests.
+        With other reactors and commands too, it logs the URL of its status, is healthy
+        there, counts received datagrams by family, and logs no requests.
         """
         for args in (
-            ("twistd", "-n", "shout"),
             ("twistd", "-n", "-r", "select", "shout"),
             ("twist", "--log-format=text", "shout"),
         ):
@@ -91,11 +50,11 @@ class StatusTests(TwistdCase):
             where = self.status(server)
             port = int(self.waitFor(server, r"listening on UDP \[::\]:(\d+)")[1])
             self.waitFor(server, "try it with")
-            askShout(connectUDP("::1", port), b"six")
-            askShout(connectUNIX(os.path.join(self.folder, "s")), b"unix")
+            ask(connectUDP("::1", port), b"six")
+            ask(connectUNIX(self.path("s")), b"unix")
             self.assertEqual(received(where), {"ipv4": 0, "ipv6": 1, "unix": 1})
             self.assertEqual(get(where, "/healthz"), (200, "every socket answers\n"))
-            # It asks itself once more where that takes it long.
+            # A health check that takes long sends one more datagram.
             for family, count in {"ipv4": 1, "ipv6": 2, "unix": 2}.items():
                 self.assertGreaterEqual(received(where)[family], count)
             self.assertEqual(get(where, "/")[0], 200)
@@ -106,8 +65,8 @@ class StatusTests(TwistdCase):
 
     def test_guarded(self) -> None:
         """
-        It finds itself healthy although others are refused and limited, and that
-        opens nothing to others.
+        It is healthy although all other peers are refused and limited, and that
+        allows nothing to other peers.
         """
         server = self.start(
             "twistd", "-n", "shout", "-i", "127.0.0.1", "-p", "0", "-u", "s",
@@ -130,7 +89,7 @@ class StatusTests(TwistdCase):
     @needsIPv6
     def test_IPv6(self) -> None:
         """
-        It can be shown over IPv6, and is said to be where a browser looks for it.
+        Its status can be served over IPv6, with a URL that a browser understands.
         """
         server = self.start(
             "twistd", "-n", "shout", "-u", "s", "--status", r"tcp6:0:interface=\:\:1"
@@ -142,12 +101,12 @@ class StatusTests(TwistdCase):
 
     def test_UNIX(self) -> None:
         """
-        It can be shown on a UNIX socket, whose path is removed in the end.
+        Its status can be served on a UNIX socket, whose path is removed in the end.
         """
         server = self.start(
             "twistd", "-n", "shout", "-u", "s", "--status", "unix:status:mode=600"
         )
-        path = os.path.join(self.folder, "status")
+        path = self.path("status")
         self.waitFor(server, f"status at UNIX {path}")
         self.waitFor(server, "try it with")
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
@@ -155,24 +114,23 @@ class StatusTests(TwistdCase):
         self.finish(server, signal.SIGTERM)
         self.assertFalse(os.path.exists(path))
 
-    @skipUnless(ISROOT, "shedding privileges needs root")
-    def test_shedPrivileges(self) -> None:
+    @skipUnless(ISROOT, "dropping privileges needs root")
+    def test_dropPrivileges(self) -> None:
         """
-        A server that has shed its privileges, and sees another root folder, still
-        finds itself healthy at a path that it cannot see, and stops without
-        complaint.
+        A server that has dropped its privileges, and runs in another root directory,
+        is still healthy at a path that it cannot see, and stops without an error.
         """
-        os.chmod(self.folder, 0o755)
-        os.makedirs(os.path.join(self.folder, "root", "etc"))
-        with open(os.path.join(self.folder, "root", "etc", "passwd"), "w") as f:
-            f.write("nobody:x:65534:65534::/:/bin/false\n")
+        os.chmod(self.directory, 0o755)
+        os.makedirs(self.path("root", "etc"))
+        with open(self.path("root", "etc", "passwd"), "w") as f:
+            f.write(f"nobody:x:{NOBODY}:{NOBODY}::/:/bin/false\n")
         server = self.start(
-            "twistd", "-n", "--pidfile=", "--uid=65534", "--gid=65534",
-            f"--chroot={self.folder}/root", "-d", "/", "shout", "-p", "0", "-u", "s",
+            "twistd", "-n", "--pidfile=", f"--uid={NOBODY}", f"--gid={NOBODY}",
+            f"--chroot={self.directory}/root", "-d", "/", "shout", "-p", "0", "-u", "s",
             "--status", "unix:status",
         )  # fmt: skip
         self.waitFor(server, "try it with")
-        path = os.path.join(self.folder, "status")
+        path = self.path("status")
         for page in ("/", "/healthz", "/metrics", "/snapshot"):
             self.assertEqual(get(path, page)[0], 200)
         output = self.finish(server, signal.SIGTERM)
@@ -181,7 +139,7 @@ class StatusTests(TwistdCase):
         self.assertNotIn("Error", output)
 
 
-# Requests that are refused, each in a way of its own.
+# Requests that are refused, each for another reason.
 BAD = [
     (f"{line}\r\nHost: a\r\n{header}\r\n\r\n").encode("latin-1") + body
     for line, header, body in (
@@ -211,7 +169,7 @@ BAD = [
 
 class StatusAttackedTests(TwistdCase):
     """
-    Tests for a server whose clients are not what they should be.
+    Tests for a server with hostile clients.
     """
 
     def setUp(self) -> None:
@@ -223,7 +181,7 @@ class StatusAttackedTests(TwistdCase):
         """
         Start a server, and wait until it answers.
 
-        @param limit: Number of files that it may open.
+        @param limit: The number of files that it may open.
         """
         if limit is not None:
             setrlimit(RLIMIT_NOFILE, (limit, self.limits[1]))
@@ -243,13 +201,13 @@ class StatusAttackedTests(TwistdCase):
         """
         Send a request, and return all that comes back.
         """
-        with socket.create_connection(self.status, PATIENCE) as client:
+        with socket.create_connection(self.status, TIMEOUT) as client:
             client.sendall(request)
             return b"".join(iter(lambda: client.recv(65536), b""))
 
     def connect(self, count: int) -> list[socket.socket]:
         """
-        Make so many connections of many kinds, with datagrams in between.
+        Make connections of many kinds, with datagrams in between.
         """
         clients = []
         requests = (
@@ -266,8 +224,8 @@ class StatusAttackedTests(TwistdCase):
                 self.checkAnswers()
         for round_ in range(3):
             for number, client in enumerate(clients):
-                # Many have been ended by now.
-                # trial has a use of its own for a module's `suppress`.
+                # Many have been closed by now.
+                # A module's own `suppress` would have a meaning for trial.
                 with contextlib.suppress(OSError):
                     if number % 5 == 1 or round_ == 0:
                         client.send(requests[number % 5])
@@ -281,36 +239,27 @@ class StatusAttackedTests(TwistdCase):
         """
         Datagrams are answered.
         """
-        self.peer.settimeout(PATIENCE)
+        self.peer.settimeout(TIMEOUT)
         self.peer.send(b"loud")
         self.assertEqual(self.peer.recv(100), b"LOUD")
         self.descriptors.append(self.countDescriptors())
 
     def countDescriptors(self) -> int:
         """
-        Return how many files the server has open.
+        Return the number of files that the server has open.
         """
         return len(os.listdir(f"/proc/{self.server.pid}/fd"))
 
     def memory(self) -> int:
         """
-        Return how much memory the server has resident, in bytes.
+        Return the resident memory of the server, in bytes.
         """
         with open(f"/proc/{self.server.pid}/statm") as f:
             return int(f.read().split()[1]) * getpagesize()
 
-    def waitUntil(self, holds: Callable[[], bool]) -> None:
-        """
-        Wait for what has to come about.
-        """
-        deadline = time.monotonic() + PATIENCE
-        while not holds():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
-
     def test_badRequests(self) -> None:
         """
-        Bad requests of all kinds get their answer, whole, and add no more than some
+        Bad requests of all kinds get a complete response, and add no more than some
         lines to the log, without a traceback.
         """
         self.serve()
@@ -326,11 +275,11 @@ class StatusAttackedTests(TwistdCase):
     @skipUnless(os.path.exists("/proc/self/fd"), "needs /proc to look into")
     def test_connections(self) -> None:
         """
-        While there are a thousand connections datagrams are answered, descriptors and
-        memory stay bounded, and afterwards it is as it was before.
+        During a thousand connections datagrams are answered, descriptors and memory
+        stay bounded, and afterwards as many descriptors are open as before.
         """
         if self.limits[1] < 1200:
-            self.skipTest("a thousand connections take more files than are allowed")
+            self.skipTest("a thousand connections need more files than are allowed")
         self.serve()
         setrlimit(RLIMIT_NOFILE, (1200, self.limits[1]))
         before, memory = self.countDescriptors(), self.memory()
@@ -348,7 +297,7 @@ class StatusAttackedTests(TwistdCase):
     @skipUnless(os.path.exists("/proc/self/fd"), "needs /proc to look into")
     def test_fewDescriptors(self) -> None:
         """
-        A server that may open few files does not run out of them, and says so.
+        A server that may open few files does not run out of them, and logs a warning.
         """
         self.serve(64)
         for client in self.connect(300):
@@ -356,7 +305,7 @@ class StatusAttackedTests(TwistdCase):
         self.assertLess(max(self.descriptors), 64)
         self.assertEqual(get(self.status[1], "/healthz")[0], 200)
         log = self.finish(self.server, signal.SIGTERM)
-        self.assertIn("few of 64 files left", log)
+        self.assertIn("few of 64 file descriptors left", log)
         self.assertNotIn("EMFILE", log)
         self.assertLess(len(log), 5000)
 
@@ -366,162 +315,118 @@ class StatusDaemonTests(TwistdCase):
     Tests for a server in the background.
     """
 
-    def daemon(self, *args: str) -> int:
-        """
-        Start a server in the background, and return its process.
-        """
-        started = self.run_("twistd", *args)
-        self.assertEqual((started.returncode, started.stderr), (0, ""))
-        with open(os.path.join(self.folder, "twistd.pid")) as f:
-            pid = int(f.read())
-        self.addCleanup(self.kill, pid)
-        return pid
-
-    def kill(self, pid: int) -> None:
-        """
-        End a server if it still runs.
-        """
-        pidfile = os.path.join(self.folder, "twistd.pid")
-        if not os.path.exists(pidfile):
-            return
-        with open(pidfile) as f:
-            if int(f.read()) == pid:
-                os.kill(pid, signal.SIGKILL)
-
-    def waitForLog(self, text: str) -> None:
-        """
-        Wait until a text is in the log.
-        """
-        for _ in range(PATIENCE * 100):
-            with open(os.path.join(self.folder, "twistd.log")) as f:
-                if text in f.read():
-                    return
-            time.sleep(0.01)
-        self.fail(f"no {text!r} in the log")
-
-    def stop(self, pid: int) -> str:
-        """
-        Stop a server, and return its log.
-        """
-        os.kill(pid, signal.SIGTERM)
-        self.waitUntilGone(pid)
-        with open(os.path.join(self.folder, "twistd.log")) as f:
-            return f.read()
-
     def test_answers(self) -> None:
         """
-        What was bound before it went into the background is answered there, also
-        with reactors that keep what they watch in the kernel.
+        Sockets bound before it goes into the background are served there, also with
+        reactors that keep what they watch in the kernel.
         """
         for kind in ("epoll", "asyncio"):
             pid = self.daemon(
                 "-r", kind, "shout", "-p", "0", "-u", "s", "--status", STATUS
             )
-            with open(os.path.join(self.folder, "twistd.log")) as f:
-                found = re.search(r"status at http://127.0.0.1:(\d+)/", f.read())
+            status = r"status at http://127.0.0.1:(\d+)/"
+            found = re.search(status, self.read(self.log))
             assert found is not None
             self.assertEqual(get(int(found[1]), "/healthz")[0], 200)
-            log = self.stop(pid)
+            self.stop(pid)
+            log = self.read(self.log)
             self.assertRegex(log, r": received (\d+), answered \1, dropped 0")
             self.assertNotIn("Traceback", log)
-            self.assertEqual(os.listdir(self.folder), ["twistd.log"])
-            os.remove(os.path.join(self.folder, "twistd.log"))
+            self.assertEqual(self.files(), ["twistd.log"])
+            os.remove(self.log)
 
     @skipIf(hosts.whyNot, hosts.whyNot)
     def test_withoutIPv6(self) -> None:
         """
-        Where IPv6 is off it is healthy all the same, also with workers, and while
-        IPv6 is switched on and off; what is not counted is named.
+        Without IPv6 it is healthy, also with workers, and also while IPv6 is switched
+        on and off; addresses that are not checked are named.
         """
         host = hosts.Namespaces(self, "a")
-        path = os.path.join(self.folder, "status")
+        path = self.path("status")
         for args in ((), ("--workers", "2")):
             host.switchIPv6("a", False)
             with host.on("a"):
                 pid = self.daemon("shout", "-p", "0", *args, "--status", "unix:status")
-            self.waitForLog("try it with")
             for isOn in (False, True, False, True):
                 host.switchIPv6("a", isOn)
                 status, text = get(path, "/healthz")
                 self.assertEqual(status, 200)
                 self.assertEqual("[::]" not in text, isOn)
-            log = self.stop(pid)
+            self.stop(pid)
+            log = self.read(self.log)
             self.assertRegex(log, r": received (\d+), answered \1, dropped 0")
             self.assertNotIn("Traceback", log)
-            os.remove(os.path.join(self.folder, "twistd.log"))
+            os.remove(self.log)
 
     def test_second(self) -> None:
         """
-        A second server does not take the path of one in the background for one
-        that was left behind.
+        A second server does not take over the path of the status of one that runs.
         """
         pid = self.daemon("shout", "-u", "s", "--status", "unix:status")
-        second = self.run_(
-            "twistd", "--pidfile=", "shout", "-u", "t", "--status", "unix:status"
+        path = self.path("status")
+        self.assertMistake(
+            "--status: .* already in use",
+            *("-u", self.path("t"), "--status", f"unix:{path}"),
         )
-        self.assertRegex(second.stderr, r"^shout: --status: .* already in use.*\n$")
-        path = os.path.join(self.folder, "status")
         self.assertEqual(get(path, "/healthz")[0], 200)
         self.stop(pid)
-        self.assertEqual(os.listdir(self.folder), ["twistd.log"])
+        self.assertEqual(self.files(), ["twistd.log"])
 
-    @skipUnless(ISROOT, "a port below 1024 and shedding privileges need root")
+    @skipUnless(ISROOT, "a port below 1024 and dropping privileges need root")
     def test_privilegedPort(self) -> None:
         """
-        It can be shown on a port that takes privileges, which are shed then.
+        The status can be served on a port that needs privileges, which are dropped
+        then.
         """
-        with socket.socket() as sock:
-            for port in range(700, 1024):
-                try:
-                    sock.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-                break
-        os.chmod(self.folder, 0o777)
+        port = self.privilegedPort()
+        os.chmod(self.directory, 0o777)
         pid = self.daemon(
-            "--uid=65534", "--gid=65534", "shout", "-p", "0",
+            f"--uid={NOBODY}", f"--gid={NOBODY}", "shout", "-p", "0",
             "--status", f"tcp:{port}:interface=127.0.0.1",
         )  # fmt: skip
-        self.assertEqual(os.stat(f"/proc/{pid}").st_uid, 65534)
+        self.assertEqual(os.stat(f"/proc/{pid}").st_uid, NOBODY)
         self.assertEqual(get(port, "/healthz")[0], 200)
-        self.assertNotIn("Traceback", self.stop(pid))
+        self.stop(pid)
+        self.assertNotIn("Traceback", self.read(self.log))
 
 
 class StatusMistakeTests(TwistdCase):
     """
-    Tests for what users get wrong.
+    Tests for mistakes of users.
     """
-
-    def setUp(self) -> None:
-        super().setUp()
-        # Twisted keeps a file in reserve once it has tried to listen, of which
-        # Python's development mode has a word to say at the end.
-        self.environment["PYTHONDEVMODE"] = ""
 
     def test_inUse(self) -> None:
         """
-        A port in use is said to be, and the other sockets are given up.
+        A port that is in use is an error, and the other sockets are closed.
         """
         with socket.create_server(("127.0.0.1", 0)) as taken:
             where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
-            self.assertOneLine("in use", "-p", "0", "-u", "s", "--status", where)
+            self.assertMistake(
+                "in use", "-p", "0", "-u", self.path("s"), "--status", where
+            )
 
     def test_usage(self) -> None:
         """
-        What is not an endpoint is said to be none.
+        A text that is not an endpoint is an error.
         """
-        self.assertOneLine("not an endpoint", "-p", "0", "--status", "9990")
+        self.assertMistake("not an endpoint", "-p", "0", "--status", "9990")
 
     def test_missing(self) -> None:
         """
-        Without C{prometheus_client} it is said how to get it; without C{--status}
-        nobody misses it.
+        Without C{prometheus_client} the error has the command that installs it; other
+        options work without C{prometheus_client}.
         """
-        os.mkdir(os.path.join(self.folder, "missing"))
-        with open(f"{self.folder}/missing/prometheus_client.py", "w") as f:
+        os.mkdir(self.path("missing"))
+        with open(self.path("missing", "prometheus_client.py"), "w") as f:
             f.write("raise ModuleNotFoundError(name='prometheus_client')\n")
-        self.environment["PYTHONPATH"] = f"{self.folder}/missing"
-        self.assertOneLine(
-            "pip install prometheus_client", "-p", "0", "-u", "s", "--status", STATUS
-        )
-        self.assertOneLine("not an IP address", "-i", "localhost")
+        # Twisted keeps a file in reserve once it has tried to listen, which Python's
+        # development mode reports at the end.
+        environment = {"PYTHONPATH": self.path("missing"), "PYTHONDEVMODE": ""}
+        for args, pattern in (
+            (["-p", "0", "-u", "s", "--status", STATUS], "install prometheus_client"),
+            (["-i", "localhost"], "not an IP address"),
+        ):
+            ended = self.run_("twistd", "shout", *args, environment=environment)
+            self.assertNotEqual(ended.returncode, 0)
+            self.assertRegex(ended.stderr, rf"\Ashout: .*{pattern}.*\n\Z")
+            self.assertEqual(self.files(), ["missing"])

@@ -23,10 +23,9 @@ class ExplainTests(SynchronousTestCase):
     Tests for L{explain}.
     """
 
-    def test_words(self) -> None:
+    def test_descriptions(self) -> None:
         """
-        What the network says has the name that it has there, and what this
-        system says the one that it has here.
+        Errors that ICMP names have that name, and others that of the system.
         """
         for number, expected in (
             (errno.ECONNREFUSED, "port unreachable"),
@@ -37,15 +36,14 @@ class ExplainTests(SynchronousTestCase):
             self.assertEqual(explain(number), expected)
 
 
-class Queue:
+class FakeErrorQueue:
     """
-    A socket that keeps errors, as C{struct sock_extended_err} has them.
+    A socket with queued errors in the form of C{struct sock_extended_err}.
     """
 
     def __init__(self, family: int, *errors: tuple[int, int, int, int]) -> None:
         """
-        @param errors: the error number, the origin, the type and the code of
-            each.
+        @param errors: Error number, origin, type and code of each error.
         """
         self.family = family
         self._errors = list(errors)
@@ -57,46 +55,46 @@ class Queue:
         return b"x", [(*kind, pack("IBBBB8x", *self._errors.pop(0), 0))], 0, None
 
 
-class QueueTests(SynchronousTestCase):
+class ErrorQueueTests(SynchronousTestCase):
     """
     Tests for L{enableErrorQueue} and L{readErrorQueue}.
     """
 
     if sys.platform != "linux":
-        skip = "only Linux keeps ICMP errors"
+        skip = "only Linux queues ICMP errors"
 
     def test_reasons(self) -> None:
         """
-        What has the same error number is told apart where ICMP does.
+        ICMP errors with the same error number have different descriptions.
         """
         unreachable, denied = errno.EHOSTUNREACH, errno.EACCES
         reasons = {
             (2, unreachable, 3, 1): "no route to host",
             (2, unreachable, 3, 13): "administratively prohibited",
             (2, unreachable, 11, 0): "time to live exceeded",
-            (2, unreachable, 11, 1): "fragments missing",
+            (2, unreachable, 11, 1): "fragment reassembly time exceeded",
             (3, unreachable, 1, 3): "no route to host",
             (3, denied, 1, 1): "administratively prohibited",
             (3, denied, 1, 5): "administratively prohibited",
             (3, denied, 1, 6): "administratively prohibited",
             (3, unreachable, 3, 0): "time to live exceeded",
-            (3, unreachable, 3, 1): "fragments missing",
+            (3, unreachable, 3, 1): "fragment reassembly time exceeded",
         }
         for (origin, number, kind, code), reason in reasons.items():
             family = socket.AF_INET if origin == 2 else socket.AF_INET6
-            queue: Any = Queue(family, (number, origin, kind, code))
+            queue: Any = FakeErrorQueue(family, (number, origin, kind, code))
             self.assertEqual(readErrorQueue(queue), [(b"x", reason)])
 
-    def test_own(self) -> None:
+    def test_localError(self) -> None:
         """
-        What this system says is not a refusal by the network.
+        Errors of the local system are not ICMP errors.
         """
-        queue: Any = Queue(socket.AF_INET, (errno.EMSGSIZE, 1, 0, 0))
+        queue: Any = FakeErrorQueue(socket.AF_INET, (errno.EMSGSIZE, 1, 0, 0))
         self.assertEqual(readErrorQueue(queue), [])
 
     def test_quotes(self) -> None:
         """
-        All refusals are kept, with what each refused, and taken once.
+        All errors are returned once, each with the payload that it quotes.
         """
         for address in LOOPBACK:
             (server,) = bindUDP(0, [address])
@@ -120,7 +118,7 @@ class QueueTests(SynchronousTestCase):
 
     def test_unix(self) -> None:
         """
-        A UNIX socket has no such queue.
+        A UNIX socket has no error queue.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with ours, theirs:

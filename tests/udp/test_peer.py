@@ -7,42 +7,43 @@ from __future__ import annotations
 import socket
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import binary, integers, lists, tuples
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.udp.peer import Peer, Peers, message, messages
+from shout.udp.peer import Peer, Peers, packMessage, unpackMessages
 from shout.udp.sockopt import IP_PKTINFO
 
 
-class MessagesTests(SynchronousTestCase):
+class MessageTests(SynchronousTestCase):
     """
     Tests for L{message} and L{messages}.
     """
 
+    @settings(max_examples=50)
     @given(lists(tuples(integers(0, 300), integers(0, 300), binary(max_size=50))))
     def test_roundTrip(self, expected: list[tuple[int, int, bytes]]) -> None:
         """
-        Control messages that were put together can be taken apart.
+        Packed control messages can be unpacked.
         """
-        control = b"".join(message(*each) for each in expected)
-        found = [(*kind, data) for kind, data in messages(control)]
+        control = b"".join(packMessage(*each) for each in expected)
+        found = [(*kind, data) for kind, data in unpackMessages(control)]
         self.assertEqual(found, expected)
 
-    def test_cutShort(self) -> None:
+    def test_truncated(self) -> None:
         """
-        A message of which the end is missing is none.
+        A truncated message is ignored.
         """
-        whole = message(1, 2, bytes(8))
-        self.assertEqual(list(messages(whole[:-1])), [])
-        self.assertEqual(list(messages(whole + whole[:-1])), [((1, 2), bytes(8))])
+        whole = packMessage(1, 2, bytes(8))
+        self.assertEqual(list(unpackMessages(whole[:-1])), [])
+        self.assertEqual(list(unpackMessages(whole + whole[:-1])), [((1, 2), bytes(8))])
 
     @given(binary(max_size=200))
-    def test_anything(self, control: bytes) -> None:
+    def test_arbitrary(self, control: bytes) -> None:
         """
-        What is not control messages gives none, or some, and no error.
+        Arbitrary bytes raise no exception.
         """
-        size = sum(len(data) for _, data in messages(control))
+        size = sum(len(data) for _, data in unpackMessages(control))
         self.assertLessEqual(size, len(control))
 
 
@@ -51,74 +52,74 @@ class PeersTests(SynchronousTestCase):
     Tests for L{Peers}.
     """
 
-    def envelope(self, number: int) -> bytes:
+    def rawAddress(self, number: int) -> bytes:
         """
-        Make the envelope of an IPv4 datagram.
+        Return the raw address of an IPv4 datagram with a source port.
         """
         return b"\2\0" + number.to_bytes(2, "big") + bytes([192, 0, 2, 1]) + bytes(56)
 
     def test_decodes(self) -> None:
         """
-        An envelope is decoded into the peer's host and port.
+        A raw address is decoded into the host and the port of the peer.
         """
-        peer = Peers(socket.AF_INET)[self.envelope(4000)]
+        peer = Peers(socket.AF_INET)[self.rawAddress(4000)]
         self.assertIsInstance(peer, Peer)
         self.assertEqual(peer, ("192.0.2.1", 4000))
         self.assertFalse(peer.isMulticastOrBroadcast)
 
     def test_interface(self) -> None:
         """
-        A reply may leave by any interface, but for one from a link-local
-        address, which means nothing without its own.
+        A reply may leave by any interface, except from a link-local address, which
+        is ambiguous without its interface.
         """
         peers = Peers(socket.AF_INET6)
-        for asked, expected in (
+        for address, expected in (
             ("2001:db8::1", 0),
             ("fe80::1", 7),
             ("febf::1", 7),
             ("fec0::1", 0),
             ("2080::1", 0),
         ):
-            local = socket.inet_pton(socket.AF_INET6, asked)
+            local = socket.inet_pton(socket.AF_INET6, address)
             info = local + (7).to_bytes(4, sys.byteorder)
             name = b"\x0a\0\x30\x39" + bytes(28)
-            control = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
-            [(_, _, data)] = peers[name + control].control
+            control = packMessage(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)
+            [(_, _, data)] = peers[name + control].ancillaryData
             self.assertEqual(data[:16], local)
             self.assertEqual(data[16:], expected.to_bytes(4, sys.byteorder))
 
     def test_scope(self) -> None:
         """
-        A link-local peer is known, and sent to, with its scope.
+        The host and the C{sockaddr} of a link-local peer include its scope.
         """
         host = socket.inet_pton(socket.AF_INET6, "fe80::1")
         scope = 0x7F020304
-        # What follows the address belongs to nobody.
+        # The padding after the sockaddr is undefined.
         end = scope.to_bytes(4, sys.byteorder) + b"\xff" * 4
         peer = Peers(socket.AF_INET6)[b"\x0a\0\x0f\xa0" + bytes(4) + host + end]
         self.assertEqual(peer, (f"fe80::1%{scope}", 4000))
-        self.assertEqual(peer.name, ("fe80::1", 4000, 0, scope))
+        self.assertEqual(peer.sockaddr, ("fe80::1", 4000, 0, scope))
 
-    def test_nothingAsked(self) -> None:
+    def test_noPacketInfo(self) -> None:
         """
-        Where the kernel does not say which address was asked, a reply leaves from
-        any, and by any interface.
+        Without packet information a reply may leave from any address, and by any
+        interface.
         """
         for family, size in ((socket.AF_INET, 12), (socket.AF_INET6, 20)):
-            [(_, _, data)] = Peers(family)[bytes(32)].control
+            [(_, _, data)] = Peers(family)[bytes(32)].ancillaryData
             self.assertEqual(data, bytes(size))
 
-    def test_groups(self) -> None:
+    def test_multicastAndBroadcast(self) -> None:
         """
-        A group that was asked is known as such, also where the kernel does not
-        say which local address goes with it; a reply cannot leave from there.  What
-        else was asked is what a reply leaves from.
+        Multicast and broadcast addresses are recognised, also without a local address,
+        and a reply does not leave from them.  It leaves from any other address that
+        the datagram was sent to.
         """
         v4, v6 = Peers(socket.AF_INET), Peers(socket.AF_INET6)
         mapped = bytes(10) + b"\xff\xff"
         name = b"\2\0\x30\x39" + bytes(28)
         mappedName = b"\x0a\0\x30\x39" + bytes(4) + mapped + bytes(12)
-        for local, asked, expected, source in (
+        for local, destination, expected, source in (
             ("192.0.2.1", "192.0.2.1", False, "192.0.2.1"),
             ("192.0.2.1", "192.0.2.255", True, "192.0.2.1"),
             ("0.0.0.0", "192.0.2.1", False, "192.0.2.1"),
@@ -126,42 +127,45 @@ class PeersTests(SynchronousTestCase):
             ("0.0.0.0", "224.0.0.1", True, "0.0.0.0"),
             ("0.0.0.0", "255.255.255.255", True, "0.0.0.0"),
         ):
-            addresses = socket.inet_aton(local) + socket.inet_aton(asked)
-            info = message(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + addresses)
+            addresses = socket.inet_aton(local) + socket.inet_aton(destination)
+            info = packMessage(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + addresses)
             sourceBytes = socket.inet_aton(source)
             for peer, control in (
                 (v4[name + info], bytes(4) + sourceBytes + bytes(4)),
                 (v6[mappedName + info], mapped + sourceBytes + bytes(4)),
             ):
                 self.assertEqual(peer.isMulticastOrBroadcast, expected)
-                [(_, _, data)] = peer.control
+                [(_, _, data)] = peer.ancillaryData
                 self.assertEqual(data, control)
 
-    def test_groupIPv6(self) -> None:
+    def test_multicastIPv6(self) -> None:
         """
-        So it is with IPv6.
+        IPv6 multicast addresses are recognised, and a reply does not leave from them.
         """
         group = socket.inet_pton(socket.AF_INET6, "ff02::1")
-        control = message(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, group + bytes(4))
+        control = packMessage(
+            socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, group + bytes(4)
+        )
         peer = Peers(socket.AF_INET6)[b"\x0a\0\x30\x39" + bytes(28) + control]
         self.assertTrue(peer.isMulticastOrBroadcast)
-        [(_, _, data)] = peer.control
+        [(_, _, data)] = peer.ancillaryData
         self.assertEqual(data, bytes(20))
 
     def test_remembered(self) -> None:
         """
-        The same envelope gives the same peer, whatever comes in between.
+        The same raw address gives the same object.
         """
         peers = Peers(socket.AF_INET)
-        first = peers[self.envelope(1)]
-        self.assertIsNot(peers[self.envelope(2)], first)
-        self.assertIs(peers[self.envelope(1)], first)
+        first = peers[self.rawAddress(1)]
+        self.assertIsNot(peers[self.rawAddress(2)], first)
+        self.assertIs(peers[self.rawAddress(1)], first)
 
     def test_bounded(self) -> None:
         """
-        However many peers there are, only so many are remembered.
+        The number of remembered peers is bounded.
         """
         peers = Peers(socket.AF_INET)
+        peers.limit = 100
         for number in range(3 * peers.limit):
-            self.assertEqual(peers[self.envelope(number)][1], number)
+            self.assertEqual(peers[self.rawAddress(number)][1], number)
             self.assertLessEqual(len(peers), peers.limit)

@@ -20,15 +20,20 @@ from shout.udp.batched import BatchedPort
 from shout.udp.port import DatagramPort
 from shout.udp.responder import BatchResponder
 from tests.batches import needsBatches
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
+from tests.transports import FailingTransport
 
 PEER = ("192.0.2.1", 4000)
 
 
-class Reversing(BatchResponder):
+class ReversingResponder(BatchResponder):
     """
-    Answers with the reverse, not at all to C{quiet}, with too much to C{huge},
-    and raises on C{bad}.
+    A responder that reverses datagrams.  It does not answer C{quiet}, answers C{huge}
+    and C{vast} with replies that are too long, and raises on C{bad}.
+
+    @ivar calls: Number of datagrams of each call of C{answer}.
+
+    @ivar failures: Arguments of each call of C{sendFailed}.
     """
 
     noisy = False
@@ -50,19 +55,6 @@ class Reversing(BatchResponder):
         self.failures.append((number, count))
 
 
-class FailingTransport(FakeDatagramTransport):
-    """
-    A transport that cannot send.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-    def write(self, packet: bytes, addr: Any = None) -> None:
-        raise self.error
-
-
 class BatchResponderTests(SynchronousTestCase):
     """
     Tests for L{BatchResponder} on any transport.
@@ -70,50 +62,50 @@ class BatchResponderTests(SynchronousTestCase):
 
     def test_answers(self) -> None:
         """
-        A datagram that comes alone is answered to where it came from.
+        The reply to a single datagram is written to its sender.
         """
-        protocol, transport = Reversing(), FakeDatagramTransport()
+        protocol, transport = ReversingResponder(), FakeDatagramTransport()
         protocol.makeConnection(transport)
         protocol.datagramReceived(b"abc", PEER)
         self.assertEqual(transport.written, [(b"cba", PEER)])
 
-    def test_noAnswer(self) -> None:
+    def test_noReply(self) -> None:
         """
-        Where there is no answer nothing is sent.
+        C{None} sends no reply.
         """
-        protocol, transport = Reversing(), FakeDatagramTransport()
+        protocol, transport = ReversingResponder(), FakeDatagramTransport()
         protocol.makeConnection(transport)
         protocol.datagramReceived(b"quiet", PEER)
         self.assertEqual(transport.written, [])
 
     def test_sendFailed(self) -> None:
         """
-        What cannot be sent is told and not raised.
+        An error while sending calls C{sendFailed}, and is not raised.
         """
         for error, number in (
             (OSError(EPERM, "a firewall"), EPERM),
             (OSError("no number"), 0),
             (MessageLengthError("too long"), EMSGSIZE),
         ):
-            protocol = Reversing()
+            protocol = ReversingResponder()
             protocol.makeConnection(FailingTransport(error))
             protocol.datagramReceived(b"abc", PEER)
             self.assertEqual(protocol.failures, [(number, 1)])
 
-    def test_noAnswersGiven(self) -> None:
+    def test_abstract(self) -> None:
         """
-        A subclass has to say what the answers are.
+        A subclass has to override C{answer}.
         """
         protocol = BatchResponder()
         self.assertRaises(NotImplementedError, protocol.answer, [b"abc"], [PEER])
 
     def test_unnamed(self) -> None:
         """
-        A UNIX socket without a name cannot be answered, which is told.
+        A reply to a UNIX socket without a path calls C{sendFailed}.
         """
         reactor = MemoryReactorClock()
-        protocol = Reversing()
-        path = os.path.join(shortFolder(self), "s")
+        protocol = ReversingResponder()
+        path = os.path.join(shortDirectory(self), "s")
         port = DatagramPort(bindUNIX(path), protocol, reactor)
         port.startListening()
         with socket(AF_UNIX, SOCK_DGRAM) as client:
@@ -125,7 +117,7 @@ class BatchResponderTests(SynchronousTestCase):
 
 
 @needsBatches
-class BatchedAnsweringTests(SynchronousTestCase):
+class BatchedPortTests(SynchronousTestCase):
     """
     Tests for L{BatchResponder} on a L{BatchedPort}.
     """
@@ -154,31 +146,31 @@ class BatchedAnsweringTests(SynchronousTestCase):
 
     def test_oneCall(self) -> None:
         """
-        It is asked about a whole batch in one call.
+        A whole batch is answered in one call.
         """
-        protocol = Reversing()
+        protocol = ReversingResponder()
         self.assertEqual(
             self.exchange(protocol, b"ab", b"cd", b"efg"), [b"ba", b"dc", b"gfe"]
         )
         self.assertEqual(protocol.calls, [3])
 
-    def test_someAnswers(self) -> None:
+    def test_someReplies(self) -> None:
         """
-        Those that get no answer are left out.
+        Datagrams without a reply are skipped.
         """
         for datagrams, replies in (
             ((b"ab", b"quiet", b"cd"), [b"ba", b"dc"]),
             ((b"quiet", b"quiet"), []),
         ):
-            self.assertEqual(self.exchange(Reversing(), *datagrams), replies)
+            self.assertEqual(self.exchange(ReversingResponder(), *datagrams), replies)
 
-    def test_someAnswersOfMany(self) -> None:
+    def test_someRepliesOfManyPeers(self) -> None:
         """
-        Then the others still go to where they belong.
+        Then the other replies are still sent to the right peers.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         reactor = MemoryReactorClock()
-        port = BatchedPort(sock, Reversing(), reactor)
+        port = BatchedPort(sock, ReversingResponder(), reactor)
         port.startListening()
         address = sock.getsockname()
         with connectUDP(*address) as quiet, connectUDP(*address) as client:
@@ -190,92 +182,91 @@ class BatchedAnsweringTests(SynchronousTestCase):
         port.stopListening()
         reactor.advance(0)
 
-    def test_tooManyAnswers(self) -> None:
+    def test_tooMany(self) -> None:
         """
-        Two answers to one datagram are none, which is logged.
+        If there are more replies than datagrams, that is logged, and nothing is sent.
         """
 
-        class Talkative(Reversing):
+        class TooMany(ReversingResponder):
             def answer(self, datagrams: Any, addrs: Any) -> Any:
                 return [b"one", b"two"]
 
-        self.assertEqual(self.exchange(Talkative(), b"ab"), [])
+        self.assertEqual(self.exchange(TooMany(), b"ab"), [])
         [failure] = self.flushLoggedErrors(ValueError)
         self.assertIn("one answer for each datagram", str(failure))
 
     def test_raises(self) -> None:
         """
-        When one of them makes it raise that is logged, and the rest is answered.
+        An exception for one datagram is logged, and the others are answered.
         """
-        protocol = Reversing()
+        protocol = ReversingResponder()
         self.assertEqual(self.exchange(protocol, b"ab", b"bad", b"cd"), [b"ba", b"dc"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_raisesAlone(self) -> None:
         """
-        When it raises for a datagram that comes alone that is logged, and it is not
-        asked again.
+        An exception for a single datagram is logged, and the call is not repeated.
         """
-        protocol = Reversing()
+        protocol = ReversingResponder()
         self.assertEqual(self.exchange(protocol, b"bad"), [])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(protocol.calls, [1])
 
     def test_notBytes(self) -> None:
         """
-        Answers that are not bytes are logged, and the port goes on.
+        Replies that are not bytes are logged, and the port continues.
         """
 
-        class Confused(Reversing):
+        class Text(ReversingResponder):
             def answer(self, datagrams: Any, addrs: Any) -> Any:
                 return [datagram.decode() for datagram in datagrams]
 
-        self.assertEqual(self.exchange(Confused(), b"ab", b"cd"), [])
+        self.assertEqual(self.exchange(Text(), b"ab", b"cd"), [])
         self.assertEqual(len(self.flushLoggedErrors()), 2)
 
     def test_bytesLike(self) -> None:
         """
-        Answers of any type that holds bytes are sent, and asked for once.
+        Replies can be any bytes-like objects.
         """
 
-        class Mutable(Reversing):
+        class BytesLike(ReversingResponder):
             def answer(self, datagrams: Any, addrs: Any) -> Any:
                 answers = super().answer(datagrams, addrs)
                 return [bytearray(answer or b"") for answer in answers]
 
-        protocol = Mutable()
+        protocol = BytesLike()
         self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
         self.assertEqual(protocol.calls, [2])
 
     def test_tooFew(self) -> None:
         """
-        When there are fewer answers than datagrams, it is asked about them one
-        by one.
+        If there are fewer replies than datagrams, the datagrams are answered one by
+        one.
         """
 
-        class Forgetful(Reversing):
+        class TooFew(ReversingResponder):
             def answer(self, datagrams: Any, addrs: Any) -> Any:
                 return super().answer(datagrams, addrs)[:1]
 
-        protocol = Forgetful()
+        protocol = TooFew()
         self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
         self.assertEqual(protocol.calls, [2, 1, 1])
 
     def test_aloneTooLong(self) -> None:
         """
-        So it is with one that comes alone.
+        A single reply that is too long calls C{sendFailed}.
         """
-        protocol = Reversing()
+        protocol = ReversingResponder()
         self.assertEqual(self.exchange(protocol, b"huge"), [])
         self.assertEqual(protocol.failures, [(EMSGSIZE, 1)])
         self.assertEqual(self.port.sendErrors, {EMSGSIZE: 1})
 
     def test_tooLong(self) -> None:
         """
-        Answers that do not fit a datagram are told of, and the rest is sent.
+        Replies that are too long call C{sendFailed}, and the others are sent.
         """
         for datagram in (b"huge", b"vast"):
-            protocol = Reversing()
+            protocol = ReversingResponder()
             replies = self.exchange(protocol, b"ab", datagram, b"cd")
             self.assertEqual(replies, [b"ba", b"dc"])
             self.assertEqual(protocol.failures, [(EMSGSIZE, 1)])
@@ -283,10 +274,10 @@ class BatchedAnsweringTests(SynchronousTestCase):
 
     def test_ownDatagramReceived(self) -> None:
         """
-        A subclass that overrides C{datagramReceived} is given each datagram.
+        A subclass that overrides C{datagramReceived} receives each datagram.
         """
 
-        class Spying(Reversing):
+        class Overriding(ReversingResponder):
             def __init__(self) -> None:
                 super().__init__()
                 self.seen: list[bytes] = []
@@ -295,6 +286,6 @@ class BatchedAnsweringTests(SynchronousTestCase):
                 self.seen.append(datagram)
                 super().datagramReceived(datagram, addr)
 
-        protocol = Spying()
+        protocol = Overriding()
         self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
         self.assertEqual(protocol.seen, [b"ab", b"cd"])

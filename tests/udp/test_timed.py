@@ -16,51 +16,60 @@ from twisted.internet.protocol import DatagramProtocol
 from shout.sockets.bind import bindUDP, connectUDP
 from shout.sockets.unix import bindUNIX, connectUNIX
 from shout.udp import timed
-from shout.udp.sockopt import allowFragments, omitFlowLabel
+from shout.udp.sockopt import allowFragments
 from shout.udp.timed import TimedPort
 from shout.udp.timestamps import Arrivals
 from tests.batches import needsBatches
-from tests.families import LOOPBACK, needsIPv6, needsIPv6Sockets
-from tests.folder import shortFolder
+from tests.directory import shortDirectory
+from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
 
-notLinux = "" if sys.platform == "linux" else "only Linux keeps ICMP errors"
+notLinux = "" if sys.platform == "linux" else "only Linux queues ICMP errors"
 
 
-class Timed(DatagramProtocol):
+class RecordingTimedProtocol(DatagramProtocol):
     """
-    Keeps what it is told.
+    A protocol that records the calls of a L{TimedPort}.
+
+    @ivar received: Each datagram with its delay, and C{True} if it was fragmented.
+
+    @ivar icmpErrors: Each ICMP error with its quote and its description.
+
+    @ivar called: Fires with the next call.
     """
 
     noisy = False
 
     def __init__(self) -> None:
-        self.heard: Deferred[None] = Deferred()
+        self.called: Deferred[None] = Deferred()
         self.received: list[tuple[bytes, int, bool]] = []
         self.icmpErrors: list[tuple[bytes | None, str]] = []
 
-    def arrived(
+    def timedDatagramReceived(
         self, datagram: bytes, now: int, delay: int, isFragmented: bool
     ) -> None:
         self.received.append((datagram, delay, isFragmented))
-        self._tell()
+        self._call()
 
-    def refused(self, datagram: bytes | None, reason: str) -> None:
+    def icmpErrorReceived(self, datagram: bytes | None, reason: str) -> None:
         self.icmpErrors.append((datagram, reason))
-        self._tell()
+        self._call()
 
-    def _tell(self) -> None:
-        heard, self.heard = self.heard, Deferred()
-        heard.callback(None)
+    def _call(self) -> None:
+        called, self.called = self.called, Deferred()
+        called.callback(None)
 
 
-class Refused:
+class RefusingSocket:
     """
-    A socket that refuses some times to send.
+    A socket whose first sends fail with C{ECONNREFUSED}.
     """
 
     def __init__(self, times: int) -> None:
+        """
+        @param times: Number of sends that fail.
+        """
         self._times = times
 
     def send(self, datagram: bytes) -> int:
@@ -70,20 +79,23 @@ class Refused:
         return len(datagram)
 
 
-class TimedCase(PeerCase):
+class TimedPortCase(PeerCase):
     """
-    Makes timed ports.
+    Starts timed ports, and stops them when the test ends.
     """
 
-    def listen(self, sock: socket.socket) -> tuple[TimedPort, Timed]:
-        protocol = Timed()
+    def listen(self, sock: socket.socket) -> tuple[TimedPort, RecordingTimedProtocol]:
+        """
+        Start a port on a socket.
+        """
+        protocol = RecordingTimedProtocol()
         port = TimedPort(sock, protocol, self.reactor)
         port.startListening()
         self.addCleanup(port.stopListening)
         return port, protocol
 
 
-class TimedPortTests(TimedCase):
+class TimedPortTests(TimedPortCase):
     """
     Tests for L{TimedPort}.
     """
@@ -91,45 +103,45 @@ class TimedPortTests(TimedCase):
     @needsBatches
     async def test_delay(self) -> None:
         """
-        The time that a datagram has waited since it arrived is known.
+        The time that a datagram has waited in the receive buffer is passed on.
         """
         for address in LOOPBACK:
             server = self.serveUDP(address)
             port, protocol = self.listen(connectUDP(address, server))
             port._wallClock = lambda: time.time_ns() + 10**9
             port.send([b"hello"])
-            await protocol.heard
+            await protocol.called
             ((datagram, delay, isFragmented),) = protocol.received
             self.assertEqual((datagram, isFragmented), (b"HELLO", False))
             self.assertTrue(port.hasKernelTimes)
-            # By a clock that is a second ahead.
+            # The wall clock is a second ahead.
             self.assertLess(10**9, delay)
 
-    async def test_long(self) -> None:
+    async def test_anySize(self) -> None:
         """
         Datagrams of any size arrive whole.
         """
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
         for length in (0, 1, 65507):
             port.send([b"x" * length])
-            await protocol.heard
+            await protocol.called
             self.assertEqual(protocol.received[-1][0], b"X" * length)
 
     async def test_unix(self) -> None:
         """
-        A UNIX socket has no times of arrival, and carries long datagrams.
+        A UNIX socket has no timestamps, and carries long datagrams.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         self.serve(bindUNIX(path))
         port, protocol = self.listen(connectUNIX(path))
         port.send([b"x" * 100_000])
-        await protocol.heard
+        await protocol.called
         self.assertEqual(protocol.received, [(b"X" * 100_000, 0, False)])
         self.assertFalse(port.hasKernelTimes)
 
-    async def test_refused(self) -> None:
+    async def test_icmpErrors(self) -> None:
         """
-        Each refusal quotes what was refused, and the port goes on.
+        Each ICMP error quotes its datagram, and the port stays open.
         """
         for address in LOOPBACK:
             (sock,) = bindUDP(0, [address])
@@ -137,28 +149,28 @@ class TimedPortTests(TimedCase):
             sock.close()
             port, protocol = self.listen(connectUDP(address, number))
             sent = [b"one", b"two", b"three"]
-            # The refusal of one shows in the attempt to send the next.
+            # The ICMP error of one shows when the next is sent.
             for datagram in sent:
                 port.send([datagram])
             while len(protocol.icmpErrors) < 3:
-                await protocol.heard
+                await protocol.called
             self.assertEqual(
                 protocol.icmpErrors, [(each, "port unreachable") for each in sent]
             )
             self.serve(*bindUDP(number, [address]))
             port.send([b"hello"])
-            await protocol.heard
+            await protocol.called
             self.assertEqual(protocol.received[0][0], b"HELLO")
 
     if notLinux:
-        test_refused.skip = notLinux  # type: ignore[attr-defined]
+        test_icmpErrors.skip = notLinux  # type: ignore[attr-defined]
 
     async def test_unixRestarted(self) -> None:
         """
-        At a UNIX socket what is sent after the server has gone is refused, and
-        once another server is at its path, answered.
+        While the server of a UNIX socket is down, sending raises.  After it has
+        restarted at the same path, datagrams are answered.
         """
-        path = shortFolder(self) + "/shout"
+        path = shortDirectory(self) + "/shout"
         first = bindUNIX(path)
         port, protocol = self.listen(connectUNIX(path))
         first.close()
@@ -167,13 +179,13 @@ class TimedPortTests(TimedCase):
         self.serve(bindUNIX(path))
         port.send([b"hello"])
         while not protocol.received:
-            await protocol.heard
+            await protocol.called
         self.assertEqual(protocol.received, [(b"HELLO", 0, False)])
 
-    async def test_refusedUnquoted(self) -> None:
+    async def test_unquoted(self) -> None:
         """
-        Where the system keeps no quotes, a refusal that shows in the attempt to
-        send the next datagram is told without, and that one is sent.
+        Without an error queue, an ICMP error that shows when the next datagram is
+        sent is reported without a quote, and that datagram is sent.
         """
         self.patch(timed, "enableErrorQueue", lambda sock: None)
         port, protocol = self.listen(connectUDP("127.0.0.1", self.freePort()))
@@ -181,17 +193,17 @@ class TimedPortTests(TimedCase):
         self.assertEqual((port.send([b"two"]), protocol.received), (1, []))
         self.assertEqual(protocol.icmpErrors, [(None, "port unreachable")])
 
-    async def test_refusedAgain(self) -> None:
+    async def test_attempts(self) -> None:
         """
-        While refusals of earlier datagrams come in, it tries on, up to three
-        times more.
+        While errors of earlier datagrams come in, sending is repeated up to three
+        times.
         """
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
         self.patch(timed, "readErrorQueue", lambda sock: [(b"x", "port unreachable")])
         real = port.socket
         self.addCleanup(setattr, port, "socket", real)
         for times, isSent in ((3, True), (4, False)):
-            sock: Any = Refused(times)
+            sock: Any = RefusingSocket(times)
             port.socket = sock
             protocol.icmpErrors.clear()
             if isSent:
@@ -202,11 +214,15 @@ class TimedPortTests(TimedCase):
 
     async def test_nested(self) -> None:
         """
-        Who reads while a batch is being delivered gets the rest of that, and
-        nothing more than that when it is enough.
+        A nested read delivers the rest of the batch first, and receives no more if
+        that is enough.
         """
 
-        class Batch:
+        class FullBatch:
+            """
+            A batch that counts its calls.
+            """
+
             received = 0
 
             def receive(self) -> Arrivals:
@@ -214,95 +230,49 @@ class TimedPortTests(TimedCase):
                 return Arrivals([b"a", b"b", b"c", b"d"], [0] * 4, frozenset())
 
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
-        batch: Any = Batch()
+        batch: Any = FullBatch()
         port._batch = batch
-        taken: list[int] = []
+        delivered: list[int] = []
 
-        def arrived(datagram: bytes, *_: object) -> None:
+        def timedDatagramReceived(datagram: bytes, *_: object) -> None:
             if datagram == b"a":
-                taken.append(port._read(2))
+                delivered.append(port._read(2))
 
-        self.patch(protocol, "arrived", arrived)
+        self.patch(protocol, "timedDatagramReceived", timedDatagramReceived)
         port._read(1)
-        self.assertEqual((taken, batch.received), ([3], 1))
+        self.assertEqual((delivered, batch.received), ([3], 1))
 
-    async def test_partly(self) -> None:
+    async def test_partial(self) -> None:
         """
-        It is told how many of several datagrams the system has taken.
+        C{send} returns the number of datagrams that the system has accepted.
         """
 
-        class Batch:
+        class PartialBatch:
+            """
+            A batch that does not send the last datagram.
+            """
+
             def send(self, datagrams: list[bytes]) -> int:
                 return len(datagrams) - 1
 
         port, _ = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
-        batch: Any = Batch()
+        batch: Any = PartialBatch()
         port._batch = batch
         self.assertEqual(port.send([b"one", b"two", b"three"]), 2)
 
     async def test_tooLong(self) -> None:
         """
-        What is longer than a datagram can be is the sender's mistake, and not a
-        refusal by the network.
+        Sending a datagram that is too long raises, and is not an ICMP error.
         """
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
         error = self.assertRaises(OSError, port.send, [b"x" * 65508])
         self.assertEqual(error.errno, errno.EMSGSIZE)
         port.send([b"hello"])
-        await protocol.heard
+        await protocol.called
         self.assertEqual((len(protocol.received), protocol.icmpErrors), (1, []))
 
 
-class SettingTests(PeerCase):
-    """
-    Tests for L{allowFragments} and L{omitFlowLabel}.
-    """
-
-    def test_cannotForbid(self) -> None:
-        """
-        A UNIX socket has no fragments to forbid, and no flow label.
-        """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            self.assertFalse(allowFragments(sock, False))
-            omitFlowLabel(sock)
-
-    @needsIPv6Sockets
-    def test_otherSystems(self) -> None:
-        """
-        Where the system refuses an option the socket works without it.
-        """
-
-        class Refusing(socket.socket):
-            def setsockopt(self, *_: Any) -> None:
-                raise OSError(errno.ENOPROTOOPT, "Protocol not available")
-
-        with Refusing(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-            self.assertFalse(allowFragments(sock, False))
-            omitFlowLabel(sock)
-
-    @needsIPv6
-    def test_flowLabel(self) -> None:
-        """
-        What a connected IPv6 socket sends has a flow label, unless it is omitted.
-        """
-        (server,) = bindUDP(0, ["::1"])
-        self.addCleanup(server.close)
-        # IPV6_FLOWINFO: what came without a label has no such control message.
-        server.setsockopt(socket.IPPROTO_IPV6, 11, 1)
-        for isOmitted in (False, True):
-            with connectUDP("::1", server.getsockname()[1]) as sock:
-                if isOmitted:
-                    omitFlowLabel(sock)
-                sock.send(b"x")
-            _, ancillary, _, _ = server.recvmsg(1, 128)
-            labels = [data for _, kind, data in ancillary if kind == 11]
-            self.assertEqual(len(labels), 0 if isOmitted else 1)
-
-    if notLinux:
-        test_flowLabel.skip = "only Linux draws flow labels"  # type: ignore[attr-defined]
-
-
-class BetweenHostsTests(TimedCase):
+class NetworkTests(TimedPortCase):
     """
     Tests for L{TimedPort} between two hosts.
     """
@@ -310,11 +280,11 @@ class BetweenHostsTests(TimedCase):
     if whyNot:
         skip = whyNot
 
-    async def refusal(
+    async def icmpError(
         self, hosts: Hosts, address: str = "192.0.2.2", hops: int = 64
     ) -> str:
         """
-        Return why a neighbour refuses what is sent.
+        Return the description of the ICMP error that a datagram causes.
         """
         with hosts.on("a"):
             sock = connectUDP(address, 22951)
@@ -324,14 +294,14 @@ class BetweenHostsTests(TimedCase):
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
         port, protocol = self.listen(sock)
         port.send([b"hello"])
-        await protocol.heard
+        await protocol.called
         ((datagram, reason),) = protocol.icmpErrors
         self.assertEqual(datagram, b"hello")
         return reason
 
     async def test_prohibited(self) -> None:
         """
-        A route that prohibits is told from a port where nothing listens.
+        A prohibited route and a closed port have different descriptions.
         """
         hosts = Hosts(self)
         hosts.ip("a", "route add 198.51.100.0/24 via 192.0.2.2")
@@ -339,34 +309,33 @@ class BetweenHostsTests(TimedCase):
         with hosts.on("b"), open("/proc/sys/net/ipv4/ip_forward", "w") as file:
             file.write("1")
         self.assertEqual(
-            await self.refusal(hosts, "198.51.100.1"), "administratively prohibited"
+            await self.icmpError(hosts, "198.51.100.1"), "administratively prohibited"
         )
-        self.assertEqual(await self.refusal(hosts), "port unreachable")
+        self.assertEqual(await self.icmpError(hosts), "port unreachable")
 
-    async def test_loop(self) -> None:
+    async def test_routingLoop(self) -> None:
         """
-        Where datagrams go round until they have used up their hops, that is
-        said.
+        In a routing loop, the time to live is exceeded.
         """
         hosts = Hosts(self)
-        for network, way in (
+        for network, gateway in (
             ("198.51.100.0/24", "192.0.2."),
             ("2001:db8:1::/64", "2001:db8::"),
         ):
             for host, other in (("a", 2), ("b", 1)):
-                hosts.ip(host, f"route add {network} via {way}{other}")
+                hosts.ip(host, f"route add {network} via {gateway}{other}")
         with hosts.on("b"):
             for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
                 with open(f"/proc/sys/net/{switch}", "w") as file:
                     file.write("1")
         for address in ("198.51.100.1", "2001:db8:1::1"):
-            reason = await self.refusal(hosts, address, hops=1)
+            reason = await self.icmpError(hosts, address, hops=1)
             self.assertEqual(reason, "time to live exceeded")
 
     @needsBatches
     async def test_fragments(self) -> None:
         """
-        A datagram that came in fragments is told from one that did not.
+        A datagram that arrived in fragments is reported as such.
         """
         hosts = Hosts(self, mtu=1400)
         for address in ("192.0.2.2", "2001:db8::2"):
@@ -379,13 +348,13 @@ class BetweenHostsTests(TimedCase):
             port, protocol = self.listen(sock)
             for length, isFragmented in ((100, False), (3000, True)):
                 port.send([b"x" * length])
-                await protocol.heard
+                await protocol.called
                 self.assertEqual(protocol.received[-1][2], isFragmented)
 
     async def test_dontFragment(self) -> None:
         """
-        With don't-fragment set, what is too long for the network is not sent,
-        and what is too long for the path by what this system has learned is.
+        With don't-fragment set, a datagram that exceeds the MTU of the network is not
+        sent.  One that exceeds the path MTU of the route is.
         """
         hosts = Hosts(self, mtu=1400)
         for address in ("192.0.2.2", "2001:db8::2"):

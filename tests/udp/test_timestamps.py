@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sockets.bind import bindUDP, connectUDP
-from shout.udp.timestamps import OUTGOING, SLOTS, TimedBatch, enableTimestamps
+from shout.udp.timestamps import SEND_SLOTS, SLOTS, TimedBatch, enableTimestamps
 from tests.batches import needsBatches
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
@@ -27,7 +27,7 @@ class TimedBatchTests(SynchronousTestCase):
 
     def pair(self, address: str) -> tuple[TimedBatch, socket.socket]:
         """
-        Return a batch, and a socket that is connected to its.
+        Return a batch, and the peer of its socket.
         """
         (peer,) = bindUDP(0, [address])
         sock = connectUDP(address, peer.getsockname()[1])
@@ -39,7 +39,7 @@ class TimedBatchTests(SynchronousTestCase):
 
     def test_receive(self) -> None:
         """
-        Datagrams come whole and in order, with the times at which they arrived.
+        Datagrams are received whole and in order, with their arrival times.
         """
         for address in LOOPBACK:
             batch, peer = self.pair(address)
@@ -50,26 +50,26 @@ class TimedBatchTests(SynchronousTestCase):
                 datagrams, times, fragmented = batch.receive()
                 self.assertEqual([*map(len, datagrams)], lengths)
                 self.assertEqual(list(times), sorted(times))
-                # Unless somebody sets the clock just now.
+                # Unless the clock is set during the test.
                 self.assertTrue(before <= times[0] <= times[-1] <= time.time_ns())
                 self.assertEqual(fragmented, frozenset())
             self.assertRaises(BlockingIOError, batch.receive)
 
     def test_times(self) -> None:
         """
-        A time is that of the arrival, and not that of the reading.
+        A time is that of the arrival, not that of reading.
         """
         batch, peer = self.pair("127.0.0.1")
         while True:
             peer.send(b"hello")
             sent = time.time_ns()
-            # Linux begins with it some time after it was told to.
+            # Linux enables timestamps with a delay.
             if batch.receive().times[0] <= sent:
                 break
 
     def test_nanoseconds(self) -> None:
         """
-        A time is one of nanoseconds, and not of anything coarser.
+        Times have a resolution of nanoseconds.
         """
         batch, peer = self.pair("127.0.0.1")
         times: list[int] = []
@@ -80,7 +80,7 @@ class TimedBatchTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """
-        What there are no slots for comes the next time.
+        Datagrams beyond the number of slots are received by the next call.
         """
         batch, peer = self.pair("127.0.0.1")
         sent = [b"%d" % number for number in range(SLOTS + 10)]
@@ -96,19 +96,19 @@ class TimedBatchTests(SynchronousTestCase):
         batch, peer = self.pair("127.0.0.1")
 
         @settings(max_examples=50, deadline=None)
-        @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=OUTGOING))
+        @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=SEND_SLOTS))
         def check(datagrams: list[bytes]) -> None:
             self.assertEqual(batch.send(datagrams), len(datagrams))
             self.assertEqual([peer.recv(65535) for _ in datagrams], datagrams)
 
         check()
-        long = [bytes([number]) * 20_000 for number in range(OUTGOING)]
-        self.assertEqual(batch.send(long), OUTGOING)
+        long = [bytes([number]) * 20_000 for number in range(SEND_SLOTS)]
+        self.assertEqual(batch.send(long), SEND_SLOTS)
         self.assertEqual([peer.recv(65535) for _ in long], long)
 
     def test_refused(self) -> None:
         """
-        What the system does not take raises.
+        An error of the first datagram is raised.
         """
         batch, peer = self.pair("127.0.0.1")
         peer.close()
@@ -118,15 +118,14 @@ class TimedBatchTests(SynchronousTestCase):
 
 @needsBatches
 @skipIf(whyNot, whyNot)
-class BetweenHostsTests(SynchronousTestCase):
+class NetworkTests(SynchronousTestCase):
     """
     Tests for L{TimedBatch} between two hosts.
     """
 
     def test_fragments(self) -> None:
         """
-        Of several datagrams those that came in fragments are told from those
-        that did not.
+        Datagrams that arrived in fragments are reported.
         """
         hosts = Hosts(self)
         for address in ("192.0.2.2", "2001:db8::2"):
@@ -144,14 +143,14 @@ class BetweenHostsTests(SynchronousTestCase):
                 self.assertEqual(fragmented, {1, 3})
 
 
-class KeepTimesTests(SynchronousTestCase):
+class EnableTimestampsTests(SynchronousTestCase):
     """
     Tests for L{enableTimestamps}.
     """
 
     def test_unix(self) -> None:
         """
-        A UNIX socket has no times.
+        A UNIX socket has no timestamps.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with ours, theirs:

@@ -16,27 +16,26 @@ class BackoffTests(SynchronousTestCase):
 
     def test_first(self) -> None:
         """
-        After the first end there is no wait, however soon it came.
+        The first restart is immediate, even after no uptime.
         """
-        self.assertEqual(Backoff().after(0), 0)
+        self.assertEqual(Backoff().delayAfter(0), 0)
 
-    def test_longer(self) -> None:
+    def test_doubles(self) -> None:
         """
-        What keeps ending soon waits twice as long each time, up to a bound.
+        After short uptimes the delay doubles each time, up to a bound.
         """
         backoff = Backoff()
-        waits = [backoff.after(0) for _ in range(20)]
-        self.assertEqual(waits[:5], [0, 0.1, 0.2, 0.4, 0.8])
-        self.assertEqual(waits, sorted(waits))
-        self.assertEqual(waits[-5:], [Backoff.most] * 5)
+        delays = [backoff.delayAfter(0) for _ in range(20)]
+        self.assertEqual(delays[:5], [0, 0.1, 0.2, 0.4, 0.8])
+        self.assertEqual(delays, sorted(delays))
+        self.assertEqual(delays[-5:], [Backoff.maxDelay] * 5)
 
     def test_reset(self) -> None:
         """
-        What has lived a while is started again at once, and what ends soon after
-        that waits little.
+        After a long uptime the restart is immediate, and the delays begin anew.
         """
         backoff = Backoff()
         for _ in range(20):
-            backoff.after(0)
-        self.assertEqual(backoff.after(Backoff.while_), 0)
-        self.assertEqual(backoff.after(0), Backoff.least)
+            backoff.delayAfter(0)
+        self.assertEqual(backoff.delayAfter(Backoff.minUptime), 0)
+        self.assertEqual(backoff.delayAfter(0), Backoff.minDelay)

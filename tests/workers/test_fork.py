@@ -1,62 +1,44 @@
 """
-Tests for L{shout.workers.fork}, in processes of their own.
+Tests for L{shout.workers.fork}, in scripts that fork.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
+import time
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.system.test_twistd import PATIENCE
+from tests.workers.scripts import runScript
 
-PREAMBLE = """\
-import time
-from twisted.internet.task import Clock
-from shout.workers.fork import fork
+needsLinux = skipUnless(
+    sys.platform == "linux", "only Linux ends children with their parent"
+)
 
-def wait(child):
-    clock = Clock()
-    ended = child.wait(clock)
-    while not ended.called:
-        time.sleep(child.interval)
-        clock.advance(child.interval)
-    return ended.result
 
-"""
+def isAlive(pid: str) -> bool:
+    """
+    Return C{True} if a process exists and is not a zombie.
+    """
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class ForkTests(SynchronousTestCase):
     """
-    Tests for L{shout.workers.fork}.
+    Tests for L{fork<shout.workers.fork.fork>} and L{ForkedProcess
+    <shout.workers.fork.ForkedProcess>}.
     """
 
-    def run_(self, script: str) -> str:
+    def test_exitStatus(self) -> None:
         """
-        Run a script that forks, and return what it and its children print.
+        The child exits when its function returns, and its exit status is known.
         """
-        ended = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                PREAMBLE + script,
-            ],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        self.stderr = ended.stderr
-        return ended.stdout
-
-    def test_works(self) -> None:
-        """
-        The child does its work and ends; how it ended is known.
-        """
-        output = self.run_(
-            "import os\n"
+        output = runScript(
             "ends = [lambda: None, lambda: os._exit(3), os.abort]\n"
             "for end in ends:\n"
             "    child = fork(end, [])\n"
@@ -66,42 +48,41 @@ class ForkTests(SynchronousTestCase):
             output.splitlines(), ["exit status 0", "exit status 3", "signal 6"]
         )
 
-    def test_killed(self) -> None:
+    def test_kill(self) -> None:
         """
-        A child that goes on can be ended.
+        A child that does not exit can be killed.
         """
-        output = self.run_(
+        output = runScript(
             "child = fork(lambda: time.sleep(1000), [])\n"
             "child.kill()\n"
             "print(wait(child))\n"
         )
         self.assertEqual(output, "signal 9\n")
 
-    def test_waits(self) -> None:
+    def test_wait(self) -> None:
         """
-        To wait for a child keeps nobody else waiting: it is looked at now and then
-        until it has ended.
+        Waiting for a child does not block: its status is looked up at intervals until
+        it has exited.
         """
-        output = self.run_(
+        output = runScript(
             "child = fork(lambda: time.sleep(1000), [])\n"
             "clock = Clock()\n"
-            "ended = child.wait(clock)\n"
+            "exited = child.wait(clock)\n"
             "clock.pump([child.interval] * 3)\n"
-            "print(ended.called)\n"
+            "print(exited.called)\n"
             "child.kill()\n"
-            "while not ended.called:\n"
+            "while not exited.called:\n"
             "    clock.advance(child.interval)\n"
-            "print(ended.result, clock.getDelayedCalls())\n"
+            "print(exited.result, clock.getDelayedCalls())\n"
         )
         self.assertEqual(output, "False\nsignal 9 []\n")
 
-    def test_killedTooLate(self) -> None:
+    def test_killReaped(self) -> None:
         """
-        One that has been waited for is not killed any more: its number may be
-        another's.
+        A child that has been reaped is not killed: its process ID may be in use for
+        another process.
         """
-        output = self.run_(
-            "import os\n"
+        output = runScript(
             "child = fork(lambda: None, [])\n"
             "wait(child)\n"
             "def kill(*args):\n"
@@ -114,27 +95,26 @@ class ForkTests(SynchronousTestCase):
 
     def test_raises(self) -> None:
         """
-        What its work raises is printed, and the child ends; it never goes on with
-        what its parent does.
+        An exception is printed and ends the child, which runs no exit handler of its
+        parent.
         """
-        output = self.run_(
+        output = runScript(
             "import atexit\n"
             "atexit.register(print, 'the parent exits')\n"
-            "def work():\n"
+            "def run():\n"
             "    raise ValueError('sudden')\n"
-            "print(wait(fork(work, [])))\n"
+            "print(wait(fork(run, [])))\n"
         )
-        self.assertEqual(output, "exit status 1\nthe parent exits\n")
-        self.assertIn("ValueError: sudden", self.stderr)
-        self.assertEqual(self.stderr.count("Traceback"), 1)
+        self.assertTrue(output.endswith("exit status 1\nthe parent exits\n"), output)
+        self.assertIn("ValueError: sudden", output)
+        self.assertEqual(output.count("Traceback"), 1)
+        self.assertEqual(output.count("the parent exits"), 1)
 
     def test_descriptors(self) -> None:
         """
-        The child has the descriptors that it is to keep, and no others; the
-        parent keeps all.
+        The child keeps the given descriptors and no others; the parent keeps all.
         """
-        output = self.run_(
-            "import os, resource\n"
+        output = runScript(
             "def descriptors():\n"
             "    return [n for n in range(200) if isOpen(n)]\n"
             "def isOpen(n):\n"
@@ -145,9 +125,9 @@ class ForkTests(SynchronousTestCase):
             "    return True\n"
             "for place in (3, 4, 5, 50, 51, 150):\n"
             "    os.dup2(0, place)\n"
-            "def work():\n"
+            "def run():\n"
             "    print(descriptors(), flush=True)\n"
-            "wait(fork(work, [50, 4]))\n"
+            "wait(fork(run, [50, 4]))\n"
             "print(descriptors())\n"
         )
         self.assertEqual(
@@ -157,14 +137,13 @@ class ForkTests(SynchronousTestCase):
 
     def test_signals(self) -> None:
         """
-        The child does nothing about signals that its parent does something about,
-        and goes on when it is interrupted or told to end: that is for the parent.
+        The child ignores SIGINT, SIGTERM and the signals that its parent handles.
         """
-        output = self.run_(
-            "import os, signal\n"
+        output = runScript(
+            "import signal\n"
             "for number in (signal.SIGINT, signal.SIGUSR1):\n"
             "    signal.signal(number, lambda *args: print('the parent', args))\n"
-            "def work():\n"
+            "def run():\n"
             "    signal.raise_signal(signal.SIGINT)\n"
             "    signal.raise_signal(signal.SIGTERM)\n"
             "    print(signal.set_wakeup_fd(-1), flush=True)\n"
@@ -173,7 +152,7 @@ class ForkTests(SynchronousTestCase):
             "read, write = os.pipe()\n"
             "os.set_blocking(write, False)\n"
             "signal.set_wakeup_fd(write)\n"
-            "child = fork(work, [])\n"
+            "child = fork(run, [])\n"
             "print(wait(child))\n"
             "print(signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
             "print(signal.set_wakeup_fd(-1) == write)\n"
@@ -183,13 +162,13 @@ class ForkTests(SynchronousTestCase):
             ["-1", "set()", "exit status 0", "set()", "True"],
         )
 
-    def test_signalsBetween(self) -> None:
+    def test_earlySignal(self) -> None:
         """
-        A signal that reaches the child before it has given up what its parent does
-        about signals finds neither that nor an end.
+        A signal that arrives before the child has reset its handlers neither runs a
+        handler of the parent nor kills the child.
         """
-        output = self.run_(
-            "import os, signal\n"
+        output = runScript(
+            "import signal\n"
             "def interrupted(*args):\n"
             "    print('the parent', flush=True)\n"
             "signal.signal(signal.SIGTERM, interrupted)\n"
@@ -200,24 +179,23 @@ class ForkTests(SynchronousTestCase):
             "        os.kill(os.getpid(), signal.SIGTERM)\n"
             "    return pid\n"
             "os.fork = forkAndSignal\n"
-            "print(wait(fork(lambda: print('works', flush=True), [])))\n"
+            "print(wait(fork(lambda: print('runs', flush=True), [])))\n"
         )
-        self.assertEqual(output, "works\nexit status 0\n")
+        self.assertEqual(output, "runs\nexit status 0\n")
 
-    def test_childrenOfItsOwn(self) -> None:
+    def test_grandchildren(self) -> None:
         """
-        The child can wait for children of its own, although its parent does not
-        care for any.
+        The child can wait for children of its own, even if its parent ignores SIGCHLD.
         """
-        output = self.run_(
-            "import os, signal\n"
+        output = runScript(
+            "import signal\n"
             "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-            "def work():\n"
+            "def run():\n"
             "    pid = os.fork()\n"
             "    if pid == 0:\n"
             "        os._exit(3)\n"
             "    print(os.waitpid(pid, 0)[1] >> 8, flush=True)\n"
-            "fork(work, [])\n"
+            "fork(run, [])\n"
             "try:\n"
             "    os.wait()\n"
             "except ChildProcessError:\n"
@@ -227,11 +205,11 @@ class ForkTests(SynchronousTestCase):
 
     def test_garbage(self) -> None:
         """
-        What is garbage in the parent stays in the child, where its descriptor may
-        be another's.
+        The child does not collect the garbage of its parent, which would close
+        descriptors by their numbers.
         """
-        output = self.run_(
-            "import gc, os\n"
+        output = runScript(
+            "import gc\n"
             "class Owner:\n"
             "    def __init__(self):\n"
             "        self.itself = self\n"
@@ -245,20 +223,20 @@ class ForkTests(SynchronousTestCase):
         )
         self.assertEqual(output, "exit status 0\ncloses True\n")
 
-    @skipUnless(sys.platform == "linux", "only Linux tells children")
+    @needsLinux
     def test_dieTogether(self) -> None:
         """
-        When the parent is killed, so is the child, also one that stands still.
+        When the parent is killed, its children are killed, even stopped ones.
         """
-        output = self.run_(
-            "import os, signal\n"
+        output = runScript(
+            "import signal\n"
             "parent = os.fork()\n"
             "if parent == 0:\n"
             "    read, write = os.pipe()\n"
-            "    def work():\n"
+            "    def run():\n"
             "        os.write(write, b'.')\n"
             "        time.sleep(1000)\n"
-            "    children = [fork(work, [write]) for _ in range(2)]\n"
+            "    children = [fork(run, [write]) for _ in range(2)]\n"
             "    for _ in children:\n"
             "        os.read(read, 1)\n"
             "    os.kill(children[0].pid, signal.SIGSTOP)\n"
@@ -268,33 +246,28 @@ class ForkTests(SynchronousTestCase):
         )
         pids = output.split()
         self.assertEqual(len(pids), 2)
-        # Their standard output was the pipe that has been read to its end, so
-        # they have gone; who has to bury them may take its time.
+        # The output has ended, so they are exiting; init may not have reaped them yet.
         for pid in pids:
-            try:
-                with open(f"/proc/{pid}/stat") as f:
-                    self.assertIn(f.read().rpartition(")")[2].split()[0], "ZX")
-            except (FileNotFoundError, ProcessLookupError):
-                pass
+            while isAlive(pid):
+                time.sleep(0.01)
 
-    @skipUnless(sys.platform == "linux", "only Linux tells children")
-    def test_tooLate(self) -> None:
+    @needsLinux
+    def test_parentExitsFirst(self) -> None:
         """
-        A child whose parent goes before it has begun ends.
+        A child whose parent has exited before the child begins does not run.
         """
-        output = self.run_(
-            "import os\n"
-            "from shout.workers import forked\n"
+        output = runScript(
+            "module = shout.workers.fork\n"
+            "exitWithParent = module._exitWithParent\n"
             "read, write = os.pipe()\n"
+            "def late(parent):\n"
+            "    os.close(write)\n"
+            "    os.read(read, 1)\n"
+            "    exitWithParent(parent)\n"
+            "module._exitWithParent = late\n"
             "parent = os.fork()\n"
             "if parent == 0:\n"
-            "    dieWith = forked._dieWith\n"
-            "    def late(parent):\n"
-            "        os.close(write)\n"
-            "        os.read(read, 1)\n"
-            "        dieWith(parent)\n"
-            "    forked._dieWith = late\n"
-            "    fork(lambda: print('works', flush=True), [])\n"
+            "    fork(lambda: print('runs', flush=True), [])\n"
             "    os._exit(0)\n"
             "os.waitpid(parent, 0)\n"
             "print('gone', flush=True)\n"

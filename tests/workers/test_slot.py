@@ -8,305 +8,283 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from shout.counters import Snapshot
 from shout.workers.backoff import Backoff
-from shout.workers.slot import WorkerSlot
-from tests.spawning import Spawner
+from shout.workers.slot import ISupervisor, WorkerSlot
+from tests.workers.fakes import FakeSpawner, FakeSupervisor
 
 
-class ISupervisor:
-    """
-    Remembers what it is told.
-    """
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-
-    def workerReady(self, slot: WorkerSlot) -> None:
-        self.told.append("ready")
-
-    def workerCounted(self, new: Snapshot) -> None:
-        self.told.append(new)
-
-    def workerSaid(self, slot: WorkerSlot, level: str, text: str) -> None:
-        self.told.append((level, text))
-
-    def workerEnded(self, slot: WorkerSlot, what: str, wait: float | None) -> None:
-        self.told.append((what, wait))
-
-    def workerNotStarted(self, slot: WorkerSlot, why: str, wait: float | None) -> None:
-        self.told.append(("not started", why, wait))
-
-
-class PostTests(SynchronousTestCase):
+class WorkerSlotTests(SynchronousTestCase):
     """
     Tests for L{WorkerSlot}.
     """
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.spawner = Spawner()
-        self.supervisor = ISupervisor()
+        self.spawner = FakeSpawner()
+        self.supervisor = FakeSupervisor()
         self.slot = WorkerSlot(1, self.spawner, self.supervisor, self.clock)
 
-    def told(self) -> list[Any]:
+    def calls(self) -> list[Any]:
         """
-        Return what the employer was told since this was called last.
+        Return the callbacks of the supervisor since the last call.
         """
-        told, self.supervisor.told = self.supervisor.told, []
-        return told
+        calls, self.supervisor.calls = self.supervisor.calls, []
+        return calls
 
-    def test_fill(self) -> None:
+    def test_interface(self) -> None:
         """
-        A worker is started, and when it says that it is ready, the employer is
-        told.
+        The supervisor of these tests provides the interface.
+        """
+        verifyObject(ISupervisor, self.supervisor)
+
+    def test_startWorker(self) -> None:
+        """
+        A worker is started, and reported when it is ready.
         """
         self.assertIs(self.slot.pid, None)
         self.slot.startWorker()
         [worker] = self.spawner.workers
         self.assertEqual(self.slot.pid, worker.pid)
-        self.assertEqual(self.told(), [])
-        worker.says("ready")
-        self.assertEqual(self.told(), ["ready"])
+        self.assertEqual(self.calls(), [])
+        worker.send("ready")
+        self.assertEqual(self.calls(), ["ready"])
 
     def test_successor(self) -> None:
         """
-        When a worker ends, it is reaped and the employer is told how; another
+        A worker that exits is reaped and reported with its status, and a successor
         starts at once.
         """
         self.slot.startWorker()
         first = self.spawner.workers[0]
-        first.says("ready")
-        self.clock.advance(Backoff.while_)
-        self.told()
-        first.ends("signal 9")
+        first.send("ready")
+        self.clock.advance(Backoff.minUptime)
+        self.calls()
+        first.exit("signal 9")
         self.assertTrue(first.isReaped)
-        what = f"worker 1 (process {first.pid}) ended: signal 9"
-        self.assertEqual(self.told(), [(what, 0)])
+        self.assertEqual(self.calls(), [("exited", first.pid, "signal 9", 0)])
         self.assertIs(self.slot.pid, None)
         self.clock.advance(0)
         self.assertEqual(self.slot.pid, self.spawner.workers[1].pid)
 
-    def test_keepsEnding(self) -> None:
+    def test_keepsExiting(self) -> None:
         """
-        Where workers keep ending, the next one is waited for ever longer, until
-        one has been ready a while.
+        While workers keep exiting, each successor starts later than the one before,
+        until a worker has been ready for a while.
         """
-        waits = []
+        delays = []
         self.slot.startWorker()
         for _ in range(12):
             before = self.clock.seconds()
             count = len(self.spawner.workers)
-            self.spawner.workers[-1].ends("exit status 1")
+            self.spawner.workers[-1].exit("exit status 1")
             while len(self.spawner.workers) == count:
                 self.clock.advance(0.05)
-            waits.append(self.clock.seconds() - before)
-        self.assertEqual(waits, sorted(waits))
-        self.assertLess(waits[0], 0.1)
-        self.assertGreater(waits[-1], 30)
-        self.spawner.workers[-1].says("ready")
-        self.clock.advance(Backoff.while_)
-        self.told()
-        self.spawner.workers[-1].ends("exit status 1")
-        self.assertEqual(self.told()[-1][1], 0)
+            delays.append(self.clock.seconds() - before)
+        self.assertEqual(delays, sorted(delays))
+        self.assertLess(delays[0], 0.1)
+        self.assertGreater(delays[-1], 30)
+        self.spawner.workers[-1].send("ready")
+        self.clock.advance(Backoff.minUptime)
+        self.calls()
+        self.spawner.workers[-1].exit("exit status 1")
+        self.assertEqual(self.calls()[-1][-1], 0)
 
     def test_slowToBeReady(self) -> None:
         """
-        The time until a worker is ready does not count as life.
+        The time until a worker is ready does not count as uptime.
         """
         self.slot.startWorker()
-        for wait in (0, Backoff.least):
+        for delay in (0, Backoff.minDelay):
             self.clock.advance(100)
-            self.told()
-            self.spawner.workers[-1].ends("exit status 1")
-            self.assertEqual(self.told()[-1][1], wait)
-            self.clock.advance(wait)
+            self.calls()
+            self.spawner.workers[-1].exit("exit status 1")
+            self.assertEqual(self.calls()[-1][-1], delay)
+            self.clock.advance(delay)
 
     def test_successorSlowToBeReady(self) -> None:
         """
-        Neither does the life of the one before it.
+        The uptime of its predecessor does not count for a worker that is not ready.
         """
         self.slot.startWorker()
-        self.spawner.workers[0].says("ready")
+        self.spawner.workers[0].send("ready")
         self.clock.advance(100)
-        for wait in (0, Backoff.least, 2 * Backoff.least):
-            self.told()
-            self.spawner.workers[-1].ends("exit status 1")
-            self.assertEqual(self.told()[-1][1], wait)
-            self.clock.advance(wait)
+        for delay in (0, Backoff.minDelay, 2 * Backoff.minDelay):
+            self.calls()
+            self.spawner.workers[-1].exit("exit status 1")
+            self.assertEqual(self.calls()[-1][-1], delay)
+            self.clock.advance(delay)
             self.clock.advance(100)
 
     def test_notReaped(self) -> None:
         """
-        A worker that has ended and cannot be reaped, as when somebody debugs it, is
-        killed and replaced all the same, and that is told a little later.
+        A worker that has exited and cannot be reaped, as in a debugger, is killed and
+        replaced, and reported a little later with an unknown status.
         """
         self.slot.startWorker()
         first = self.spawner.workers[0]
-        first.says("ready")
-        self.clock.advance(Backoff.while_)
+        first.send("ready")
+        self.clock.advance(Backoff.minUptime)
         first.isHeld = True
-        self.told()
-        first.ends("signal 9")
+        self.calls()
+        first.exit("signal 9")
         self.assertTrue(first.isKilled)
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.calls(), [])
         self.clock.advance(0)
         second = self.spawner.workers[1]
         self.assertEqual(self.slot.pid, second.pid)
-        self.clock.advance(WorkerSlot.attention)
-        what = f"worker 1 (process {first.pid}) ended: not known how, "
-        what += "while something such as a debugger keeps it"
-        self.assertEqual(self.told(), [(what, 0)])
-        first.letGo()
-        self.assertEqual(self.told(), [])
+        self.clock.advance(WorkerSlot.reapTimeout)
+        status = "status unknown, a debugger may hold the process"
+        self.assertEqual(self.calls(), [("exited", first.pid, status, 0)])
+        first.reap()
+        self.assertEqual(self.calls(), [])
         stopped = self.slot.stop()
-        second.says("stopped")
-        second.ends("exit status 0")
+        second.send("stopped")
+        second.exit("exit status 0")
         self.successResultOf(stopped)
 
     def test_notReapedWhenStopped(self) -> None:
         """
-        When it stops meanwhile, that waits until it is told how the worker before has
-        ended: there is nothing to tell afterwards.
+        The slot has not stopped before the exit of each earlier worker is reported:
+        nothing is reported afterwards.
         """
         self.slot.startWorker()
         first = self.spawner.workers[0]
         first.isHeld = True
-        first.ends("signal 9")
+        first.exit("signal 9")
         self.clock.advance(0)
-        self.told()
+        self.calls()
         second = self.spawner.workers[1]
         stopped = self.slot.stop()
-        second.says("stopped")
-        second.ends("exit status 0")
+        second.send("stopped")
+        second.exit("exit status 0")
         self.assertNoResult(stopped)
-        self.clock.advance(WorkerSlot.attention)
-        self.assertEqual(len(self.told()), 1)
+        self.clock.advance(WorkerSlot.reapTimeout)
+        self.assertEqual(len(self.calls()), 1)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_cannotStart(self) -> None:
+    def test_startFails(self) -> None:
         """
-        Where the system starts no process, that counts as an end.
+        A process that the system cannot start is reported, and counts as an exit.
         """
         self.spawner.error = OSError(11, "Resource temporarily unavailable")
         self.slot.startWorker()
         self.assertEqual(
-            self.told(),
-            [("not started", "Resource temporarily unavailable", 0)],
+            self.calls(),
+            [("start failed", "Resource temporarily unavailable", 0)],
         )
+        self.assertIs(self.slot.pid, None)
         self.spawner.error = None
         self.clock.advance(0)
         self.assertEqual(len(self.spawner.workers), 1)
 
-    def test_figures(self) -> None:
+    def test_snapshot(self) -> None:
         """
-        What a worker has done the employer is told.
+        The snapshots of a worker reach the supervisor.
         """
         self.slot.startWorker()
         snapshot = Snapshot(received={"ipv4": 3}, replies=2, dropped={"loop": 1})
-        self.spawner.workers[0].says("snapshot", snapshot.toJSON())
-        self.assertEqual(self.told(), [snapshot])
+        self.spawner.workers[0].send("snapshot", snapshot.toJSON())
+        self.assertEqual(self.calls(), [("snapshot", snapshot)])
 
-    def test_ask(self) -> None:
+    def test_requestSnapshot(self) -> None:
         """
-        A worker that is ready can be asked for its figures.
+        A worker that is ready sends a snapshot on request.
         """
         self.slot.startWorker()
         [worker] = self.spawner.workers
-        self.assertFalse(self.successResultOf(self.slot.ask()))
-        worker.says("ready")
-        asked = self.slot.ask()
-        self.assertEqual(worker.told(), [["snapshot"]])
-        self.assertNoResult(asked)
-        worker.says("snapshot", Snapshot(replies=2).toJSON())
-        self.assertTrue(self.successResultOf(asked))
-        self.assertEqual(self.told()[-1], Snapshot(replies=2))
+        self.assertFalse(self.successResultOf(self.slot.requestSnapshot()))
+        worker.send("ready")
+        requested = self.slot.requestSnapshot()
+        self.assertEqual(worker.received(), [["snapshot"]])
+        self.assertNoResult(requested)
+        worker.send("snapshot", Snapshot(replies=2).toJSON())
+        self.assertTrue(self.successResultOf(requested))
+        self.assertEqual(self.calls()[-1], ("snapshot", Snapshot(replies=2)))
 
-    def test_askInVain(self) -> None:
+    def test_noSnapshot(self) -> None:
         """
-        A worker that does not tell its figures in time, or ends, is not waited
-        for.
+        A request fails if the worker does not respond in time, or exits.
         """
         self.slot.startWorker()
         [worker] = self.spawner.workers
-        worker.says("ready")
-        late = self.slot.ask()
-        self.clock.advance(WorkerSlot.attention)
+        worker.send("ready")
+        late = self.slot.requestSnapshot()
+        self.clock.advance(WorkerSlot.replyTimeout)
         self.assertFalse(self.successResultOf(late))
-        # It is not asked again before it has answered.
-        self.assertEqual(worker.told(), [["snapshot"]])
-        asked = self.slot.ask()
-        self.clock.advance(WorkerSlot.attention)
-        self.assertFalse(self.successResultOf(asked))
-        self.assertEqual(worker.told(), [])
-        worker.says("snapshot", Snapshot().toJSON())
-        ended = self.slot.ask()
-        worker.ends("signal 9")
-        self.assertFalse(self.successResultOf(ended))
+        self.assertEqual(worker.received(), [["snapshot"]])
+        # No second request is sent before the first is answered.
+        again = self.slot.requestSnapshot()
+        self.clock.advance(WorkerSlot.replyTimeout)
+        self.assertFalse(self.successResultOf(again))
+        self.assertEqual(worker.received(), [])
+        worker.send("snapshot", Snapshot().toJSON())
+        last = self.slot.requestSnapshot()
+        worker.exit("signal 9")
+        self.assertFalse(self.successResultOf(last))
 
-    def test_said(self) -> None:
+    def test_event(self) -> None:
         """
-        What a worker would have logged the employer is told.
+        The log events of a worker reach the supervisor.
         """
         self.slot.startWorker()
-        self.spawner.workers[0].says("event", "warn", "mind")
-        self.assertEqual(self.told(), [("warn", "mind")])
+        self.spawner.workers[0].send("event", "warn", "mind")
+        self.assertEqual(self.calls(), [("event", "warn", "mind")])
 
     def test_stop(self) -> None:
         """
-        A worker is told to stop, and is not replaced when it has ended.
+        A worker is asked once to stop, and has no successor.
         """
         self.slot.startWorker()
         [worker] = self.spawner.workers
         stopped = self.slot.stop()
-        self.assertEqual(worker.told(), [["stop"]])
+        self.assertEqual(worker.received(), [["stop"]])
         self.assertNoResult(stopped)
         again = self.slot.stop()
-        self.assertEqual(worker.told(), [])
-        worker.says("snapshot", Snapshot(replies=2).toJSON())
-        worker.says("stopped")
-        worker.ends("exit status 0")
+        self.assertEqual(worker.received(), [])
+        worker.send("snapshot", Snapshot(replies=2).toJSON())
+        worker.send("stopped")
+        worker.exit("exit status 0")
         self.successResultOf(stopped)
         self.successResultOf(again)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.told(), [Snapshot(replies=2)])
+        self.assertEqual(self.calls(), [("snapshot", Snapshot(replies=2))])
         self.successResultOf(self.slot.stop())
 
-    def test_doesNotStop(self) -> None:
+    def test_stopTimeout(self) -> None:
         """
-        A worker that does not end in time is killed, which the employer is told.
+        A worker that does not stop in time is killed and reported.
         """
         self.slot.startWorker()
         [worker] = self.spawner.workers
         stopped = self.slot.stop()
-        self.clock.advance(WorkerSlot.patience - 0.1)
+        self.clock.advance(WorkerSlot.stopTimeout - 0.1)
         self.assertFalse(worker.isKilled)
         self.clock.advance(0.1)
         self.assertTrue(worker.isKilled)
-        worker.ends("signal 9")
+        worker.exit("signal 9")
         self.successResultOf(stopped)
-        what = f"worker 1 (process {worker.pid}) ended: signal 9"
-        self.assertEqual(self.told()[-1], (what, None))
+        self.assertEqual(self.calls()[-1], ("exited", worker.pid, "signal 9", None))
 
     def test_reapedLater(self) -> None:
         """
-        How a worker ended is told when it can be reaped, which may take a moment.
+        The exit of a worker is reported when it is reaped, which may take a moment.
         """
         self.slot.startWorker()
         [worker] = self.spawner.workers
         worker.isHeld = True
-        worker.ends("signal 11")
-        self.clock.advance(WorkerSlot.attention / 2)
-        worker.letGo()
-        what = f"worker 1 (process {worker.pid}) ended: signal 11"
-        self.assertEqual(self.told(), [(what, 0)])
+        worker.exit("signal 11")
+        self.clock.advance(WorkerSlot.reapTimeout / 2)
+        worker.reap()
+        self.assertEqual(self.calls(), [("exited", worker.pid, "signal 11", 0)])
 
-    def test_killedAndNotReaped(self) -> None:
+    def test_notReapedInTime(self) -> None:
         """
-        A worker that has ended while it was to stop, and cannot be reaped, is not
-        waited for for long.
+        A slot has stopped a little after its worker has exited, even if the worker
+        cannot be reaped.
         """
         for hasStopped in (False, True):
             slot = WorkerSlot(2, self.spawner, self.supervisor, self.clock)
@@ -315,45 +293,45 @@ class PostTests(SynchronousTestCase):
             worker.isHeld = True
             stopped = slot.stop()
             if hasStopped:
-                worker.says("stopped")
-            worker.ends("signal 9")
+                worker.send("stopped")
+            worker.exit("signal 9")
             self.assertNoResult(stopped)
             self.assertNoResult(slot.stop())
-            self.clock.advance(WorkerSlot.attention)
+            self.clock.advance(WorkerSlot.reapTimeout)
             self.successResultOf(stopped)
             self.successResultOf(slot.stop())
             self.assertEqual(self.clock.getDelayedCalls(), [])
-        [(what, wait)] = self.told()
-        self.assertIn("something such as a debugger keeps it", what)
-        self.assertIs(wait, None)
+        [(_, _, status, delay)] = self.calls()
+        self.assertIn("status unknown", status)
+        self.assertIs(delay, None)
 
-    def test_stopMeanwhile(self) -> None:
+    def test_stopBetweenWorkers(self) -> None:
         """
-        Between two workers the next one starts at once, to answer what has
-        arrived, and is told to stop.
+        If no worker is there, one is started at once to answer the datagrams that have
+        arrived, and is asked to stop.
         """
         self.slot.startWorker()
         for _ in range(2):
-            self.spawner.workers[-1].ends("exit status 1")
+            self.spawner.workers[-1].exit("exit status 1")
             self.clock.advance(0)
         stopped = self.slot.stop()
         worker = self.spawner.workers[-1]
-        self.assertEqual((worker.pid, worker.told()), (self.slot.pid, [["stop"]]))
-        worker.says("stopped")
-        worker.ends("exit status 0")
+        self.assertEqual((worker.pid, worker.received()), (self.slot.pid, [["stop"]]))
+        worker.send("stopped")
+        worker.exit("exit status 0")
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_stopInVain(self) -> None:
+    def test_stopWithoutWorker(self) -> None:
         """
-        Where none can be started then, that is told, and it has stopped.
+        If no worker can be started then, that is reported, and the slot has stopped.
         """
         self.spawner.error = OSError(11, "Resource temporarily unavailable")
         self.slot.startWorker()
-        self.told()
+        self.calls()
         self.successResultOf(self.slot.stop())
         self.assertEqual(
-            self.told(),
-            [("not started", "Resource temporarily unavailable", None)],
+            self.calls(),
+            [("start failed", "Resource temporarily unavailable", None)],
         )
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.workers.supervisor}, with workers that are no processes.
+Tests for L{shout.workers.supervisor}, with fake workers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
@@ -21,25 +22,26 @@ from shout.udp import sockopt
 from shout.udp.sockopt import kernelDrops
 from shout.workers.channel import Channel
 from shout.workers.reuseport import bindReusePortGroup
+from shout.workers.slot import ISupervisor
 from shout.workers.supervisor import Supervisor
-from tests.folder import shortFolder
-from tests.spawning import FakeWorker, Spawner
+from tests.directory import shortDirectory
+from tests.workers.fakes import FakeSpawner, FakeWorker
 
 
-class WorkersServiceTests(TestCase):
+class SupervisorTests(TestCase):
     """
     Tests for L{Supervisor}.
     """
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.spawner = Spawner()
+        self.spawner = FakeSpawner()
         self.given: list[Sequence[socket.socket]] = []
         self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
 
     def spawn(self, sockets: Sequence[socket.socket], channel: Channel) -> FakeWorker:
         """
-        Start a worker.
+        Start a fake worker.
         """
         self.given.append(sockets)
         return self.spawner(channel)
@@ -49,7 +51,7 @@ class WorkersServiceTests(TestCase):
         Start a service.
         """
         socketSets = bindReusePortGroup(sockets, count)
-        for each in [sock for one in socketSets for sock in one]:
+        for each in [sock for these in socketSets for sock in these]:
             self.addCleanup(each.close)
         service = Supervisor(socketSets, reactor=self.reactor, spawn=self.spawn)
         service.startService()
@@ -58,27 +60,27 @@ class WorkersServiceTests(TestCase):
 
     def sockets(self, count: int = 2) -> list[socket.socket]:
         """
-        Bind UNIX sockets, which can be shared everywhere.
+        Bind UNIX sockets, which can be distributed on every system.
         """
-        folder = shortFolder(self)
+        folder = shortDirectory(self)
         return [bindUNIX(os.path.join(folder, str(n))) for n in range(count)]
 
     def messages(self) -> list[str]:
         """
-        Return what was logged, as text.
+        Return the text of the log events.
         """
         return [event["log_format"].format(**event) for event in self.log]
 
     def test_interface(self) -> None:
         """
-        It is a service.
+        It is a service, and the supervisor of worker slots.
         """
         verifyObject(IService, Supervisor([]))
+        verifyObject(ISupervisor, Supervisor([]))
 
     def test_starts(self) -> None:
         """
-        When the reactor runs one worker is started for each share, and given its
-        sockets.
+        When the reactor runs, one worker is started for each socket set.
         """
         first, second = self.sockets()
         service = Supervisor(
@@ -93,15 +95,15 @@ class WorkersServiceTests(TestCase):
 
     def test_announces(self) -> None:
         """
-        Once all workers are ready, and not before, every address is logged once,
-        and a command to try it with; a successor is not announced.
+        Once all workers are ready, and not before, every address is logged once, with
+        an example command.  A successor is not announced.
         """
         first, second = self.sockets()
         listening = self.service(first, second).whenListening()
-        self.spawner.workers[0].says("ready")
+        self.spawner.workers[0].send("ready")
         self.assertNoResult(listening)
         self.assertEqual(self.messages(), [])
-        self.spawner.workers[1].says("ready")
+        self.spawner.workers[1].send("ready")
         self.successResultOf(listening)
         paths = first.getsockname(), second.getsockname()
         expected = [
@@ -111,43 +113,42 @@ class WorkersServiceTests(TestCase):
             f"try it with: shout --unix {paths[0]} hello",
         ]
         self.assertEqual(self.messages(), expected)
-        self.spawner.workers[0].ends("signal 9")
+        self.spawner.workers[0].exit("signal 9")
         self.reactor.advance(0)
-        self.spawner.workers[2].says("ready")
+        self.spawner.workers[2].send("ready")
         self.assertEqual(len(self.messages()), len(expected) + 1)
 
-    def test_endsAreLoggedSeldom(self) -> None:
+    def test_exitsAreRateLimited(self) -> None:
         """
-        Of the workers that end one is logged in 30 seconds, and then how many
-        more there were.
+        One exit is logged in 30 seconds, with the number of the others.
         """
         self.service(*self.sockets(1))
         for _ in range(5):
-            self.spawner.workers[-1].ends("signal 11")
+            self.spawner.workers[-1].exit("signal 11")
             self.reactor.advance(1)
         [message] = self.messages()
         self.assertEqual(
-            message, "worker 1 (process 1001) ended: signal 11; another starts at once"
+            message, "worker 1 (process 1001) exited: signal 11; another starts at once"
         )
         self.reactor.advance(25)
         self.assertRegex(
             self.messages()[-1], r"in \d\.\d s; 3 more since the last such line$"
         )
         self.reactor.advance(60)
-        self.spawner.workers[-1].ends("signal 11")
+        self.spawner.workers[-1].exit("signal 11")
         self.assertRegex(self.messages()[-1], r"starts in \d\.\d s$|starts at once$")
         self.assertEqual(len(self.messages()), 3)
 
-    def test_failuresAreLoggedSeldom(self) -> None:
+    def test_startFailuresAreRateLimited(self) -> None:
         """
-        That a worker cannot be started is another matter: it is logged as seldom,
-        but also where it comes soon after an end.
+        A failure to start a worker is logged in the same way, but also soon after an
+        exit.
         """
         self.service(*self.sockets(1))
         self.spawner.error = OSError(24, "Too many open files")
-        self.spawner.workers[-1].ends("signal 11")
+        self.spawner.workers[-1].exit("signal 11")
         self.reactor.advance(0)
-        what = "worker 1 cannot be started: Too many open files; tried again "
+        what = "worker 1 cannot be started: Too many open files; next attempt "
         self.assertEqual(self.messages()[1:], [what + "in 0.1 s"])
         self.reactor.pump([0.1] * 40)
         self.assertEqual(len(self.messages()), 2)
@@ -156,35 +157,37 @@ class WorkersServiceTests(TestCase):
             self.messages()[2:], [what + "in 6.4 s; 5 more since the last such line"]
         )
 
-    def test_endsAreLoggedBeforeItStops(self) -> None:
+    def test_exitsAreLoggedWhenStopped(self) -> None:
         """
-        What was only counted is logged when the service stops, and nothing after
-        that.
+        Exits and failures that were only counted are logged when the service stops,
+        and nothing after that.
         """
         service = self.service(*self.sockets(1))
         for _ in range(3):
-            self.spawner.workers[-1].ends("signal 11")
+            self.spawner.workers[-1].exit("signal 11")
             self.reactor.advance(1)
         self.spawner.error = OSError(24, "Too many open files")
-        self.spawner.workers[-1].ends("signal 6")
+        self.spawner.workers[-1].exit("signal 6")
         self.reactor.pump([0.1] * 20)
         count = len(self.messages())
         self.successResultOf(service.stopService())
         what = "worker 1 cannot be started: Too many open files; "
         messages = self.messages()[count:]
-        self.assertEqual(messages[0], what + "what has arrived for it is lost")
+        self.assertEqual(
+            messages[0], what + "datagrams that have arrived for it are lost"
+        )
         self.assertRegex(
             messages[1],
-            r"^worker 1 .* ended: signal 6; .*; 2 more since the last such line$",
+            r"^worker 1 .* exited: signal 6; .*; 2 more since the last such line$",
         )
-        self.assertRegex(messages[2], f"^{what}tried again in .* s")
+        self.assertRegex(messages[2], f"^{what}next attempt in .* s")
         self.assertIn("stopped listening", messages[3])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_dropsAreLoggedOnce(self) -> None:
         """
-        What several workers do not answer for one reason is one line, as if they
-        were one, and one sum.
+        Drops of several workers for one reason are one line, as those of a single
+        process, and one sum.
         """
         service = self.service(*self.sockets())
         for worker in self.spawner.workers:
@@ -194,7 +197,7 @@ class WorkersServiceTests(TestCase):
                 dropped={"loop": 1},
                 sendErrors={"EPERM": 2},
             )
-            worker.says("snapshot", snapshot.toJSON())
+            worker.send("snapshot", snapshot.toJSON())
         self.assertEqual(
             self.messages(), ["not answered: 1 loop", "not answered: 2 EPERM"]
         )
@@ -205,78 +208,78 @@ class WorkersServiceTests(TestCase):
 
     def test_events(self) -> None:
         """
-        What a worker would have logged is logged, with which of them it was.
+        The log events of a worker are logged, with its number.
         """
         self.service(*self.sockets())
-        self.spawner.workers[1].says("event", "critical", "{all} is lost")
+        self.spawner.workers[1].send("event", "critical", "{all} is lost")
         self.assertEqual(self.messages(), ["worker 2: {all} is lost"])
         [event] = self.log
         self.assertEqual(event["log_level"].name, "critical")
 
-    def test_figures(self) -> None:
+    def test_snapshot(self) -> None:
         """
-        The figures are the sum over all workers, asked anew, and over those that
-        have ended.
+        The snapshot is the sum over all workers, up to now, and over those that have
+        exited.
         """
         service = self.service(*self.sockets())
         first, second = self.spawner.workers
-        first.says("snapshot", Snapshot(replies=1).toJSON())
-        first.ends("signal 9")
-        second.says("ready")
-        asked = service.snapshot()
-        self.assertEqual(second.told(), [["snapshot"]])
-        self.assertNoResult(asked)
-        second.says("snapshot", Snapshot(replies=10).toJSON())
-        self.assertEqual(self.successResultOf(asked), Snapshot(replies=11))
+        first.send("snapshot", Snapshot(replies=1).toJSON())
+        first.exit("signal 9")
+        second.send("ready")
+        requested = service.snapshot()
+        self.assertEqual(second.received(), [["snapshot"]])
+        self.assertNoResult(requested)
+        second.send("snapshot", Snapshot(replies=10).toJSON())
+        self.assertEqual(self.successResultOf(requested), Snapshot(replies=11))
 
-    def test_tellsWhatIsNew(self) -> None:
+    def test_snapshotsAreCheap(self) -> None:
         """
-        Each time a worker tells its figures they are what is new; what it takes to
-        count them has nothing to do with how many workers and sockets there are,
-        and so the kernel is not asked then.
+        The snapshot of a worker is added to the totals without a system call, so that
+        its cost does not depend on the number of workers and sockets.
         """
-        asked: list[socket.socket] = []
+        read: list[socket.socket] = []
 
         def kernelDrops(sock: socket.socket) -> int:
-            asked.append(sock)
+            read.append(sock)
             return 0
 
         self.patch(sockopt, "kernelDrops", kernelDrops)
         service = self.service(*self.sockets())
-        asked.clear()
+        read.clear()
         for worker in [*self.spawner.workers] * 2:
             new = Snapshot(received={"unix": 3}, replies=1, dropped={"loop": 2})
-            worker.says("snapshot", new.toJSON())
-        self.assertEqual(asked, [])
+            worker.send("snapshot", new.toJSON())
+        self.assertEqual(read, [])
         self.assertEqual(
             str(service.counters), "received 12, answered 4, dropped 8 (8 loop)"
         )
         total = self.successResultOf(service.snapshot())
-        self.assertEqual(len(asked), 2)
+        self.assertEqual(len(read), 2)
         self.assertEqual(
             total, Snapshot(received={"unix": 12}, replies=4, dropped={"loop": 8})
         )
 
-    def test_missing(self) -> None:
+    def test_checkWorkers(self) -> None:
         """
-        A worker that is not ready, has ended or does not answer is missing.
+        There is a line for each worker that is not ready, has exited or does not
+        respond.
         """
         service = self.service(*self.sockets(3), count=3)
-        lines = [f"worker {number} does not answer" for number in (1, 2, 3)]
-        self.assertEqual(self.successResultOf(service.missing()), lines)
+        lines = [f"worker {number} does not respond" for number in (1, 2, 3)]
+        self.assertEqual(self.successResultOf(service.checkWorkers()), lines)
         for worker in self.spawner.workers:
-            worker.says("ready")
-        missing = service.missing()
-        self.spawner.workers[0].ends("signal 9")
-        self.spawner.workers[1].says("snapshot", Snapshot().toJSON())
-        self.assertNoResult(missing)
+            worker.send("ready")
+        checked = Deferred.fromCoroutine(service.checkWorkers())
+        self.spawner.workers[0].exit("signal 9")
+        self.spawner.workers[1].send("snapshot", Snapshot().toJSON())
+        self.assertNoResult(checked)
         self.reactor.advance(1)
-        self.assertEqual(self.successResultOf(missing), [lines[0], lines[2]])
+        self.assertEqual(self.successResultOf(checked), [lines[0], lines[2]])
 
     def test_kernelDrops(self) -> None:
         """
-        What the kernel has dropped is counted here, where the sockets outlive the
-        workers, and still known when they are closed.
+        The drops of the kernel are counted in this process, where the sockets outlive
+        the workers, and remain known after the sockets are closed.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         service = self.service(sock, count=1)
@@ -285,24 +288,21 @@ class WorkersServiceTests(TestCase):
             for _ in range(100):
                 client.send(bytes(100))
         [worker] = self.spawner.workers
-        worker.says("snapshot", Snapshot(kernelDrops=7).toJSON())
+        worker.send("snapshot", Snapshot(kernelDrops=7).toJSON())
         before = self.successResultOf(service.snapshot())
         if before.kernelDrops == 0:
-            self.skipTest("the system does not tell")
+            self.skipTest("the system does not count drops")
         self.assertGreater(before.kernelDrops, 7)
         stopped = service.stopService()
-        worker.ends("exit status 0")
+        worker.exit("exit status 0")
         self.successResultOf(stopped)
         self.assertEqual(self.successResultOf(service.snapshot()), before)
-        self.assertEqual(
-            self.messages()[-1],
-            f"not even received, for want of buffer: {before.kernelDrops}",
-        )
+        drops = f"{before.kernelDrops} datagrams dropped by the kernel"
+        self.assertEqual(self.messages()[-1], f"{drops}: receive buffer full")
 
     def test_earlierKernelDrops(self) -> None:
         """
-        What the kernel had dropped before the service had the sockets is not
-        counted.
+        The drops of the kernel before the service had the sockets are not counted.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -310,33 +310,35 @@ class WorkersServiceTests(TestCase):
             for _ in range(100):
                 client.send(bytes(100))
             if not kernelDrops(sock):
-                self.skipTest("the system does not tell")
+                self.skipTest("the system does not count drops")
             service = self.service(sock, count=1)
             self.assertEqual(self.successResultOf(service.snapshot()), Snapshot())
             client.send(bytes(100))
         snapshot = self.successResultOf(service.snapshot())
         self.assertEqual(snapshot.kernelDrops, 1)
         stopped = service.stopService()
-        self.spawner.workers[0].ends("signal 9")
+        self.spawner.workers[0].exit("signal 9")
         self.successResultOf(stopped)
-        self.assertIn("not even received, for want of buffer: 1", self.messages())
+        self.assertIn(
+            "1 datagrams dropped by the kernel: receive buffer full", self.messages()
+        )
 
     def test_stop(self) -> None:
         """
-        All workers are told to stop; when they have, the sockets are closed and
-        the totals logged.
+        All workers are asked to stop.  When they have stopped, the sockets are closed
+        and the totals are logged.
         """
         sockets = self.sockets()
         paths = [sock.getsockname() for sock in sockets]
         service = self.service(*sockets)
         stopped = service.stopService()
         for worker in self.spawner.workers:
-            self.assertEqual(worker.told(), [["stop"]])
+            self.assertEqual(worker.received(), [["stop"]])
             self.assertNoResult(stopped)
             self.assertTrue(all(map(os.path.exists, paths)))
-            worker.says("snapshot", Snapshot(received={"unix": 2}, replies=2).toJSON())
-            worker.says("stopped")
-            worker.ends("exit status 0")
+            worker.send("snapshot", Snapshot(received={"unix": 2}, replies=2).toJSON())
+            worker.send("stopped")
+            worker.exit("exit status 0")
         self.successResultOf(stopped)
         self.successResultOf(service.stopService())
         self.assertFalse(any(map(os.path.exists, paths)))
@@ -350,21 +352,22 @@ class WorkersServiceTests(TestCase):
 
     def test_lostWhenStopping(self) -> None:
         """
-        A worker that ends before it has answered what had arrived is logged.
+        A worker that exits before it has stopped is logged.
         """
         service = self.service(*self.sockets(1))
         stopped = service.stopService()
-        self.spawner.workers[0].ends("signal 9")
+        self.spawner.workers[0].exit("signal 9")
         self.successResultOf(stopped)
         self.assertEqual(
             self.messages()[0],
-            "worker 1 (process 1001) ended: signal 9; what it had in hand is lost",
+            "worker 1 (process 1001) exited: signal 9; datagrams that it had received "
+            "may be unanswered",
         )
 
     def test_startedAgain(self) -> None:
         """
-        A service that was stopped cannot be started again, and says so; nor does
-        it start workers when the reactor runs only after that.
+        A service that was stopped cannot be started again, and starts no workers when
+        the reactor runs only after that.
         """
         service = Supervisor([self.sockets(1)], reactor=self.reactor, spawn=self.spawn)
         service.startService()
@@ -375,7 +378,7 @@ class WorkersServiceTests(TestCase):
 
     def test_neverStarted(self) -> None:
         """
-        A service that is stopped before it was started closes its sockets, too.
+        A service that is stopped before it was started closes its sockets.
         """
         sockets = self.sockets(1)
         self.successResultOf(Supervisor([sockets]).stopService())

@@ -21,19 +21,19 @@ from shout.counters import Snapshot
 from shout.sockets.unix import connectUNIX
 from shout.workers import worker
 from shout.workers.channel import Channel
-from shout.workers.worker import Worker, start
-from tests.folder import shortFolder
+from shout.workers.worker import Worker, spawnWorker
+from tests.directory import shortDirectory
 
 
 class WorkerTests(SynchronousTestCase):
     """
-    Tests for L{Worker}, in a reactor that does nothing by itself.
+    Tests for L{Worker}, with a fake reactor.
     """
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.reactor.running = True
-        self.path = os.path.join(shortFolder(self), "s")
+        self.path = os.path.join(shortDirectory(self), "s")
         self.sock = bindUNIX(self.path)
         self.addCleanup(self.sock.close)
         self.service = ShoutService([self.sock], reactor=self.reactor)
@@ -49,23 +49,23 @@ class WorkerTests(SynchronousTestCase):
         observer: Any = (worker or self.worker).observe
         return Logger(namespace, observer=LogPublisher(observer))
 
-    def said(self) -> list[Any]:
+    def sent(self) -> list[Any]:
         """
-        Return what the worker has said since this was called last.
+        Return the messages of the worker since the last call.
         """
         lines = self.transport.value().splitlines()
         self.transport.clear()
         return [json.loads(line) for line in lines]
 
-    def hear(self, word: str) -> None:
+    def send(self, name: str) -> None:
         """
-        Tell the worker something.
+        Send a message to the worker.
         """
-        self.worker.dataReceived(json.dumps([word]).encode() + b"\n")
+        self.worker.dataReceived(json.dumps([name]).encode() + b"\n")
 
     def ask(self) -> bytes:
         """
-        Ask its service, and return the reply.
+        Send a datagram to the service, and return the reply.
         """
         with connectUNIX(self.path) as client:
             client.send(b"hello")
@@ -73,24 +73,24 @@ class WorkerTests(SynchronousTestCase):
                 reader.doRead()
             return client.recv(100)
 
-    def hangUp(self) -> None:
+    def disconnect(self) -> None:
         """
-        Let the connection be lost, and do what is due.
+        Close the connection, and run the calls that are due.
         """
         self.worker.connectionLost(Failure(ConnectionDone()))
         self.reactor.advance(0)
 
     def test_ready(self) -> None:
         """
-        It begins to answer, and then says that it is ready.
+        The worker begins to answer, and then reports that it is ready.
         """
-        self.assertEqual(self.said(), [["ready"]])
+        self.assertEqual(self.sent(), [["ready"]])
         self.assertEqual(self.ask(), b"HELLO")
 
     def test_cannotAnswer(self) -> None:
         """
-        Where the service does not start, it says why and not that it is ready,
-        hangs up and ends.
+        If the service does not start, the worker reports the reason, disconnects and
+        exits.
         """
 
         def fail() -> None:
@@ -101,8 +101,8 @@ class WorkerTests(SynchronousTestCase):
         self.transport = StringTransport()
         self.patch(Worker, "_log", self.logger("tests", failed))
         failed.makeConnection(self.transport)
-        [(word, level, text)] = self.said()
-        self.assertEqual((word, level), ("event", "critical"))
+        [(name, level, text)] = self.sent()
+        self.assertEqual((name, level), ("event", "critical"))
         self.assertIn("cannot answer", text)
         self.assertIn("RuntimeError: no way", text)
         self.assertTrue(self.transport.disconnecting)
@@ -111,58 +111,58 @@ class WorkerTests(SynchronousTestCase):
         failed.connectionLost(Failure(ConnectionDone()))
         self.assertFalse(self.reactor.running)
 
-    def test_figures(self) -> None:
+    def test_snapshot(self) -> None:
         """
-        It tells what is new in its figures when it is asked, and otherwise when
-        there is something.
+        The worker sends the counts since its last snapshot on request, and at intervals
+        if they have changed.
         """
-        self.said()
-        self.hear("snapshot")
-        self.assertEqual(self.said(), [["snapshot", self.service.snapshot().toJSON()]])
+        self.sent()
+        self.send("snapshot")
+        self.assertEqual(self.sent(), [["snapshot", self.service.snapshot().toJSON()]])
         self.reactor.advance(Worker.interval)
-        self.assertEqual(self.said(), [])
+        self.assertEqual(self.sent(), [])
         self.ask()
-        self.assertEqual(self.said(), [])
+        self.assertEqual(self.sent(), [])
         self.reactor.advance(Worker.interval)
-        [[_, told]] = self.said()
-        self.assertEqual(Snapshot.fromJSON(told).replies, 1)
+        [[_, values]] = self.sent()
+        self.assertEqual(Snapshot.fromJSON(values).replies, 1)
         self.reactor.advance(Worker.interval)
-        self.assertEqual(self.said(), [])
+        self.assertEqual(self.sent(), [])
         self.ask()
-        self.hear("snapshot")
-        self.hear("snapshot")
-        (_, told), (_, again) = self.said()
+        self.send("snapshot")
+        self.send("snapshot")
+        (_, values), (_, again) = self.sent()
         new = Snapshot(received={"unix": 1}, receivedBytes=5, replies=1, replyBytes=5)
-        self.assertEqual(Snapshot.fromJSON(told), new)
+        self.assertEqual(Snapshot.fromJSON(values), new)
         self.assertEqual(Snapshot.fromJSON(again), Snapshot(received={"unix": 0}))
 
-    def test_noRoom(self) -> None:
+    def test_paused(self) -> None:
         """
-        While the parent does not listen, nothing piles up for it.
+        While the supervisor does not read, nothing is buffered for it.
         """
-        self.said()
+        self.sent()
         self.worker.pauseProducing()
         self.ask()
         self.reactor.advance(Worker.interval)
-        self.log.warn("unheard")
-        self.assertEqual(self.said(), [])
+        self.log.warn("not sent")
+        self.assertEqual(self.sent(), [])
         self.worker.resumeProducing()
         self.reactor.advance(Worker.interval)
-        self.assertEqual([word for word, _ in self.said()], ["snapshot"])
+        self.assertEqual([name for name, _ in self.sent()], ["snapshot"])
 
     def test_events(self) -> None:
         """
-        It tells what it would have logged, with the traceback if there is one,
-        and no details.
+        The worker sends its log events, with their tracebacks, except those for
+        debugging.
         """
-        self.said()
+        self.sent()
         self.log.debug("a detail")
         self.log.warn("mind the {what}", what="gap")
         try:
             raise ValueError("sudden")
         except ValueError:
             self.log.failure("what now?")
-        (_, level, text), (_, failed, why) = self.said()
+        (_, level, text), (_, failed, why) = self.sent()
         self.assertEqual((level, text), ("warn", "mind the gap"))
         self.assertEqual(failed, "critical")
         self.assertTrue(why.startswith("what now?\nTraceback"))
@@ -170,83 +170,85 @@ class WorkerTests(SynchronousTestCase):
 
     def test_longEvent(self) -> None:
         """
-        Of a long event it tells as much as the other end of the channel takes,
-        whatever the characters.
+        The beginning of a long event is sent, and fits in a message, whatever the
+        characters.
         """
-        self.said()
-        heard: list[tuple[str, str]] = []
+        self.sent()
+        received: list[tuple[str, str]] = []
 
-        class Parent(Channel):
+        class EventChannel(Channel):
             def handleEvent(self, level: str, text: str) -> None:
-                heard.append((level, text))
+                received.append((level, text))
 
         self.log.warn("{text}", text="\N{PILE OF POO}" * 200_000)
         self.log.warn("the next")
-        parent, transport = Parent(), StringTransport()
-        parent.makeConnection(transport)
-        parent.dataReceived(self.transport.value())
+        channel, transport = EventChannel(), StringTransport()
+        channel.makeConnection(transport)
+        channel.dataReceived(self.transport.value())
         self.assertFalse(transport.disconnecting)
-        (_, long), last = heard
+        (_, long), last = received
         self.assertEqual(set(long), {"\N{PILE OF POO}"})
         self.assertGreater(len(long), 10_000)
         self.assertEqual(last, ("warn", "the next"))
 
-    def test_parentsEvents(self) -> None:
+    def test_supervisorsEvents(self) -> None:
         """
-        What the parent says for all workers it does not tell.
+        Events that the supervisor logs for all workers are not sent.
         """
-        self.said()
+        self.sent()
         for namespace in ("shout.service.ShoutService", "shout.counters.Counters"):
             self.logger(namespace).warn("not answered: 1 loop")
-        self.assertEqual(self.said(), [])
+        self.assertEqual(self.sent(), [])
 
     def test_stop(self) -> None:
         """
-        Told to stop, it answers what has arrived, tells the last figures, hangs
-        up and ends.
+        On request the worker answers the datagrams that have arrived, sends its last
+        counts, disconnects and exits.
         """
-        self.said()
+        self.sent()
         with connectUNIX(self.path) as client:
             client.send(b"hello")
-            self.hear("stop")
-            self.hear("stop")
+            self.send("stop")
+            self.send("stop")
             self.assertEqual(client.recv(100), b"HELLO")
         self.reactor.advance(0)
-        [[_, told], [last]] = self.said()
+        [[_, values], [last]] = self.sent()
         self.assertEqual(last, "stopped")
-        self.assertEqual(Snapshot.fromJSON(told).replies, 1)
+        self.assertEqual(Snapshot.fromJSON(values).replies, 1)
         self.assertTrue(self.transport.disconnecting)
         self.assertTrue(self.reactor.running)
-        self.hangUp()
+        self.disconnect()
         self.assertFalse(self.reactor.running)
 
-    def test_leftAlone(self) -> None:
+    def test_supervisorExits(self) -> None:
         """
-        When the parent has gone, it answers what has arrived, and ends.
+        When the supervisor has exited, the worker answers the datagrams that have
+        arrived, and exits.
         """
         with connectUNIX(self.path) as client:
             client.send(b"hello")
-            self.hangUp()
+            self.disconnect()
             self.assertEqual(client.recv(100), b"HELLO")
         self.assertFalse(self.reactor.running)
-        self.log.warn("nobody hears this")
+        self.log.warn("not sent")
 
-    def test_leftAloneWhileStopping(self) -> None:
+    def test_supervisorExitsMeanwhile(self) -> None:
         """
-        When the parent goes while the worker stops, it ends all the same.
+        When the supervisor exits while the worker stops, the worker exits when it has
+        stopped.
         """
         stopping: Deferred[None] = Deferred()
         self.patch(self.service, "stopService", lambda: stopping)
-        self.hear("stop")
+        self.send("stop")
         self.worker.connectionLost(Failure(ConnectionDone()))
         self.assertTrue(self.reactor.running)
         stopping.callback(None)
         self.assertFalse(self.reactor.running)
 
 
-class StartTests(SynchronousTestCase):
+class SpawnWorkerTests(SynchronousTestCase):
     """
-    Tests for L{start} where the system refuses something.
+    Tests for L{spawnWorker} with errors of the system.
     """
 
     def setUp(self) -> None:
@@ -256,47 +258,47 @@ class StartTests(SynchronousTestCase):
         self.patch(socket, "socketpair", lambda: self.pair)
         self.error = OSError(24, "Too many open files")
 
-    def start(self) -> None:
+    def spawn(self) -> None:
         """
-        Try to start a worker, in vain, and keep nothing of it.
+        Fail to start a worker, and leave no socket open.
         """
         error = self.error
 
-        class Closed(Channel):
+        class Failing(Channel):
             def open(self, sock: socket.socket, reactor: object) -> None:
                 with sock:
                     raise error
 
         raised = self.assertRaises(
-            OSError, start, Closed(), [], Shout, MemoryReactorClock()
+            OSError, spawnWorker, Shout, MemoryReactorClock(), [], Failing()
         )
         self.assertIs(raised, error)
         self.assertEqual([sock.fileno() for sock in self.pair], [-1, -1])
 
     def test_noProcess(self) -> None:
         """
-        Where no process can be started, both ends of the channel are closed.
+        If no process can be started, both ends of the channel are closed.
         """
 
-        def fork(work: object, keep: object) -> None:
+        def fork(run: object, keep: object) -> None:
             raise self.error
 
         self.patch(worker, "fork", fork)
-        self.start()
+        self.spawn()
 
     def test_noChannel(self) -> None:
         """
-        Where the channel cannot be opened, the process is ended and reaped.
+        If the channel cannot be opened, the process is killed and reaped.
         """
-        did: list[str] = []
+        calls: list[str] = []
 
-        class Child:
+        class FakeProcess:
             def kill(self) -> None:
-                did.append("kill")
+                calls.append("kill")
 
             def wait(self, clock: MemoryReactorClock) -> None:
-                did.append("wait")
+                calls.append("wait")
 
-        self.patch(worker, "fork", lambda work, keep: Child())
-        self.start()
-        self.assertEqual(did, ["kill", "wait"])
+        self.patch(worker, "fork", lambda run, keep: FakeProcess())
+        self.spawn()
+        self.assertEqual(calls, ["kill", "wait"])

@@ -4,7 +4,6 @@ Tests for the page of L{shout.status.resource}, in a browser.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -14,9 +13,9 @@ from unittest import skipIf
 from shout.sockets.bind import connectUDP
 from tests import browser
 from tests.browser import Browser
-from tests.system.test_twistd import PATIENCE, TwistdCase
+from tests.twistdcase import TIMEOUT, TwistdCase
 
-# How many CSS pixels a small phone is wide.
+# The width of a small phone, in CSS pixels.
 PHONE = 360
 
 
@@ -49,9 +48,9 @@ class PageTests(TwistdCase):
 
     def until(self, holds: Callable[[], bool]) -> None:
         """
-        Wait until something holds.
+        Wait until a condition holds.
         """
-        for _ in range(PATIENCE * 10):
+        for _ in range(TIMEOUT * 10):
             if holds():
                 return
             time.sleep(0.1)
@@ -59,30 +58,30 @@ class PageTests(TwistdCase):
 
     def shows(self, selector: str, text: str) -> Callable[[], bool]:
         """
-        Tell whether the page shows something.
+        Return a condition: an element of the page has a text.
         """
         return lambda: self.browser.text(selector) == text
 
     def load(self, count: int) -> None:
         """
-        Ask a number of times, and be answered.
+        Send datagrams one by one, and wait for their replies.
         """
         with connectUDP("127.0.0.1", self.port) as client:
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT)
             for _ in range(count):
                 client.send(b"hello")
                 client.recv(100)
 
     def test_draws(self) -> None:
         """
-        What arrives and what is answered shows in the figures, and in lines that
-        rise and fall; the browser has nothing to complain about.
+        Received and answered datagrams appear in the numbers, and in lines that rise
+        and fall; the console of the browser is empty.
         """
         self.assertEqual(self.browser.text("#received-total"), "0")
         self.load(1234)
         with socket(AF_UNIX, SOCK_DGRAM) as unnamed:
             for _ in range(66):
-                unnamed.sendto(b"no answer", os.path.join(self.folder, "s"))
+                unnamed.sendto(b"no answer", self.path("s"))
         self.until(self.shows("#received-total", "1,300"))
         self.until(self.shows("#received-rate", "0"))
         self.assertEqual(self.browser.text("#answered-total"), "1,234")
@@ -97,28 +96,27 @@ class PageTests(TwistdCase):
                 ".getAttribute('d').match(/[0-9.]+(?=[ML]|$)/g).map(Number)"
             )
             self.assertGreater(len(set(heights)), 1)
-        self.assertEqual(self.browser.complaints(), [])
+        self.assertEqual(self.browser.messages(), [])
 
     def test_fits(self) -> None:
         """
-        Nothing has to be moved sideways on a small phone, however large the
-        figures are.
+        The page fits the width of a small phone, however large the numbers are.
         """
         self.browser.run(
             "last.snapshot.dropped = {['unheardofreason'.repeat(5)]: 1e15};"
             "last.totals.received = last.totals.answered = 123456789012;"
             "samples = [{time: now(), received: 4e6, answered: 4e6, dropped: 3}];"
-            "write(); draw();"
+            "updateTables(); draw();"
         )
         self.assertEqual(self.browser.text("#answered-total"), "123,456,789,012")
         width = self.browser.run("return document.documentElement.scrollWidth")
         self.assertEqual(width, PHONE)
 
-    def test_forEverybody(self) -> None:
+    def test_accessible(self) -> None:
         """
         The lines differ in more than colour, and each is drawn beside its name.
-        The page is dark where the user wants that, and light otherwise.  The chart
-        has a text that says the figures of now, and only what matters is announced.
+        The page is dark if the user prefers that, and light otherwise.  The chart
+        has a text with the current numbers, and only the state is announced.
         """
         looks = set()
         for name in ("received", "answered", "dropped"):
@@ -159,8 +157,8 @@ class PageTests(TwistdCase):
 
     def test_goneAndBack(self) -> None:
         """
-        When the server has gone the page says so and since when, and goes on by
-        itself when there is one again, without taking the new counts for a fall.
+        When the server is gone the page shows that and since when, and continues by
+        itself when it is back, without drawing the new counts as a fall.
         """
         self.load(50)
         self.until(self.shows("#answered-total", "50"))
@@ -176,11 +174,11 @@ class PageTests(TwistdCase):
         drawn = self.browser.run("return samples.filter(Boolean).map(s => s.answered)")
         self.assertGreaterEqual(min(drawn), 0)
 
-    def test_reckons(self) -> None:
+    def test_totals(self) -> None:
         """
-        What was dropped by a rule, what could not be sent and what the kernel has
-        dropped count as dropped.  What another server has counted is not compared
-        with what one before it has, even where it has counted more: there is a gap.
+        Datagrams dropped by a rule, not sent, and dropped by the kernel count as
+        dropped.  The counts of a new server are not compared with those of the one
+        before it, even if they are higher: there is a gap.
         """
         dropped = self.browser.run(
             "return totals({received: {}, replies: 0, dropped: {loop: 1},"
@@ -189,8 +187,8 @@ class PageTests(TwistdCase):
         self.assertEqual(dropped, 7)
         newest = self.browser.run(
             "const snapshot = last.snapshot;"
-            "take({...snapshot, seconds: snapshot.seconds + 1});"
-            "take({...snapshot, seconds: snapshot.seconds + 2, started: -1});"
+            "addSnapshot({...snapshot, seconds: snapshot.seconds + 1});"
+            "addSnapshot({...snapshot, seconds: snapshot.seconds + 2, started: -1});"
             "return samples.slice(-2)"
         )
         self.assertIsNotNone(newest[0])
@@ -198,20 +196,21 @@ class PageTests(TwistdCase):
 
     def test_falls(self) -> None:
         """
-        A count that falls, as the kernel's does after 32 bits, is drawn as nothing
-        and not as less.
+        A count that falls, as the kernel's does after 32 bits, is drawn as zero and
+        not as a negative number.
         """
         newest = self.browser.run(
             "const snapshot = last.snapshot;"
-            "take({...snapshot, seconds: snapshot.seconds + 1, kernelDrops: 4294967295});"
-            "take({...snapshot, seconds: snapshot.seconds + 2, kernelDrops: 5});"
+            "const seconds = snapshot.seconds;"
+            "addSnapshot({...snapshot, seconds: seconds + 1, kernelDrops: 4294967295});"
+            "addSnapshot({...snapshot, seconds: seconds + 2, kernelDrops: 5});"
             "return samples.slice(-2).map(each => each.dropped)"
         )
         self.assertEqual(newest, [4294967295, 0])
 
     def test_gap(self) -> None:
         """
-        The lines are broken where there are no figures.
+        The lines have a gap where there are no numbers.
         """
         drawn = self.browser.run(
             "const at = (ago) => ("
@@ -224,7 +223,7 @@ class PageTests(TwistdCase):
 
     def test_goneTwice(self) -> None:
         """
-        When the server goes again the page says since when it has gone this time.
+        When the server is gone again the page shows the time of this outage.
         """
         self.browser.run("window.there = fetch; window.fetch = () => Promise.reject(0)")
         self.until(lambda: "No answer" in self.browser.text("#state"))
@@ -238,8 +237,8 @@ class PageTests(TwistdCase):
 
     def test_slowAnswers(self) -> None:
         """
-        Also after an answer that took long a second goes by before it asks again.
-        As long as the server answers there is nothing to announce.
+        After a slow answer, too, the page waits a second before the next request.  As
+        long as the server answers nothing is announced.
         """
         self.browser.run(
             "window.changes = 0;"
@@ -257,7 +256,7 @@ class PageTests(TwistdCase):
 
     def test_stopped(self) -> None:
         """
-        A server that is there but does not answer counts as gone, too.
+        A server that runs but does not answer counts as gone, too.
         """
         self.server.send_signal(signal.SIGSTOP)
         try:

@@ -1,0 +1,306 @@
+"""
+The behaviour of the ports for sockets that are already bound or connected.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from unittest import skipUnless
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from shout import bindUDP
+from shout.sockets.bind import connectUDP
+from shout.sockets.unix import connectUNIX
+from shout.udp import port as portModule
+from shout.udp import sockopt
+from shout.udp.sockopt import kernelDrops
+from tests.udp.behaviour import PortBehaviour
+from tests.udp.fakes import RecordingProtocol
+
+
+class SocketPortBehaviour(PortBehaviour):
+    """
+    Tests for L{DatagramPort<shout.udp.port.DatagramPort>} and its subclasses.
+    """
+
+    def test_halfCloseable(self) -> None:
+        """
+        A port can be half-closed, so that a reactor does not close it because of an
+        error.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        verifyObject(IHalfCloseableDescriptor, self.listen(sock))
+
+    def test_receiveBuffer(self) -> None:
+        """
+        The receive buffer is enlarged.
+        """
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.listen(sock)
+        after = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.assertGreater(after, before)
+
+    @skipUnless(sys.platform == "linux", "only Linux counts them")
+    def test_kernelDrops(self) -> None:
+        """
+        Datagrams that the kernel drops because the receive buffer is full are counted.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        self.assertEqual(port.kernelDrops, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client = self.client(port)
+        for _ in range(100):
+            client.send(bytes(100))
+        while port._read(1):
+            pass
+        received = len(self.protocol.received)
+        self.assertLess(received, 100)
+        self.assertEqual(port.kernelDrops, 100 - received)
+        for _ in range(100):
+            client.send(bytes(100))
+        drops = kernelDrops(sock)
+        self.assertGreater(drops, 100 - received)
+        self.stop(port)
+        self.assertEqual(port.kernelDrops, drops)
+
+    def test_kernelDropsWrap(self) -> None:
+        """
+        The count goes on when the 32-bit counter of the kernel wraps around.
+        """
+        drops = [0xFFFFFFFE]
+        for module in portModule, sockopt:
+            self.patch(module, "kernelDrops", lambda sock: drops[-1])
+        port = self.listen(bindUDP(0, ["127.0.0.1"])[0])
+        drops.append(3)
+        self.assertEqual(port.kernelDrops, 5)
+
+    @skipUnless(sys.platform == "linux", "only Linux counts them")
+    def test_kernelDropsBefore(self) -> None:
+        """
+        Datagrams that the kernel has dropped before the port starts are not counted.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with connectUDP(*sock.getsockname()) as client:
+            for _ in range(100):
+                client.send(bytes(100))
+        self.assertGreater(kernelDrops(sock), 0)
+        self.assertEqual(self.listen(sock).kernelDrops, 0)
+
+    def test_nonBlocking(self) -> None:
+        """
+        A blocking socket is made non-blocking.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        sock.setblocking(True)
+        port = self.listen(sock)
+        port.doRead()
+        self.assertEqual(self.protocol.received, [])
+
+    def test_connectionRefusedRaises(self) -> None:
+        """
+        An exception from C{connectionRefused} is logged, and the port stays open.
+        """
+
+        class Raising(RecordingProtocol):
+            def connectionRefused(self) -> None:
+                raise ZeroDivisionError()
+
+        [server] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(connectUDP(*server.getsockname()), Raising())
+        server.close()
+        port.write(b"x")
+        port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn(port, self.reactor.getReaders())
+
+    def test_totalBytes(self) -> None:
+        """
+        Payload bytes received and sent are counted.
+        """
+        for sock in self.boundSockets():
+            port = self.listen(sock, protocol := RecordingProtocol())
+            self.assertEqual(port.totalBytes(), (0, 0))
+            protocol.react = lambda datagram, addr, port=port: port.write(b"no", addr)
+            client = self.client(port)
+            for sent in 1, 2:
+                client.send(b"hello")
+                port.doRead()
+                self.assertEqual(port.totalBytes(), (5 * sent, 2 * sent))
+
+    def test_totalBytesConnected(self) -> None:
+        """
+        Payload bytes sent on a connected port are counted.
+        """
+        [server] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(server.close)
+        port = self.listen(connectUDP(*server.getsockname()))
+        for sent in 1, 2:
+            port.write(b"hello")
+            self.assertEqual(port.totalBytes(), (0, 5 * sent))
+
+    def test_repr(self) -> None:
+        """
+        C{repr} shows the protocol, and the port number or the path.
+        """
+        for sock in self.boundSockets():
+            name = sock.getsockname()
+            port = self.listen(sock, RecordingProtocol())
+            where = name if sock.family == socket.AF_UNIX else name[1]
+            self.assertEqual(repr(port), f"<{RecordingProtocol} on {where}>")
+
+    def test_boundedVisit(self) -> None:
+        """
+        A visit by the reactor reads a bounded number of datagrams, including empty
+        ones.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        client = self.client(port)
+        for _ in range(port.maxDatagrams + 1):
+            client.send(b"")
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), port.maxDatagrams)
+        port.doRead()
+        self.assertEqual(len(self.protocol.received), port.maxDatagrams + 1)
+
+    def test_drain(self) -> None:
+        """
+        Draining delivers all datagrams in the receive buffer.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        client = self.client(port)
+        for number in range(port.maxDatagrams * 2 + 1):
+            client.send(b"%d" % number)
+        port.drain()
+        self.assertEqual(
+            [int(datagram) for datagram, _ in self.protocol.received],
+            list(range(port.maxDatagrams * 2 + 1)),
+        )
+
+    def test_drainEnds(self) -> None:
+        """
+        Draining ends although more datagrams arrive: after one for every 512 bytes of
+        the receive buffer.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        client = self.client(port)
+        self.protocol.react = lambda datagram, addr: client.send(datagram)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+        client.send(b"")
+        port.drain()
+        size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.assertEqual(len(self.protocol.received), size // 512)
+
+    def test_drainErrorsEnds(self) -> None:
+        """
+        Draining ends although more ICMP errors arrive, because they count like
+        datagrams.
+        """
+
+        class Persistent(RecordingProtocol):
+            def connectionRefused(self) -> None:
+                super().connectionRefused()
+                port.write(b"x")
+
+        [server] = bindUDP(0, ["127.0.0.1"])
+        client = connectUDP(*server.getsockname())
+        port = self.listen(client, protocol := Persistent())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+        server.close()
+        port.write(b"x")
+        port.drain()
+        size = client.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.assertEqual(protocol.icmpErrors, size // 512)
+
+    def test_drainAfterError(self) -> None:
+        """
+        Draining continues after an ICMP error.
+        """
+        [server] = bindUDP(0, ["127.0.0.1"])
+        client = connectUDP(*server.getsockname())
+        port = self.listen(client)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            address = server.getsockname()
+            server.sendto(b"good-bye", client.getsockname())
+            server.close()
+            port.write(b"x")
+            other.bind(address)
+            other.sendto(b"hello", client.getsockname())
+        port.drain()
+        self.assertEqual(self.protocol.icmpErrors, 1)
+        self.assertEqual(
+            self.protocol.payloads,
+            [b"good-bye", b"hello"],
+        )
+
+    def test_closedWhileReading(self) -> None:
+        """
+        A port that is closed while it delivers a datagram reads no more, without an
+        error.
+        """
+        for isDraining in False, True:
+            [server] = bindUDP(0, ["127.0.0.1"])
+            self.addCleanup(server.close)
+            client = connectUDP(*server.getsockname())
+            port = self.listen(client, protocol := RecordingProtocol())
+            protocol.react = lambda datagram, addr, port=port: self.stop(port)
+            for _ in range(2):
+                server.sendto(b"x", client.getsockname())
+            (port.drain if isDraining else port.doRead)()
+            self.assertEqual(len(protocol.received), 1)
+            self.assertEqual(protocol.icmpErrors, 0)
+
+    def test_connected(self) -> None:
+        """
+        A connected port sends to its peer, with or without its address, and receives
+        from it.
+        """
+        for server in self.boundSockets():
+            self.addCleanup(server.close)
+            name = self.peerName(server)
+            if server.family == socket.AF_UNIX:
+                client = connectUNIX(server.getsockname())
+            else:
+                client = connectUDP(*server.getsockname()[:2])
+            port = self.listen(client, protocol := RecordingProtocol())
+            port.write(b"question")
+            question, addr = server.recvfrom(100)
+            server.sendto(b"answer", addr)
+            port.doRead()
+            port.write(b"another", name)
+            self.assertEqual(question, b"question")
+            self.assertEqual(server.recv(100), b"another")
+            self.assertEqual(protocol.payloads, [b"answer"])
+
+    def test_icmpError(self) -> None:
+        """
+        An ICMP error on a connected port calls C{connectionRefused} once and sets
+        C{peerError}, both if the reactor reports input and if it reports a lost
+        connection.
+        """
+        for visit in (
+            lambda port: port.doRead(),
+            lambda port: port.readConnectionLost(Failure(ConnectionDone())),
+        ):
+            [server] = bindUDP(0, ["127.0.0.1"])
+            port = self.listen(
+                connectUDP(*server.getsockname()), protocol := RecordingProtocol()
+            )
+            server.close()
+            port.write(b"x")
+            visit(port)
+            port.doRead()
+            self.assertEqual(protocol.icmpErrors, 1)
+            self.assertIsInstance(port.peerError, ConnectionRefusedError)
+            self.assertIn(port, self.reactor.getReaders())
