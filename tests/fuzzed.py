@@ -1,5 +1,5 @@
 """
-Everything that takes bytes from the network, driven by arbitrary bytes.
+Invariants of all code that reads bytes from the network, for arbitrary bytes.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from shout.udp.peer import SOCKADDR_SIZE, Peers
 from shout.udp.receive import segmentLength
 from tests.wire import Wire
 
-# So small that few bytes fill what remembers peers.
+# The size of tables of peers: so small that few bytes fill them.
 CAPACITY = 8
 
-# Of what requests to the status are made.
+# Parts of HTTP requests.
 WORDS = (
     b"GET ", b"HEAD ", b"POST ", b"OPTIONS ", b"/", b"/metrics", b"/healthz", b"*",
     b"?a=%zz&b", b"http://", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b" HTTP/2.0\r\n",
@@ -53,7 +53,7 @@ CHUNKS = (b"", b"\r", b"\n", b"\r\n", b"\n\r", b"x", b"x\r") * 20
 
 class Bytes:
     """
-    Bytes to make values of, until there are none left.
+    An input, which is used up to make values.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -64,20 +64,20 @@ class Bytes:
 
     def take(self, length: int) -> bytes:
         """
-        Return the next bytes, with zeros where there are too few.
+        Return the next bytes, padded with zeros at the end of the input.
         """
         taken, self._data = self._data[:length], self._data[length:]
         return taken.ljust(length, b"\0")
 
     def number(self, length: int = 1) -> int:
         """
-        Return a number.
+        Return a number of C{length} bytes.
         """
         return int.from_bytes(self.take(length), "big")
 
     def piece(self) -> bytes:
         """
-        Return bytes of any number, mostly few.
+        Return a few bytes, or seldom many.
         """
         length = self.number()
         length = 16 * length if length >= 252 else length % 16
@@ -85,7 +85,7 @@ class Bytes:
 
     def address(self) -> Any:
         """
-        Return the address of a peer of any family, or L{None}.
+        Return the address of a peer of any family, or C{None}.
         """
         kind = self.number() % 8
         if kind == 0:
@@ -104,17 +104,17 @@ class Bytes:
 
 def fuzzOne(data: bytes) -> None:
     """
-    Drive everything.
+    Check every invariant with one input.
 
-    @raise AssertionError: when what has to hold does not.
+    @raise AssertionError: If one does not hold.
     """
     with patch.object(guard, "_CAPACITY", CAPACITY):
         _answer(Bytes(data))
     _decode(Bytes(data))
-    _cut(data)
-    _judge(Bytes(data))
+    _splitControl(data)
+    _classify(Bytes(data))
     _match(Bytes(data))
-    _split(Bytes(data))
+    _splitLines(Bytes(data))
     _serve(Bytes(data))
 
 
@@ -131,7 +131,7 @@ class _SmallLoops(LoopGuard):
 
 class _Transport:
     """
-    Sends nothing, and sometimes raises what a port can raise.
+    Sends nothing, and sometimes raises an error that a port can raise.
     """
 
     def __init__(self, source: Bytes) -> None:
@@ -222,13 +222,13 @@ def _decode(source: Bytes) -> None:
         assert len(peers) <= CAPACITY
 
 
-def _cut(control: bytes) -> None:
+def _splitControl(control: bytes) -> None:
     length, others = segmentLength(control)
     assert length >= 0
     assert segmentLength(others) == (0, others)
 
 
-def _judge(source: Bytes) -> None:
+def _classify(source: Bytes) -> None:
     probes = Probes(MIN_SIZE + source.number() % 16, b"abcdefghij")
     while source:
         number = source.number()
@@ -237,12 +237,11 @@ def _judge(source: Bytes) -> None:
         for _ in range(source.number() % 4):
             damaged[source.number() % len(damaged)] = source.number()
         for reply in (right, bytes(damaged), right + source.piece(), source.piece()):
-            verdict = probes.classify(reply)
-            assert (verdict.kind == RIGHT) == (
-                verdict.number is not None
-                and reply == probes.make(verdict.number).upper()
+            found = probes.classify(reply)
+            assert (found.kind == RIGHT) == (
+                found.number is not None and reply == probes.make(found.number).upper()
             )
-            assert verdict.kind != RIGHT or not verdict.detail
+            assert found.kind != RIGHT or not found.detail
 
 
 class _Silent:
@@ -262,7 +261,7 @@ def _match(source: Bytes) -> None:
     asking.makeConnection(_Silent())  # type: ignore[arg-type]
     results: list[Sequence[Any]] = []
     answers: list[Deferred[bytes]] = []
-    heard = 0
+    count = 0
     while source:
         action = source.number()
         if action < 80:
@@ -271,14 +270,14 @@ def _match(source: Bytes) -> None:
             results.append((transform(datagram), result))
             answers.append(asking.ask(datagram).addBoth(result.append))
         elif action < 200:
-            # Now and then it is what was asked for, in time or not.
+            # Some are correct replies, in time or late.
             if action < 140 and results:
                 reply = results[source.number() % len(results)][0]
             else:
                 reply = source.piece()
             before = sum(len(result) for _, result in results) + len(unexpected)
             asking.datagramReceived(reply, ("192.0.2.1", 9999))
-            heard += 1
+            count += 1
             # One reply settles at most one request, or is unexpected.
             after = sum(len(result) for _, result in results) + len(unexpected)
             assert after - before in (0, 1)
@@ -291,7 +290,7 @@ def _match(source: Bytes) -> None:
     clock.advance(1)
     clock.advance(1)
     assert not clock.getDelayedCalls() and not asking._inFlight
-    assert len(unexpected) <= heard and len(asking._settled) <= 4096
+    assert len(unexpected) <= count and len(asking._settled) <= 4096
     for expected, result in results:
         [outcome] = result
         if isinstance(outcome, Failure):
@@ -301,13 +300,13 @@ def _match(source: Bytes) -> None:
             assert outcome == expected
 
 
-def _split(source: Bytes) -> None:
+def _splitLines(source: Bytes) -> None:
     maxLength = source.number()
     splitter = LineSplitter(maxLength)
     fed = b""
     lines = []
     while source:
-        # Where lines end is what matters.
+        # Mostly the ends of lines.
         kind = source.number()
         chunk = CHUNKS[kind] if kind < len(CHUNKS) else source.piece()
         fed += chunk
@@ -321,9 +320,9 @@ def _split(source: Bytes) -> None:
     assert [line.number for line in lines] == list(range(1, len(lines) + 1))
 
 
-class _Watched:
+class _StatusSource:
     """
-    Takes a second to find out that all is well.
+    A service whose check succeeds after a second.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -338,7 +337,7 @@ class _Watched:
 
 def _serve(source: Bytes) -> None:
     clock = Clock()
-    site = HardenedSite(StatusResource(_Watched(clock), clock.seconds), clock)
+    site = HardenedSite(StatusResource(_StatusSource(clock), clock.seconds), clock)
     site.maxConnections = 3
     events = EventLoggingObserver()
     globalLogPublisher.addObserver(events)
@@ -375,7 +374,7 @@ def _serve(source: Bytes) -> None:
         globalLogPublisher.removeObserver(events)
     assert not clock.getDelayedCalls()
     assert not any("log_failure" in event for event in events)
-    # Kinds of trouble, and how often each may have been logged.
+    # Eight kinds of events, each logged at most once in 30 seconds.
     assert len(list(events)) <= 8 * (2 + clock.seconds() / 30)
 
 

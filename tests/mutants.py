@@ -1,13 +1,12 @@
 """
-The command that changes the code in one place at a time and runs its tests:
-C{python -m tests.mutants shout/guard.py}.
+Mutation tests: C{python -m tests.mutants shout/guard.py}.
 
-A module that is changed is a mutant.  A mutant is caught when a test fails, and
-when the tests take much longer than they did.  One that survives shows a behaviour
-that no test states, a line that is not needed, or a change that makes no difference.
+A mutant is a module with one small change.  It is caught if one of the module's tests
+fails, or if the tests take much longer than without the change.  A mutant that survives
+points to a behaviour without a test, a needless line, or a change without an effect.
 
-Every mutant runs in a process of its own, forked from this one, where an import
-hook puts it into the place of the module; no file changes.
+Each mutant is tested in a process forked from this one, where an import hook loads it
+in place of the module.  No file changes.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
-from importlib.util import find_spec, spec_from_file_location
+from importlib.util import spec_from_file_location
+from pathlib import Path
 from signal import SIGKILL
 from types import CodeType
 from typing import Any, ClassVar
@@ -35,45 +35,46 @@ from twisted.trial.runner import TestLoader, TestSuite, TrialRunner
 
 from tests.mutating import Mutant, mutate
 
-# More tests of a module than those that mirror its path.
+HELP = """\
+Change each module in one place at a time, run its tests, and print the changes that no
+test catches.
+"""
+
+# Tests of a module beside those that mirror its path.
 TESTS = {
     "counters": ["protocol"],
-    "guard": ["fuzz", "guard_model"],
+    "guard": ["fuzz"],
+    "listening": ["tap"],
     "measure.histogram": ["measure.tracker"],
     "measure.tracker": ["measure.session"],
     "measure.unmatched": ["measure.tracker"],
+    "options": ["tap"],
     "protocol": ["udp.responder", "guard"],
     "request": ["client"],
     "sources": ["guard"],
-    "udp.batched": [
-        "udp.batched_addresses",
-        "udp.batched_errors",
-        "udp.port",
-        "udp.receive",
-        "udp.responder",
-        "udp.send",
-    ],
-    "udp.peer": ["udp.batched", "udp.batched_addresses", "udp.receive"],
+    "udp.batched": ["udp.port", "udp.receive", "udp.responder", "udp.send"],
+    "udp.mmsg": ["udp.batched"],
+    "udp.peer": ["udp.batched", "udp.receive"],
     "udp.port": ["udp.batched", "udp.responder"],
-    "udp.receive": ["udp.batched", "udp.batched_addresses", "udp.peer"],
+    "udp.receive": ["udp.batched", "udp.peer"],
     "udp.responder": ["protocol"],
-    "udp.send": ["udp.batched", "udp.batched_errors"],
+    "udp.send": ["udp.batched"],
     "udp.sockopt": ["sockets.bind", "udp.port"],
 }
 
-# How many bytes of memory a process may have, if its mutant keeps on taking more.
+# Bytes of memory that a process may use: some mutants allocate without end.
 _MEMORY = 4 << 30
 
-# Seconds between two looks at what runs.
-_PAUSE = 0.01
+# Seconds between two polls of the processes.
+_POLL_INTERVAL = 0.01
 
 
 class _Timer(Reporter):
     """
-    Takes the time of each test.
+    Measures the duration of each test.
     """
 
-    # There is one in a process, and a runner keeps it to itself.
+    # On the class, because the runner does not hand out its reporter.
     seconds: ClassVar[dict[str, float]] = {}
 
     def startTest(self, test: Any) -> None:
@@ -87,7 +88,7 @@ class _Timer(Reporter):
 
 class _Loader(SourceFileLoader):
     """
-    Finds and loads one module, as its tree is at that time.
+    Finds and loads one module from the current state of its syntax tree.
     """
 
     def __init__(self, path: str) -> None:
@@ -105,18 +106,18 @@ class _Loader(SourceFileLoader):
 
 class _Run:
     """
-    A run of tests in a process of its own, up to the first that fails.
+    A run of tests in a forked process, up to the first failure.
     """
 
     def __init__(self, loader: _Loader, order: dict[str, float], limit: float) -> None:
         """
-        @param loader: loads the module that is tested.
+        @param loader: The loader of the module to test.
 
-        @param order: the seconds that each test takes: quick ones run first.
+        @param order: The duration of each test in seconds.  Quick tests run first.
 
-        @param limit: how many seconds the run may take.
+        @param limit: Seconds that the run may take.
         """
-        self._ends = time.monotonic() + limit
+        self._deadline = time.monotonic() + limit
         self._directory = tempfile.TemporaryDirectory()
         self._pid = os.fork()
         if self._pid == 0:
@@ -126,11 +127,11 @@ class _Run:
                 os._exit(1)
 
     def _run(self, loader: _Loader, order: dict[str, float]) -> None:
-        # A group of processes, which can be ended as a whole.
+        # A process group, so that it can be killed with its children.
         os.setpgid(0, 0)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nothing, standard)
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         random.seed(0)
         tempfile.tempdir = self._directory.name
@@ -146,22 +147,22 @@ class _Run:
                 json.dump(_Timer.seconds, file)
             os._exit(0)
 
-    def poll(self) -> bool:
+    def isOver(self) -> bool:
         """
-        Tell whether it has ended, or has to because its time is over.
+        Check if the process has exited or has used up its time.
         """
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        isLate = time.monotonic() > self._ends
+        isLate = time.monotonic() > self._deadline
         return isLate or os.waitid(os.P_PID, self._pid, options) is not None
 
     def end(self) -> dict[str, float] | None:
         """
-        End it with all the processes that it has left.
+        Kill the process and its children.
 
-        @return: how long each test took; L{None} when one failed, or when there
-            was no time for all.
+        @return: The duration of each test in seconds, or C{None} if a test failed or
+            the time was used up.
         """
-        # Until it is waited for, nothing else gets the number of the group.
+        # The process is reaped later, so its id still belongs to this group.
         with suppress(ProcessLookupError):
             os.killpg(self._pid, SIGKILL)
         _, status = os.waitpid(self._pid, 0)
@@ -174,9 +175,13 @@ class _Run:
 
 def _testsOf(path: str) -> list[str]:
     name = path.removesuffix(".py").partition("shout/")[2].replace("/", ".")
-    modules = (each.rpartition(".") for each in (name, *TESTS.get(name, [])))
-    names = [f"tests.{room}{dot}test_{leaf}" for room, dot, leaf in modules]
-    return [each for each in names if find_spec(each)]
+    found: list[Path] = []
+    for each in (name, *TESTS.get(name, [])):
+        *room, leaf = each.split(".")
+        for pattern in (f"test_{leaf.strip('_')}.py", f"test_{leaf.strip('_')}_*.py"):
+            found += sorted(Path("tests", *room).glob(pattern))
+    # A test named twice runs once.
+    return [".".join(each.with_suffix("").parts) for each in dict.fromkeys(found)]
 
 
 def _flatten(suite: Any) -> Iterator[Any]:
@@ -189,22 +194,20 @@ def _flatten(suite: Any) -> Iterator[Any]:
 
 class Trial:
     """
-    Run the tests of a module with its mutants.
+    Mutants of one module and the runs of its tests.
 
-    @ivar tried: how many mutants were tried.
-    @type tried: L{int}
+    @ivar tried: Number of mutants tested.
 
-    @ivar survivors: those that no test caught.
-    @type survivors: L{list} of L{Mutant}
+    @ivar survivors: The mutants that no test caught.
     """
 
     def __init__(self, path: str, processes: int) -> None:
         """
-        @param path: the path of the module.
+        @param path: The path of the module.
 
-        @param processes: how many mutants to try at a time.
+        @param processes: Number of mutants to test at a time.
 
-        @raise RuntimeError: when a test fails without a mutant.
+        @raise RuntimeError: If the module has no tests, or one fails without a mutant.
         """
         self.tried = 0
         self.survivors: list[Mutant] = []
@@ -213,23 +216,23 @@ class Trial:
         self._processes = processes
         self._running: list[tuple[Mutant, _Run]] = []
         run = _Run(self._loader, {}, 600)
-        while not run.poll():
-            time.sleep(_PAUSE)
+        while not run.isOver():
+            time.sleep(_POLL_INTERVAL)
         order = run.end()
-        if order is None:
-            raise RuntimeError(f"the tests of {path} fail without a mutant")
+        if not order:
+            raise RuntimeError(f"{path} has no tests, or they fail without a mutant")
         self._order = order
         self._limit = 10 + 3 * sum(order.values())
 
     def run(self, sample: int, seed: int, line: int = 0) -> None:
         """
-        Try mutants.
+        Test mutants.
 
-        @param sample: how many, chosen by chance; 0 for all.
+        @param sample: Number of mutants to choose at random, or 0 for all.
 
-        @param seed: the seed of that chance.
+        @param seed: The seed of the random choice.
 
-        @param line: the line whose mutants are tried; 0 for all.
+        @param line: The line whose mutants are tested, or 0 for all lines.
         """
         tree = self._loader.tree
         chosen = {
@@ -244,7 +247,7 @@ class Trial:
             for index, mutant in enumerate(mutate(tree)):
                 if index in chosen:
                     self._wait(self._processes - 1)
-                    # It gets the tree as it is now.
+                    # The forked process keeps the tree with this change.
                     run = _Run(self._loader, self._order, self._limit)
                     self._running.append((mutant, run))
             self._wait(0)
@@ -252,14 +255,14 @@ class Trial:
             for _, run in self._running:
                 run.end()
 
-    def _wait(self, most: int) -> None:
+    def _wait(self, count: int) -> None:
         """
-        Wait until no more than so many run.
+        Wait until at most C{count} runs are left.
         """
-        while len(self._running) > most:
-            time.sleep(_PAUSE)
+        while len(self._running) > count:
+            time.sleep(_POLL_INTERVAL)
             for mutant, run in self._running[:]:
-                if run.poll():
+                if run.isOver():
                     self._running.remove((mutant, run))
                     if run.end() is not None:
                         self.survivors.append(mutant)
@@ -271,13 +274,16 @@ def main() -> None:
     """
     Run the command.
     """
-    parser = ArgumentParser("python -m tests.mutants", description=__doc__)
+    parser = ArgumentParser("python -m tests.mutants", description=HELP)
     parser.add_argument("modules", nargs="+", metavar="FILE[:LINE]")
-    parser.add_argument("--sample", type=int, default=0, help="mutants of each [all]")
-    parser.add_argument("--seed", type=int, default=0, help="says which those are [0]")
-    parser.add_argument("--processes", type=int, default=2, help="at a time [2]")
+    for name, default, text in (
+        ("--sample", 0, "number of mutants of each file [all]"),
+        ("--seed", 0, "seed of the random choice of these [0]"),
+        ("--processes", 2, "number of mutants tested at a time [2]"),
+    ):
+        parser.add_argument(name, type=int, default=default, help=text)
     options = parser.parse_args()
-    # The same examples each time; that one fails is enough, so it is not made smaller.
+    # The same examples each time, and no time for shrinking those that fail.
     phases = (Phase.explicit, Phase.generate)
     settings.register_profile("mutants", derandomize=True, phases=phases)
     settings.load_profile("mutants")

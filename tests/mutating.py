@@ -1,5 +1,5 @@
 """
-Changes of code in one place at a time.
+Small changes of a module, one at a time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _REMOVABLE = (
 
 _SCOPES = (ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef)
 
-# What is for type checkers, or says nothing of the behaviour.
+# Code for type checkers, and code without influence on the behaviour.
 _SKIPPED_FIELDS = {"annotation", "returns", "format_spec"}
 _SKIPPED_NODES = (ast.Assert, ast.Import, ast.ImportFrom)
 _SKIPPED_TARGETS = {"__all__", "__slots__"}
@@ -55,8 +55,13 @@ _SKIPPED_TARGETS = {"__all__", "__slots__"}
 
 class Mutant(NamedTuple):
     """
-    A change: the line of the statement that it is in, and that statement's line
-    of code before and after.
+    A changed module.
+
+    @ivar line: The number of the line where the changed statement begins.
+
+    @ivar before: The line of code that differs.
+
+    @ivar after: The same line after the change.
     """
 
     line: int
@@ -66,12 +71,13 @@ class Mutant(NamedTuple):
 
 def mutate(tree: ast.Module) -> Iterator[Mutant]:
     """
-    Change a module in one place after the other: operators, constants, conditions
-    and default arguments are replaced, results are left out, and so are statements
-    of functions and classes.
+    Change a module in one place after the other.
 
-    @param tree: the module, which is changed while the generator waits, and then
-        put back.
+    Operators, constants, conditions and default arguments are replaced.  Return values
+    and the statements of functions and classes are removed.
+
+    @param tree: The module.  It contains one change at each C{yield}, and is restored
+        afterwards.
     """
     yield from _mutateIn(tree, tree.body[0], False)
 
@@ -88,7 +94,7 @@ def _mutateIn(parent: ast.AST, statement: ast.stmt, isInside: bool) -> Iterator[
             before = ast.unparse(around).splitlines()
             for replacement in _replacements(node, parent, field, isInside):
                 container[key] = replacement
-                # A statement that is replaced is not around any more.
+                # A replaced statement is no longer part of the tree.
                 now = replacement if around is node else around
                 after = ast.unparse(now).splitlines()
                 for lines in zip(before, after):
@@ -122,19 +128,19 @@ def _replacements(
     node: Any, parent: ast.AST, field: str, isInside: bool
 ) -> Iterator[ast.AST]:
     """
-    Return what a node is replaced with.
+    Generate the replacements of a node.
 
-    @param parent: the node that it is in.
+    @param parent: The node that contains it.
 
-    @param field: the field of that.
+    @param field: The field of the parent that contains it.
 
-    @param isInside: whether it is in a class or a function.
+    @param isInside: C{True} if the node is in a class or a function.
     """
     if isinstance(node, _REMOVABLE) and isInside:
         yield ast.Pass()
     if field in ("test", "ifs"):
         yield ast.Constant(False)
-        # That no loop ends is no news.
+        # An endless loop would only use up the time of the run.
         if not isinstance(parent, ast.While):
             yield ast.Constant(True)
     if field in ("defaults", "kw_defaults") and not isinstance(node, ast.Constant):

@@ -1,5 +1,5 @@
 """
-Tests for the command L{tests.mutants}, and the changes that it makes.
+Tests for L{tests.mutants} and L{tests.mutating}.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ import ast
 import os
 import re
 import sys
+from pathlib import Path
 from subprocess import run
 from textwrap import dedent
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.mutants import TESTS
 from tests.mutating import mutate
 
 
@@ -24,14 +26,14 @@ class MutateTests(SynchronousTestCase):
 
     def mutants(self, source: str) -> list[str]:
         """
-        Return what becomes of the lines of a module.
+        Return the changed line of each mutant of a module.
         """
         return [mutant.after for mutant in mutate(ast.parse(dedent(source)))]
 
     def test_replaced(self) -> None:
         """
-        Operators, constants, conditions, results and defaults are replaced, one at
-        a time.
+        Operators, constants, conditions, return values and defaults are replaced, one
+        at a time.
         """
         for source, expected in (
             ("a < b", ["a <= b", "a >= b"]),
@@ -50,14 +52,14 @@ class MutateTests(SynchronousTestCase):
 
     def test_removed(self) -> None:
         """
-        Statements of a function are removed, those of a module are not.
+        The statements of a function are removed, those of a module are not.
         """
         source = "a()\ndef b():\n    a()\n    a = b\n    raise"
         self.assertEqual(self.mutants(source), ["pass"] * 3)
 
     def test_skipped(self) -> None:
         """
-        What is for readers and for type checkers stays.
+        Docstrings, annotations, imports, assertions and logged values do not change.
         """
         self.assertEqual(
             self.mutants(
@@ -81,14 +83,33 @@ class MutateTests(SynchronousTestCase):
         self.assertEqual(logs[0], "pass")
         self.assertEqual({log[:22] for log in logs[1:]}, {"self._log.info('b', c="})
 
-    def test_putBack(self) -> None:
+    def test_restored(self) -> None:
         """
-        In the end the module is what it was.
+        The module is restored at the end.
         """
         source = "def a(b=1):\n    return not b < 2"
         tree = ast.parse(source)
         self.assertEqual(len({ast.unparse(tree) for _ in mutate(tree)}), 8)
         self.assertEqual(ast.unparse(tree), source)
+
+
+class TableTests(SynchronousTestCase):
+    """
+    Tests for L{TESTS}.
+    """
+
+    def test_exist(self) -> None:
+        """
+        The modules and the tests in the table exist.
+        """
+        root = Path(__file__).parent.parent
+        for module, tests in TESTS.items():
+            path = root / "shout" / f"{module.replace('.', '/')}.py"
+            self.assertTrue(path.exists(), module)
+            for test in tests:
+                *room, leaf = test.split(".")
+                path = Path(root, "tests", *room, f"test_{leaf}.py")
+                self.assertTrue(path.exists(), test)
 
 
 @skipUnless(hasattr(os, "waitid"), "this system has no waitid(2)")
@@ -99,7 +120,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_run(self) -> None:
         """
-        It tells which mutants were not caught, and how many were of how many.
+        The command prints the mutants that survive, and the number of those caught.
         """
         module = "shout/workers/backoff.py"
         root = os.path.dirname(os.path.dirname(__file__))

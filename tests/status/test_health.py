@@ -350,7 +350,7 @@ class HealthTests(SynchronousTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getReaders(), [])
         [line] = self.successResultOf(checked).problems
-        self.assertIn("no longer asking", line)
+        self.assertIn("was closed", line)
 
     def test_neverStarted(self) -> None:
         """
