@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import fuzz
 from tests.fuzzed import fuzzOne
+from tests.properties import untimed
 
 
 class FuzzTests(SynchronousTestCase):
@@ -20,7 +21,7 @@ class FuzzTests(SynchronousTestCase):
     Tests for all code that reads bytes from the network.
     """
 
-    @settings(deadline=None, max_examples=100)
+    @settings(untimed, max_examples=100)
     @given(binary(max_size=1024) | binary(min_size=500, max_size=2000))
     def test_any(self, data: bytes) -> None:
         """

@@ -8,7 +8,7 @@ import errno
 import os
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import MessageLengthError
@@ -27,6 +27,7 @@ from shout.request import (
     WrongAnswer,
     quoteDatagram,
 )
+from tests.properties import untimed
 
 
 class ConnectedTransport:
@@ -452,7 +453,7 @@ class MatchingTests(SynchronousTestCase):
     """
 
     # Without a deadline, as the machine may be busy.
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @untimed
     @given(st.data())
     def test_anyOrder(self, data: st.DataObject) -> None:
         """
@@ -472,7 +473,7 @@ class MatchingTests(SynchronousTestCase):
         self.assertEqual(requests.unexpected, [])
         self.assertEqual(requests.clock.getDelayedCalls(), [])
 
-    @settings(deadline=None)
+    @untimed
     @given(
         st.lists(st.binary(max_size=3), max_size=10),
         st.lists(st.binary(max_size=3), max_size=20),

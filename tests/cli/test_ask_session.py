@@ -8,7 +8,7 @@ import errno
 import os
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 
 from shout.cli.ask import LineSession
 from shout.request import NoAnswer, Refused, TooLong, WrongAnswer
+from tests.properties import untimed
 
 
 class FakeClient:
@@ -438,7 +439,7 @@ class AskLinesTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.done), 141)
         self.assertFalse(self.fake.input.isReading)
 
-    @settings(deadline=None)
+    @untimed
     @given(
         st.lists(st.binary(max_size=3).filter(lambda line: b"\n" not in line)),
         st.randoms(use_true_random=False),

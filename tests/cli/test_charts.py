@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.cli.charts import histogramLines, table
 from tests.measure.fakes import RESULT, histogramOf
+from tests.properties import untimed
 
 
 class HistogramTests(SynchronousTestCase):
@@ -19,7 +20,7 @@ class HistogramTests(SynchronousTestCase):
     Tests for L{histogramLines}.
     """
 
-    @settings(deadline=None)
+    @untimed
     @given(st.lists(st.integers(0, 2**40)), st.integers(0, 9), st.integers(0, 9))
     def test_all(self, times: list[int], lost: int, late: int) -> None:
         """
@@ -32,7 +33,7 @@ class HistogramTests(SynchronousTestCase):
         for line in lines:
             self.assertLess(len(line), 90)
 
-    @settings(deadline=None)
+    @untimed
     @given(st.lists(st.integers(0, 2**40)), st.integers(36, 200))
     def test_narrow(self, times: list[int], columns: int) -> None:
         """

@@ -8,7 +8,7 @@ import socket
 from contextlib import redirect_stdout
 from io import StringIO
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +16,7 @@ from shout.cli.pingoptions import Destination, parse, parseDestination, schedule
 from shout.cli.usage import UsageError
 from shout.measure.schedule import Schedule
 from shout.sockets.address import authority
+from tests.properties import untimed
 
 
 class ParseTests(SynchronousTestCase):
@@ -182,7 +183,7 @@ class ParseDestinationTests(SynchronousTestCase):
         ):
             self.assertEqual(parseDestination(text, 9), expected)
 
-    @settings(deadline=None)
+    @untimed
     @given(st.sampled_from(["h", "192.0.2.1", "::1"]), st.integers(1, 65535))
     def test_authority(self, host: str, port: int) -> None:
         """

@@ -8,7 +8,7 @@ import os
 from io import FileIO
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -19,6 +19,7 @@ from zope.interface.verify import verifyObject
 
 from shout.cli.stdio import Input, Line, LineSplitter, Output
 from tests.asynccase import AsyncCase
+from tests.properties import untimed
 
 
 class LineSplitterTests(SynchronousTestCase):
@@ -99,7 +100,7 @@ class LineSplitterTests(SynchronousTestCase):
         self.assertLess(len(splitter._text), 12)
         self.assertEqual(splitter.finish(), [Line(1, b"x" * 10, 1000000)])
 
-    @settings(deadline=None)
+    @untimed
     @given(
         st.lists(st.lists(st.sampled_from([b"a", b"b", b"\r", b"\n"])).map(b"".join))
     )

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.cli.usage import UsageError, number
+from tests.properties import untimed
 
 
 class NumberTests(SynchronousTestCase):
@@ -21,7 +22,7 @@ class NumberTests(SynchronousTestCase):
     def refuse(self, parse: Callable[[str], float], text: str) -> str:
         return str(self.assertRaises(UsageError, parse, text))
 
-    @settings(deadline=None)
+    @untimed
     @given(st.integers(1, 65535))
     def test_whole(self, value: int) -> None:
         """
@@ -30,7 +31,7 @@ class NumberTests(SynchronousTestCase):
         parsed = number("--port", "a number", int, 1, 65535)(str(value))
         self.assertEqual((parsed, type(parsed)), (value, int))
 
-    @settings(deadline=None)
+    @untimed
     @given(st.floats(0.001, 86400))
     def test_fraction(self, value: float) -> None:
         """

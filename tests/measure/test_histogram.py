@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measure.histogram import Histogram, RoundTrips
 from tests.measure.fakes import histogramOf
+from tests.properties import untimed
 
 NANOSECONDS = st.integers(0, 2**63 - 1) | st.integers(0, 10**9)
 TIMES = st.lists(st.integers(0, 2**40), min_size=1)
@@ -48,6 +49,7 @@ class HistogramTests(SynchronousTestCase):
         size = sum(map(getsizeof, vars(histogram).values()))
         self.assertEqual(size // 1000, 58)
 
+    @untimed
     @given(st.lists(NANOSECONDS, min_size=1))
     def test_exact(self, times: list[int]) -> None:
         """
@@ -62,6 +64,7 @@ class HistogramTests(SynchronousTestCase):
             (min(times), max(times), times[-1]),
         )
 
+    @untimed
     @given(NANOSECONDS)
     def test_bucket(self, time: int) -> None:
         """
@@ -73,6 +76,7 @@ class HistogramTests(SynchronousTestCase):
         self.assertTrue(bucket.low <= time < bucket.high)
         self.assertLess(bucket.high - bucket.low - 1, max(1, time / 100))
 
+    @untimed
     @given(st.lists(NANOSECONDS))
     def test_order(self, times: list[int]) -> None:
         """
@@ -89,6 +93,7 @@ class StatisticsTests(SynchronousTestCase):
     Tests for the statistics of L{Histogram}.
     """
 
+    @untimed
     @given(TIMES)
     def test_mean(self, times: list[int]) -> None:
         """
@@ -98,6 +103,7 @@ class StatisticsTests(SynchronousTestCase):
         error = abs(histogramOf(times).mean - expected)
         self.assertLessEqual(error, Fraction(1, 2))
 
+    @untimed
     @given(TIMES)
     def test_stddev(self, times: list[int]) -> None:
         """
@@ -107,6 +113,7 @@ class StatisticsTests(SynchronousTestCase):
         expected = statistics.pstdev(times)
         self.assertTrue(math.isclose(stddev, expected, rel_tol=1e-9, abs_tol=1))
 
+    @untimed
     @given(TIMES, st.integers(1, 100))
     def test_percentile(self, times: list[int], percent: int) -> None:
         """
@@ -117,6 +124,7 @@ class StatisticsTests(SynchronousTestCase):
         error = abs(histogramOf(times).percentile(percent) - expected)
         self.assertLessEqual(error, max(0.5, 0.004 * expected))
 
+    @untimed
     @given(TIMES)
     def test_median(self, times: list[int]) -> None:
         """

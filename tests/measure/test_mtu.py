@@ -27,6 +27,7 @@ from tests.families import LOOPBACK, needsIPv6
 from tests.hosts import Hosts, Path
 from tests.measure.paths import PathCase
 from tests.peers import PeerCase
+from tests.properties import untimed
 
 
 class SearchTests(PeerCase):
@@ -52,6 +53,7 @@ class SearchTests(PeerCase):
         searching = Deferred.fromCoroutine(search(attempt, least, most))
         return self.successResultOf(searching), len(sizes)
 
+    @untimed
     @given(st.integers(32, 65507))
     def test_found(self, largest: int) -> None:
         """
@@ -61,6 +63,7 @@ class SearchTests(PeerCase):
         self.assertEqual(found, largest)
         self.assertLessEqual(attempts, 19)
 
+    @untimed
     @given(st.integers(32, 65507), st.integers(1, 18))
     def test_pause(self, largest: int, pause: int) -> None:
         """

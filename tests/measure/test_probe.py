@@ -17,6 +17,7 @@ from shout.measure.probe import (
     RIGHT,
     Probes,
 )
+from tests.properties import untimed
 
 NONCE = b"abcdefghij"
 
@@ -26,6 +27,7 @@ class ProbesTests(SynchronousTestCase):
     Tests for L{Probes}.
     """
 
+    @untimed
     @given(st.integers(MIN_SIZE, 2000), st.integers(0, 10**12 - 1))
     def test_make(self, size: int, number: int) -> None:
         """
@@ -54,6 +56,7 @@ class ProbesTests(SynchronousTestCase):
         """
         self.assertNotEqual(Probes(56).nonce, Probes(56).nonce)
 
+    @untimed
     @given(st.integers(0, 55), st.integers(0, 7))
     def test_corrupted(self, offset: int, bit: int) -> None:
         """
@@ -124,6 +127,7 @@ class ProbesTests(SynchronousTestCase):
         ):
             self.assertEqual(probes.isOfOtherRun(text), expected, text)
 
+    @untimed
     @given(st.binary(max_size=100))
     def test_garbage(self, reply: bytes) -> None:
         """

@@ -27,6 +27,7 @@ from shout.measure.result import Result
 from shout.measure.schedule import Schedule
 from shout.measure.search import Stopped
 from tests.measure.fakes import LOSSY, RESULT, SLOW
+from tests.properties import untimed
 
 
 class SearchTests(SynchronousTestCase):
@@ -47,6 +48,7 @@ class SearchTests(SynchronousTestCase):
 
         return self.successResultOf(Deferred.fromCoroutine(search(attempt, ceiling)))
 
+    @untimed
     @given(st.floats(10, 900_000))
     def test_found(self, limit: float) -> None:
         """

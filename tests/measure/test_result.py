@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.measure.fakes import RESULT
+from tests.properties import untimed
 
 
 class ResultTests(SynchronousTestCase):
@@ -19,6 +20,7 @@ class ResultTests(SynchronousTestCase):
     Tests for L{Result<shout.measure.result.Result>}.
     """
 
+    @untimed
     @given(st.integers(1, 10**12), st.integers(0, 10**12))
     def test_percentages(self, sent: int, count: int) -> None:
         """

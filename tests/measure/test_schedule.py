@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measure.schedule import SECOND, Pacer, Schedule
+from tests.properties import untimed
 
 
 class PacerTests(SynchronousTestCase):
@@ -38,6 +39,7 @@ class PacerTests(SynchronousTestCase):
         )
         self.assertEqual(pacer.nextDue, 2 * SECOND)
 
+    @untimed
     @given(st.lists(st.floats(0, 0.04), max_size=50))
     def test_all(self, waits: list[float]) -> None:
         """
@@ -106,6 +108,7 @@ class PacerTests(SynchronousTestCase):
         pacer = Pacer(Schedule(interval=1, deadline=0.1), 0)
         self.assertEqual(self.send(pacer, 0.05, 1), 1)
 
+    @untimed
     @given(
         st.integers(1, 100),
         st.floats(0.001, 1),

@@ -19,6 +19,7 @@ from shout.measure.result import LATE, LOST, REPLY, Event, Result
 from shout.measure.schedule import SECOND
 from shout.measure.session import PingSession
 from tests.measure.fakes import FakePing
+from tests.properties import untimed
 from tests.relay import (
     ANSWER,
     CORRUPT,
@@ -444,7 +445,7 @@ class RelayTests(SynchronousTestCase):
         self.assertEqual(sum(relay.done.values()), 400)
         return ping.result(), relay
 
-    @settings(max_examples=15, deadline=None)
+    @settings(untimed, max_examples=15)
     @given(st.integers(0, 2**32))
     def test_figures(self, seed: int) -> None:
         """

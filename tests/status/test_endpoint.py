@@ -26,6 +26,7 @@ from shout.status.endpoint import listenAt
 from tests.asynccase import AsyncCase
 from tests.directory import shortDirectory
 from tests.families import eachFamily
+from tests.properties import untimed
 
 
 class RefusingFactory(Factory):
@@ -224,7 +225,7 @@ class InvalidEndpointTests(SynchronousTestCase):
     @example("tcp:1:2:interface=")
     @example("ssl:443")
     @example("systemd:INET")
-    @settings(max_examples=30, deadline=None)
+    @settings(untimed, max_examples=30)
     @given(st.text())
     def test_anyText(self, description: str) -> None:
         """

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import shout
 from shout.counters import Snapshot
 from shout.status.prometheus import CONTENT_TYPE, exposition
+from tests.properties import untimed
 from tests.status.fakes import SNAPSHOT
 
 
@@ -75,7 +76,7 @@ class ExpositionTests(SynchronousTestCase):
         for label in ('{family="ipv4"}', '{reason="loop"}', '{errno="ENOBUFS"}'):
             self.assertIn(label, text)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(untimed, max_examples=30)
     @given(st.dictionaries(st.text(min_size=1), st.integers(0, 2**40)))
     def test_anyReason(self, dropped: dict[str, int]) -> None:
         """

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 
 from shout import bindUDP
 from tests.families import LOOPBACK, eachFamily
+from tests.properties import untimed
 from tests.udp.fakes import RecordingProtocol
 from tests.udp.portcase import PortCase
 
@@ -288,8 +289,9 @@ class PortBehaviour(Mixin):
             integers(0, 20000).map(lambda size: b"z" * size),
         )
 
+        @untimed
         @given(lists(tuples(integers(0, 3), payload), max_size=100))
-        @settings(deadline=None, max_examples=40)
+        @settings(untimed, max_examples=40)
         def check(sequence: list[tuple[int, bytes]]) -> None:
             expected: list[list[bytes]] = [[] for _ in clients]
             for number, datagram in sequence:

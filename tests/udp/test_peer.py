@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.udp.peer import Peer, Peers, packMessage, unpackMessages
 from shout.udp.sockopt import IP_PKTINFO
+from tests.properties import untimed
 
 
 class MessageTests(SynchronousTestCase):
@@ -20,7 +21,7 @@ class MessageTests(SynchronousTestCase):
     Tests for L{message} and L{messages}.
     """
 
-    @settings(max_examples=50)
+    @settings(untimed, max_examples=50)
     @given(lists(tuples(integers(0, 300), integers(0, 300), binary(max_size=50))))
     def test_roundTrip(self, expected: list[tuple[int, int, bytes]]) -> None:
         """
@@ -38,6 +39,7 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(list(unpackMessages(whole[:-1])), [])
         self.assertEqual(list(unpackMessages(whole + whole[:-1])), [((1, 2), bytes(8))])
 
+    @untimed
     @given(binary(max_size=200))
     def test_arbitrary(self, control: bytes) -> None:
         """

@@ -17,6 +17,7 @@ from shout.udp.timestamps import SEND_SLOTS, SLOTS, TimedBatch, enableTimestamps
 from tests.batches import needsBatches
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
+from tests.properties import untimed
 
 
 @needsBatches
@@ -95,7 +96,7 @@ class TimedBatchTests(SynchronousTestCase):
         """
         batch, peer = self.pair("127.0.0.1")
 
-        @settings(max_examples=50, deadline=None)
+        @settings(untimed, max_examples=50)
         @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=SEND_SLOTS))
         def check(datagrams: list[bytes]) -> None:
             self.assertEqual(batch.send(datagrams), len(datagrams))
