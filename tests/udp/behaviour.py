@@ -289,7 +289,6 @@ class PortBehaviour(Mixin):
             integers(0, 20000).map(lambda size: b"z" * size),
         )
 
-        @untimed
         @given(lists(tuples(integers(0, 3), payload), max_size=100))
         @settings(untimed, max_examples=40)
         def check(sequence: list[tuple[int, bytes]]) -> None:
