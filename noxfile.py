@@ -105,7 +105,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def kill(session: nox.Session) -> None:
     """
-    Kill busy workers, and check that nothing more is lost than they had in hand.
+    Kill busy workers, and check that only the batches in progress are lost.
     """
     session.install("-e", ".")
     session.run("python", "-m", "benchmarks.kill", *session.posargs)

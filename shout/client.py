@@ -137,7 +137,10 @@ async def connect(
     if not 1 <= port <= 65535:
         raise ValueError(f"the port must be from 1 to 65535, not {port}")
     if not (timeout > 0 and retries >= 0):
-        raise ValueError("the timeout must be above 0, and the retries not below 0")
+        raise ValueError(
+            "the timeout must be above 0 and the retries at least 0, "
+            f"not {timeout} and {retries}"
+        )
     if reactor is None:
         from twisted.internet import reactor
     openers: Iterable[Callable[[], socket.socket]]

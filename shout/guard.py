@@ -67,7 +67,10 @@ class TokenBuckets:
         @raise ValueError: The rate or the burst is too low.
         """
         if rate <= 0 or burst < 1:
-            raise ValueError(f"no bucket has {rate} per second and {burst} at once")
+            raise ValueError(
+                "the rate must be above 0 and the burst at least 1, "
+                f"not {rate} and {burst}"
+            )
         self._interval = 1 / rate
         # The hundredth allows for clocks with a low resolution and rounding errors.
         self._tolerance = (burst - 1 + 0.01) * self._interval

@@ -245,13 +245,13 @@ class AskTests(PeerCase):
         range.
         """
         port = "the port must be from 1 to 65535, not "
-        others = "the timeout must be above 0, and the retries not below 0"
+        others = "the timeout must be above 0 and the retries at least 0, not "
         for options, message in (
             ({"port": 0}, f"{port}0"),
             ({"port": 65536}, f"{port}65536"),
-            ({"timeout": 0}, others),
-            ({"timeout": float("nan")}, others),
-            ({"retries": -1}, others),
+            ({"timeout": 0}, f"{others}0 and 2"),
+            ({"timeout": float("nan")}, f"{others}nan and 2"),
+            ({"retries": -1}, f"{others}1.0 and -1"),
         ):
             request = Deferred.fromCoroutine(ask(b"hello", **options))
             error = await self.assertFailure(request, ValueError)

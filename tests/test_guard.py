@@ -102,8 +102,7 @@ class TokenBucketsTests(SynchronousTestCase):
         """
         for rate, burst in ((0, 1), (-1, 1), (1, 0)):
             error = self.assertRaises(ValueError, TokenBuckets, rate, burst)
-            message = f"no bucket has {rate} per second and {burst} at once"
-            self.assertEqual(str(error), message)
+            self.assertIn(f"not {rate} and {burst}", str(error))
 
     def test_clock(self) -> None:
         """

@@ -4,6 +4,7 @@ Tests for the layers of the package.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -109,3 +110,28 @@ class LayersTests(SynchronousTestCase):
         self.assertEqual(self.violations(**dict.fromkeys(names, "")), [])
         [violation] = self.violations(**dict.fromkeys(names, ""), udp="")
         self.assertEqual(violation, "13 modules directly in shout/, at most 12 allowed")
+
+
+class TestFilesTests(SynchronousTestCase):
+    """
+    Tests for the files of tests.
+    """
+
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+
+    def test_imports(self) -> None:
+        """
+        No test module is imported by another one: fakes are in modules of their own.
+        """
+        pattern = re.compile(r"^ *(from|import) tests[.\w]*\.test_|import test_", re.M)
+        importing = [each for each in self.files if pattern.search(each.read_text())]
+        self.assertEqual(importing, [])
+
+    def test_length(self) -> None:
+        """
+        No file has more than 600 lines.
+        """
+        long = [
+            each for each in self.files if len(each.read_bytes().splitlines()) > 600
+        ]
+        self.assertEqual(long, [])

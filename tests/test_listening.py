@@ -169,7 +169,7 @@ class OpenSocketsTests(SynchronousTestCase):
         """
         self.inherit(1)
         error = self.assertRaises(BindError, self.open, "--workers", "2")
-        self.assertIn("for 2 workers UDP ", str(error))
+        self.assertIn("--workers 2 needs 2 sockets for UDP ", str(error))
 
 
 class WarnUnreachableTests(SynchronousTestCase):

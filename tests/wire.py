@@ -20,11 +20,11 @@ class Wire(StringTransport):
     """
     A connection from a client that a test plays.
 
-    @ivar isShut: Whether the site has shut down its write side.
+    @ivar isShut: C{True} if the site has shut down its write side.
 
-    @ivar isClosed: Whether the site has closed the connection.
+    @ivar isClosed: C{True} if the site has closed the connection.
 
-    @ivar isCutOff: Whether it has done so without regard for what was not sent yet.
+    @ivar isCutOff: C{True} if the site has aborted the connection.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Wire(StringTransport):
         descriptor: int = 10,
     ) -> None:
         """
-        @param reads: Whether the client takes what is sent to it.
+        @param reads: C{True} if the client reads what is sent to it.
 
         @param descriptor: Number of the file descriptor.
         """

@@ -48,8 +48,8 @@ wrong or the host is unknown.
 
 # The options of shoutping, by their former names: once they were options of shout.
 _MEASURING = re.compile(
-    "--(ping|sizes|find-rate|count|interval|size|deadline|quiet|json|json-lines"
-    "|max-loss|rate|flood)(=.*)?|-[ciswq]"
+    "--(ping|sizes|mtu|find-rate|count|interval|size|deadline|quiet|json|json-lines"
+    "|max-loss|rate|flood)(=.*)?|-[ciswq].*"
 )
 
 
@@ -89,11 +89,11 @@ def parse(arguments: Sequence[str]) -> Namespace:
     options, words, rest = parser.parseWords(arguments)
     if any(map(_MEASURING.fullmatch, words)):
         command = join(_pingCommand(options, words))
-        raise UsageError(f"measuring is a command of its own now: {command}")
+        raise UsageError(f"use shoutping to measure: {command}")
     refuseOptions(words, ", and text that starts with - goes after --")
     if options.unix is not None:
         if options.hosts or options.port or options.family:
-            raise UsageError("--unix excludes --host, --port, -4 and -6")
+            raise UsageError("--unix cannot be used with --host, --port, -4 and -6")
         if not options.unix:
             raise UsageError("--unix takes a path")
     if len(options.hosts) > 1:
@@ -121,5 +121,10 @@ def _pingCommand(options: Namespace, words: Sequence[str]) -> list[str]:
         command.append("-4" if options.family == socket.AF_INET else "-6")
     if options.timeout != _TIMEOUT:
         command += ["-t", f"{options.timeout:g}"]
-    command += ["--mtu" if word == "--sizes" else word for word in words]
+    # The values of options cannot be told from text without their parser.
+    command += [
+        "--mtu" if word == "--sizes" else word
+        for word in words
+        if word.startswith("-") or re.fullmatch("[0-9.]+", word)
+    ]
     return [word for word in command if word != "--ping"]

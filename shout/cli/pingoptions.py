@@ -97,9 +97,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     port = options.port or DEFAULT_PORT
     options.destinations = [parseDestination(word, port) for word in words]
     if options.family and any(each.unix for each in options.destinations):
-        raise UsageError("-4 and -6 do not apply to unix:PATH; leave them out")
+        raise UsageError("-4 and -6 cannot be used with unix:PATH")
     if options.interval and options.rate:
-        raise UsageError("--interval and --rate exclude each other; give one of them")
+        raise UsageError("--interval cannot be used with --rate")
     for mode in filter(partial(getattr, options), _ALLOWED):
         _checkMode(mode, options)
     options.json = options.json or options.json_lines
@@ -112,7 +112,7 @@ def _makeParser() -> Parser:
     addNumber(parser, "-c", "--count", high=10**12, help=count)
     interval = f"time from one datagram to the next [{_INTERVAL:g}]"
     addSeconds(parser, "-i", "--interval", low=0.000001, help=interval)
-    deadline = "time until the end; the last datagram leaves early enough for its reply"
+    deadline = "time after which to stop, replies included"
     addSeconds(parser, "-w", "--deadline", high=10**9, help=deadline)
     addNumber(
         parser,
@@ -130,7 +130,7 @@ def _makeParser() -> Parser:
     parser.addHelp()
 
     group = parser.add_argument_group("addresses")
-    port = f"UDP port of hosts that are given without one [{DEFAULT_PORT}]"
+    port = f"UDP port for hosts without :PORT [{DEFAULT_PORT}]"
     addPort(group, "-p", "--port", help=port)
     addFamilies(group)
 
@@ -149,12 +149,12 @@ def _makeParser() -> Parser:
         high=1_000_000,
         help="datagrams per second, instead of -i; 100 or more imply -q",
     )
-    flood = "allow more than 1,000 datagrams per second to other hosts"
+    flood = "allow more than 1,000 datagrams per second outside the loopback"
     addFlag(group, "--flood", help=flood)
 
     group = parser.add_argument_group("for programs")
     addFlag(group, "--json", help="print one JSON object at the end")
-    lines = "print one for each event as well, one per line, also with -q"
+    lines = "like --json, and also print one object per event"
     addFlag(group, "--json-lines", help=lines)
     addNumber(
         group,
@@ -187,11 +187,15 @@ def parseDestination(text: str, defaultPort: int) -> Destination:
     address, name, port = match.groups() if match else ("", "", None)
     if not match or (address is not None and not _isIPv6(address)):
         raise UsageError(
-            f"{text!r} is not an address; with a port, write [IPV6-ADDRESS]:PORT"
+            f"{text!r} is not a target; write HOST, HOST:PORT, [IPV6-ADDRESS]:PORT "
+            "or unix:PATH"
         )
     host = address or name
     if not host:
         raise UsageError(f"no host in {text!r}; write HOST or HOST:PORT")
+    if host.isdigit():
+        # A resolver takes it for an IPv4 address, but a user of nc means a port.
+        raise UsageError(f"{host!r} is not a host; write HOST:PORT, or -p PORT")
     if port is None:
         return Destination(host, defaultPort)
     parsePort = number(f"the port in {text!r}", "a number", int, 1, 65535)
@@ -217,7 +221,9 @@ def _checkMode(mode: str, options: Namespace) -> None:
         # 0 is a value, too.
         isGiven = value is not None and value is not False
         if isGiven and other not in _ALLOWED[mode]:
-            raise UsageError(f"--{name} excludes --{other.replace('_', '-')}")
+            raise UsageError(
+                f"--{name} cannot be used with --{other.replace('_', '-')}"
+            )
 
 
 def scheduleOf(options: Namespace) -> Schedule:

@@ -101,7 +101,7 @@ def eventLine(event: Event, target: Target) -> str:
     if event.kind == LOST:
         return f"no answer from {where}:{number}"
     if event.kind == REFUSED:
-        return f"refused on the way to {where}:{number} {event.detail}"
+        return f"ICMP error for {where}:{number} {event.detail}"
     reply = f"{event.length} bytes from {where}:{number}"
     if event.roundTrip is not None:
         reply += f" time={milliseconds(event.roundTrip)} ms"

@@ -44,7 +44,7 @@ class Parser(ArgumentParser):
         name, isMissing, _ = message.partition(": expected one argument")
         if isMissing:
             name = name.removeprefix("argument ")
-            message = f"{name} takes a value that does not begin with -"
+            message = f"{name} needs a value, which cannot begin with -"
         raise UsageError(message)
 
     def addHelp(self) -> None:

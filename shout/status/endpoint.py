@@ -94,7 +94,9 @@ def listenAt(
         listening.addBoth(outcome.append)
         if not outcome:
             listening.cancel()
-            raise BindError(f"{description!r} does not listen at once; use {_EXAMPLES}")
+            raise BindError(
+                f"{description!r} needs time to start listening; use {_EXAMPLES}"
+            )
         if isinstance(outcome[0], Failure):
             outcome[0].raiseException()
         if not IListeningPort.providedBy(outcome[0]):

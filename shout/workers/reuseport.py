@@ -116,8 +116,8 @@ def distribute(sockets: Sequence[socket.socket], count: int) -> list[SocketSet]:
     for address, group in _groups(sockets).items():
         if len(group) != count:
             raise BindError(
-                f"for {count} workers {address} needs {count} sockets (handed over: "
-                f"{len(group)}); use --workers auto, or see docs/operating.md"
+                f"--workers {count} needs {count} sockets for {address}, but systemd "
+                f"passed {len(group)}; use --workers auto, or see docs/operating.md"
             )
         for each, sock in zip(socketSets, group):
             each.append(sock)

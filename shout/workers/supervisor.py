@@ -124,7 +124,7 @@ class Supervisor(SocketService):
         for address in self._addresses():
             self._log.info("listening on {address}", address=address)
         self._log.info(
-            "with {count} workers: processes {pids}",
+            "started {count} workers: processes {pids}",
             count=len(self.slots),
             pids=", ".join(str(slot.pid) for slot in self.slots),
         )

@@ -123,7 +123,7 @@ class Worker(Channel):
             self._service.startService()
         except Exception:
             # This reaches the supervisor's log; standard error may lead elsewhere.
-            self._log.failure("cannot answer")
+            self._log.failure("cannot start the service in this worker")
             self.transport.unregisterProducer()
             self.transport.loseConnection()
             self._hasStopped = True

@@ -138,13 +138,13 @@ class ParseTests(SynchronousTestCase):
         for other in (["-H", "h"], ["-p", "1"], ["-4"], ["-6"]):
             self.assertEqual(
                 self.refuse("-u", "s", *other),
-                "--unix excludes --host, --port, -4 and -6",
+                "--unix cannot be used with --host, --port, -4 and -6",
             )
         self.assertEqual(self.refuse("-u", ""), "--unix takes a path")
 
     def test_families(self) -> None:
         """
-        C{-4} and C{-6} exclude each other.
+        C{-4} and C{-6} cannot be combined.
         """
         self.assertIn("not allowed with", self.refuse("-4", "-6"))
 
@@ -164,7 +164,7 @@ class ParseTests(SynchronousTestCase):
         for words in (["-p"], ["-p", "-1"], ["--ping", "--port", "-1", "-q"]):
             self.assertEqual(
                 self.refuse(*words),
-                "-p/--port takes a value that does not begin with -",
+                "-p/--port needs a value, which cannot begin with -",
             )
 
     def test_help(self) -> None:
@@ -206,7 +206,7 @@ class FormerOptionTests(SynchronousTestCase):
             ("--max-loss=3 -6", "127.0.0.1 -6 --max-loss=3"),
         ):
             error = self.assertRaises(UsageError, parse, words.split())
-            message = "measuring is a command of its own now: shoutping "
+            message = "use shoutping to measure: shoutping "
             self.assertEqual(str(error), message + command)
 
     def test_valid(self) -> None:

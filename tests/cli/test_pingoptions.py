@@ -74,7 +74,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_port(self) -> None:
         """
-        C{--port} is the port of the hosts that are given without one.
+        C{--port} is the port of the hosts without one.
         """
         words = ["a", "b:1", "::1", "[::1]", "[::1]:1", "unix:s", "-p", "4000"]
         ports = [each.port for each in parse(words).destinations if not each.unix]
@@ -113,25 +113,25 @@ class ParseTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """
-        Options that are wrong, or exclude each other, are refused with their names.
+        Options that are wrong, or cannot be combined, are refused with their names.
         """
         for words, expected in (
             ("-x", "unknown option '-x'; --help lists the options"),
             ("--ping", "unknown option '--ping'; --help lists the options"),
-            ("-i 1 --rate 5", "--interval and --rate exclude each other"),
+            ("-i 1 --rate 5", "--interval cannot be used with --rate"),
             ("-4 -6", "not allowed with"),
-            ("unix:s -4", "-4 and -6 do not apply to unix:PATH; leave them out"),
-            ("--mtu --find-rate", "--mtu excludes --find-rate"),
-            ("--mtu -c 3", "--mtu excludes --count"),
-            ("--mtu --max-loss 0", "--mtu excludes --max-loss"),
-            ("--mtu --json-lines", "--mtu excludes --json-lines"),
-            ("--mtu -s 100", "--mtu excludes --size"),
+            ("unix:s -4", "-4 and -6 cannot be used with unix:PATH"),
+            ("--mtu --find-rate", "--mtu cannot be used with --find-rate"),
+            ("--mtu -c 3", "--mtu cannot be used with --count"),
+            ("--mtu --max-loss 0", "--mtu cannot be used with --max-loss"),
+            ("--mtu --json-lines", "--mtu cannot be used with --json-lines"),
+            ("--mtu -s 100", "--mtu cannot be used with --size"),
             ("--mtu b", "--mtu takes one host"),
-            ("--find-rate -i 1", "--find-rate excludes --interval"),
+            ("--find-rate -i 1", "--find-rate cannot be used with --interval"),
             ("--find-rate b", "--find-rate takes one host"),
             ("-c 0", "--count must be a number from 1"),
             ("-c x", "--count must be"),
-            ("-c", "-c/--count takes a value that does not begin with -"),
+            ("-c", "-c/--count needs a value, which cannot begin with -"),
             ("-i 0", "--interval must be"),
             ("-i nan", "--interval must be"),
             ("-w 0", "--deadline must be"),
@@ -197,7 +197,9 @@ class ParseDestinationTests(SynchronousTestCase):
         Other words are refused with the mistake, and the way to write it.
         """
         port = "must be a number from 1 to 65535, not "
-        address = "is not an address; with a port, write [IPV6-ADDRESS]:PORT"
+        address = (
+            "is not a target; write HOST, HOST:PORT, [IPV6-ADDRESS]:PORT or unix:PATH"
+        )
         for text, message in (
             ("", "no host in ''; write HOST or HOST:PORT"),
             (":9999", "no host in ':9999'; write HOST or HOST:PORT"),

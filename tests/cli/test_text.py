@@ -136,7 +136,7 @@ class LineTests(SynchronousTestCase):
             ),
             (
                 Event(REFUSED, 7, detail="port unreachable"),
-                "refused on the way to 192.0.2.1: seq=7 port unreachable",
+                "ICMP error for 192.0.2.1: seq=7 port unreachable",
             ),
             (Event(LOST, 7), "no answer from 192.0.2.1: seq=7"),
         ):

@@ -18,7 +18,7 @@ from tests.directory import shortDirectory
 from tests.families import LOOPBACK, hasIPv6, hasIPv6Sockets
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
-from tests.sockets.test_resolve import ResolverReactor
+from tests.sockets.fakes import ResolverReactor
 
 
 class TargetTests(PeerCase):

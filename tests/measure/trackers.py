@@ -1,5 +1,5 @@
 """
-What tests of the tracker share.
+Fixtures for tests of the tracker.
 """
 
 from __future__ import annotations

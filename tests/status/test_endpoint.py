@@ -47,8 +47,8 @@ class ListenAtTests(AsyncCase):
         from twisted.internet import reactor
 
         self.reactor = reactor
-        self.folder = shortDirectory(self)
-        self.path = os.path.join(self.folder, "s")
+        self.directory = shortDirectory(self)
+        self.path = os.path.join(self.directory, "s")
 
     def listen(self, description: str) -> Any:
         """
@@ -124,10 +124,10 @@ class ListenAtTests(AsyncCase):
         port: Any = listenAt(
             f"unix:{self.path}:mode=600", RefusingFactory(), self.reactor
         )
-        self.assertEqual(os.listdir(self.folder), ["s"])
+        self.assertEqual(os.listdir(self.directory), ["s"])
         self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)
         await port.stopListening()
-        self.assertEqual(os.listdir(self.folder), [])
+        self.assertEqual(os.listdir(self.directory), [])
 
     def test_UNIXInUse(self) -> None:
         """
@@ -135,7 +135,7 @@ class ListenAtTests(AsyncCase):
         """
         self.listen(f"unix:{self.path}")
         self.assertIn("already in use", self.failure(f"unix:{self.path}"))
-        other = os.path.join(self.folder, "d")
+        other = os.path.join(self.directory, "d")
         with bindUNIX(other):
             self.assertIn("already in use", self.failure(f"unix:{other}"))
             self.assertTrue(os.path.exists(other))
@@ -171,9 +171,9 @@ class ListenAtTests(AsyncCase):
         There is an error for a path without a directory, for a path that is not a
         socket, and for a path that is too long.
         """
-        self.assertIn("create it first", self.failure(f"unix:{self.folder}/no/s"))
+        self.assertIn("create it first", self.failure(f"unix:{self.directory}/no/s"))
         self.assertIn("not a socket", self.failure("unix:/dev/null"))
-        self.assertIn("too long", self.failure(f"unix:{self.folder}/{'x' * 200}"))
+        self.assertIn("too long", self.failure(f"unix:{self.directory}/{'x' * 200}"))
 
     def test_abstract(self) -> None:
         """
@@ -238,11 +238,11 @@ class InvalidEndpointTests(SynchronousTestCase):
 
     def test_delay(self) -> None:
         """
-        An endpoint that does not listen at once is cancelled, because a later failure
-        would not reach the user.
+        An endpoint that needs time to start listening is cancelled, because a later
+        failure would not reach the user.
         """
         listening: Deferred[Any] = Deferred()
-        self.assertIn("does not listen at once", self.failure(listening))
+        self.assertIn("needs time to start listening", self.failure(listening))
         self.assertTrue(listening.called)
 
     def test_doesNotListen(self) -> None:

@@ -74,7 +74,7 @@ class WorkersTests(WorkersCase):
             for address in EVERYWHERE[1:]:
                 self.waitFor(server, rf"listening on UDP \[{address}\]:{port}")
             self.waitFor(server, f"listening on UNIX {self.directory}/s")
-            self.waitFor(server, r"with 3 workers: processes \d+, \d+, \d+$")
+            self.waitFor(server, r"started 3 workers: processes \d+, \d+, \d+$")
             self.waitFor(server, f"try it with: nc -u 127.0.0.1 {port}")
             self.askAll(port)
             self.assertEqual(ask(connectUDP(PAIR[1], port), b"six"), b"SIX")

@@ -68,9 +68,9 @@ class DatagramPortTests(SocketPortBehaviour, PortCase):
         """
         Writing to the path of a UNIX socket that does not exist raises C{OSError}.
         """
-        folder = shortDirectory(self)
-        port = self.listen(bindUNIX(os.path.join(folder, "s")))
-        self.assertRaises(OSError, port.write, b"x", os.path.join(folder, "gone"))
+        directory = shortDirectory(self)
+        port = self.listen(bindUNIX(os.path.join(directory, "s")))
+        self.assertRaises(OSError, port.write, b"x", os.path.join(directory, "gone"))
 
     def test_UNIXAddress(self) -> None:
         """

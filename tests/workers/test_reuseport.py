@@ -49,9 +49,9 @@ class SocketCase(SynchronousTestCase):
         """
         Bind UNIX sockets.
         """
-        folder = shortDirectory(self)
+        directory = shortDirectory(self)
         return self.closed(
-            [bindUNIX(os.path.join(folder, str(number))) for number in range(count)]
+            [bindUNIX(os.path.join(directory, str(number))) for number in range(count)]
         )
 
     def bindGroup(
@@ -210,7 +210,7 @@ class DistributeTests(SocketCase):
         An address with fewer sockets than there are socket sets is an error.
         """
         error = self.assertRaises(BindError, distribute, self.bind("127.0.0.1"), 2)
-        self.assertIn("for 2 workers UDP 127.0.0.1", str(error))
+        self.assertIn("--workers 2 needs 2 sockets for UDP 127.0.0.1", str(error))
 
 
 @needsBalancing

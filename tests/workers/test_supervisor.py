@@ -62,8 +62,8 @@ class SupervisorTests(TestCase):
         """
         Bind UNIX sockets, which can be distributed on every system.
         """
-        folder = shortDirectory(self)
-        return [bindUNIX(os.path.join(folder, str(n))) for n in range(count)]
+        directory = shortDirectory(self)
+        return [bindUNIX(os.path.join(directory, str(n))) for n in range(count)]
 
     def messages(self) -> list[str]:
         """
@@ -109,7 +109,7 @@ class SupervisorTests(TestCase):
         expected = [
             f"listening on UNIX {paths[0]}",
             f"listening on UNIX {paths[1]}",
-            "with 2 workers: processes 1001, 1002",
+            "started 2 workers: processes 1001, 1002",
             f"try it with: shout --unix {paths[0]} hello",
         ]
         self.assertEqual(self.messages(), expected)

@@ -103,7 +103,7 @@ class WorkerTests(SynchronousTestCase):
         failed.makeConnection(self.transport)
         [(name, level, text)] = self.sent()
         self.assertEqual((name, level), ("event", "critical"))
-        self.assertIn("cannot answer", text)
+        self.assertIn("cannot start the service", text)
         self.assertIn("RuntimeError: no way", text)
         self.assertTrue(self.transport.disconnecting)
         self.assertIs(self.transport.producer, None)
