@@ -16,6 +16,18 @@ from tests.peers import PeerCase
 from tests.twistdcase import needs
 
 
+def untilReply(client: str) -> tuple[str, ...]:
+    """
+    Return a command that keeps the input of a client open until it has printed a line.
+    Such a client exits at the end of its input, with or without a reply.
+    """
+    script = """
+        fifo=$(mktemp -u fifo.XXXXXX) && mkfifo $fifo || exit
+        (cat; cat $fifo) | %s | (head -n 1; : >$fifo)
+    """
+    return "sh", "-c", script % client
+
+
 class ClientTests(PeerCase):
     """
     Tests for a server that is asked by clients of all kinds.
@@ -55,10 +67,8 @@ class ClientTests(PeerCase):
         """
         Nmap's ncat gets its reply.
         """
-        # It ends with its input, even if there is no reply yet.
-        script = "(cat; sleep 1) | ncat -u {} {}"
-        scripts = [script.format(host, self.port) for host in LOOPBACK]
-        await self.assertAnswered(*(("sh", "-c", script) for script in scripts))
+        commands = [f"ncat -u {host} {self.port}" for host in LOOPBACK]
+        await self.assertAnswered(*map(untilReply, commands))
 
     @needs("socat")
     async def test_socat(self) -> None:
@@ -69,7 +79,7 @@ class ClientTests(PeerCase):
             *eachFamily(f"UDP4:127.0.0.1:{self.port}", f"UDP6:[::1]:{self.port}"),
             f"UNIX-SENDTO:{self.directory}/s,bind={self.directory}/me",
         ]
-        await self.assertAnswered(*(("socat", "-t1", "-", a) for a in addresses))
+        await self.assertAnswered(*(untilReply(f"socat - {a}") for a in addresses))
 
     @needs("bash")
     async def test_bash(self) -> None:
