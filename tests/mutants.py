@@ -177,9 +177,9 @@ def _testsOf(path: str) -> list[str]:
     name = path.removesuffix(".py").partition("shout/")[2].replace("/", ".")
     found: list[Path] = []
     for each in (name, *TESTS.get(name, [])):
-        *room, leaf = each.split(".")
+        *package, leaf = each.split(".")
         for pattern in (f"test_{leaf.strip('_')}.py", f"test_{leaf.strip('_')}_*.py"):
-            found += sorted(Path("tests", *room).glob(pattern))
+            found += sorted(Path("tests", *package).glob(pattern))
     # A test named twice runs once.
     return [".".join(each.with_suffix("").parts) for each in dict.fromkeys(found)]
 

@@ -107,8 +107,8 @@ class TableTests(SynchronousTestCase):
             path = root / "shout" / f"{module.replace('.', '/')}.py"
             self.assertTrue(path.exists(), module)
             for test in tests:
-                *room, leaf = test.split(".")
-                path = Path(root, "tests", *room, f"test_{leaf}.py")
+                *package, leaf = test.split(".")
+                path = Path(root, "tests", *package, f"test_{leaf}.py")
                 self.assertTrue(path.exists(), test)
 
 
