@@ -53,7 +53,7 @@ class ImportTests(SynchronousTestCase):
 
     def test_tap(self) -> None:
         """
-        Importing L{shout.tap} loads neither the client nor the measuring library, and no
+        Importing L{shout.tap} loads neither the client nor C{shout.measure}, and no
         status, which needs the client.
         """
         packages = {"cli", "client", "measure", "request", "status"}
