@@ -5,6 +5,7 @@ Tests for the configurations in C{docs/deploy}, by the tools that read them.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -46,8 +47,12 @@ class DeployCase(SynchronousTestCase):
         """
         Run a tool.
         """
+        # trial -j sets PYTHONPATH, which a tool with a Python of its own cannot use.
+        environment = {**os.environ}
+        environment.pop("PYTHONPATH", None)
         return subprocess.run(
             command,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
