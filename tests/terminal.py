@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import termios
 from collections.abc import Mapping
@@ -23,6 +24,12 @@ CTRL_C = "\x03"
 # The exit status is part of the prompt.
 _PROMPT = "[status $?] "
 _PROMPTED = re.compile(r"\[status (\d+)\] ")
+
+
+def _takeTerminal() -> None:
+    ioctl(0, termios.TIOCSCTTY, 0)
+    # A background job of a script ignores it, and so would all commands of the shell.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -50,7 +57,7 @@ class Terminal:
             cwd=directory,
             env={**environment, "PS1": _PROMPT, "TERM": "dumb"},
             start_new_session=True,
-            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_takeTerminal,
         )
         os.close(theirs)
         case.addCleanup(self._close)
