@@ -79,20 +79,22 @@ class StatusService(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         closed = maybeDeferred(self.port.stopListening)
-        closed.addErrback(_ignoreOSError)
+        closed.addErrback(self._pathNotRemoved)
         return gatherResults([closed, self._health.stop()])
+
+    def _pathNotRemoved(self, failure: Failure) -> None:
+        # Privileges may have been dropped, or the root directory changed, since the
+        # path of the UNIX socket was made.  The next server takes it over.  Twisted
+        # removes the path before it closes the socket.
+        failure.trap(OSError)
+        port: Any = self.port
+        port.socket.close()
 
     def snapshot(self) -> Snapshot | Awaitable[Snapshot]:
         return self._snapshot()
 
     def check(self) -> Awaitable[Report]:
         return self._health.check()
-
-
-def _ignoreOSError(failure: Failure) -> None:
-    # After privileges are dropped or the root directory is changed, the path of the
-    # UNIX socket may be out of reach.  The next server replaces a stale socket.
-    failure.trap(OSError)
 
 
 def _describe(port: IListeningPort) -> str:

@@ -94,9 +94,12 @@ class StatusServiceTests(AsyncCase):
 
     async def test_pathOutOfReach(self) -> None:
         """
-        A path that cannot be removed, as after privileges are dropped, is no error.
+        If the path cannot be removed, as after privileges are dropped, the socket is
+        closed without an error.
         """
         service = self.service(f"unix:{self.path}")
         service.startService()
         os.rename(self.path, f"{self.path}-away")
         await service.stopService()
+        port: Any = service.port
+        self.assertEqual(port.socket.fileno(), -1)
