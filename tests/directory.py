@@ -15,8 +15,9 @@ def shortDirectory(case: SynchronousTestCase) -> str:
     """
     Make a directory that is removed when the test ends.
 
-    C{case.mktemp()} makes long paths, and the path of a socket has at most 107 bytes.
+    C{case.mktemp()} and C{TMPDIR} can make long paths, and the path of a socket has at
+    most 107 bytes.
     """
-    directory = os.path.realpath(tempfile.mkdtemp(prefix="shout"))
+    directory = os.path.realpath(tempfile.mkdtemp(prefix="shout", dir="/tmp"))
     case.addCleanup(shutil.rmtree, directory)
     return directory

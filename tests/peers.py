@@ -13,6 +13,7 @@ from twisted.internet.protocol import DatagramProtocol
 from shout import Shout, ShoutService, bindUDP
 from shout.udp.port import DatagramPort
 from tests.asynccase import AsyncCase
+from tests.ports import freePort
 
 
 class Peer(DatagramProtocol):
@@ -83,7 +84,4 @@ class PeerCase(AsyncCase):
         """
         Return a port where nothing listens.
         """
-        (sock,) = bindUDP(0, ["127.0.0.1"])
-        with sock:
-            number: int = sock.getsockname()[1]
-        return number
+        return freePort()

@@ -21,6 +21,7 @@ from tests import hosts
 from tests.directory import shortDirectory
 from tests.families import EVERYWHERE
 from tests.parsing import parse
+from tests.ports import freePort
 
 needsBalancing = skipUnless(hasReusePortBalancing, "more than one worker needs Linux")
 
@@ -53,9 +54,7 @@ class OpenSocketsTests(SynchronousTestCase):
         """
         Make the default port one that is free, and return it.
         """
-        [sock] = bindUDP(0, ["127.0.0.1"])
-        with sock:
-            port = int(sock.getsockname()[1])
+        port = freePort()
         self.patch(listening, "DEFAULT_PORT", port)
         return port
 
