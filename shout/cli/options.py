@@ -52,6 +52,9 @@ _MEASURING = re.compile(
     "|max-loss|rate|flood)(=.*)?|-[ciswq].*"
 )
 
+# Those of them that a value follows.
+_VALUED = re.compile("--(count|interval|size|deadline|max-loss|rate)|-[cisw]")
+
 
 def parse(arguments: Sequence[str]) -> Namespace:
     """
@@ -121,10 +124,10 @@ def _pingCommand(options: Namespace, words: Sequence[str]) -> list[str]:
         command.append("-4" if options.family == socket.AF_INET else "-6")
     if options.timeout != _TIMEOUT:
         command += ["-t", f"{options.timeout:g}"]
-    # The values of options cannot be told from text without their parser.
+    # Text is left out: in the new command it would be a host.
     command += [
         "--mtu" if word == "--sizes" else word
-        for word in words
-        if word.startswith("-") or re.fullmatch("[0-9.]+", word)
+        for previous, word in zip(["", *words], words)
+        if word.startswith("-") or _VALUED.fullmatch(previous)
     ]
     return [word for word in command if word != "--ping"]

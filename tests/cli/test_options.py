@@ -204,6 +204,9 @@ class FormerOptionTests(SynchronousTestCase):
             ("-q -H h", "h -q"),
             ("--count 3", "127.0.0.1 --count 3"),
             ("--max-loss=3 -6", "127.0.0.1 -6 --max-loss=3"),
+            ("--mtu -H h", "h --mtu"),
+            ("-c3 hello", "127.0.0.1 -c3"),
+            ("-H h --ping hello 9999 -c 3", "h -c 3"),
         ):
             error = self.assertRaises(UsageError, parse, words.split())
             message = "use shoutping to measure: shoutping "

@@ -217,6 +217,7 @@ class ParseDestinationTests(SynchronousTestCase):
             ("h:1:2", f"'h:1:2' {address}"),
             ("2001:db8::1:99999", f"'2001:db8::1:99999' {address}"),
             ("unix:", "no path after unix:; write unix:PATH or unix:@NAME"),
+            ("9999", "'9999' is not a host; write HOST:PORT, or -p PORT"),
         ):
             error = self.assertRaises(UsageError, parseDestination, text, 9)
             self.assertEqual(str(error), message)
