@@ -174,7 +174,7 @@ class _Run:
 
 
 def _testsOf(path: str) -> list[str]:
-    name = path.removesuffix(".py").partition("shout/")[2].replace("/", ".")
+    name = path.removesuffix(".py").rpartition("shout/")[2].replace("/", ".")
     found: list[Path] = []
     for each in (name, *TESTS.get(name, [])):
         *package, leaf = each.split(".")
