@@ -50,7 +50,7 @@ _MODULES = {
     "ask": "client",
     "bindUDP": "sockets.bind",
     "bindUNIX": "sockets.unix",
-    "listen": "udp.batched",
+    "listen": "udp.listening",
     "ping": "measure",
 }
 

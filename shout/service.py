@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from shout.counters import FAMILIES, Counters, Snapshot
 from shout.protocol import Shout
 from shout.sockets.address import describe, example
-from shout.udp.batched import listen
+from shout.udp.listening import listen
 from shout.udp.port import DatagramPort
 
 

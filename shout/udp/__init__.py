@@ -17,9 +17,18 @@ This package does not depend on the rest of shout: a copy of the directory works
 any name.  Therefore its modules import each other relatively.
 """
 
-from .batched import BatchedPort, listen
+from .batched import BatchedPort
+from .listening import listen, listenMulticast, listenUDP
 from .port import DatagramPort
 from .responder import BatchResponder
 from .timed import TimedPort
 
-__all__ = ["BatchResponder", "BatchedPort", "DatagramPort", "TimedPort", "listen"]
+__all__ = [
+    "BatchResponder",
+    "BatchedPort",
+    "DatagramPort",
+    "TimedPort",
+    "listen",
+    "listenMulticast",
+    "listenUDP",
+]

@@ -1,18 +1,16 @@
 """
 The peer that sent a datagram, and the local address that it was sent to.
 
-The kernel passes both as a I{raw address}: a C{sockaddr}, padded to
-L{SOCKADDR_SIZE} bytes, and ancillary data, which is a list of control messages; see
-cmsg(3).  One of these, C{IP_PKTINFO} or C{IPV6_PKTINFO}, has the local address.
-The raw address of a reply is made likewise, so that it takes the same way back.
+The kernel passes the local address in a control message, C{IP_PKTINFO} or
+C{IPV6_PKTINFO}; see ip(7) and ipv6(7).  A reply gets such a message, too, so that it
+takes the same way back.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Any
 
@@ -29,6 +27,14 @@ _CMSGHDR = Struct("Lii")
 # The port in a sockaddr, in network byte order.
 _PORT = Struct("!H")
 
+# The prefix of IPv4-mapped IPv6 addresses (RFC 4291, 2.5.5.2).
+_MAPPED = bytes(10) + b"\xff\xff"
+
+ControlMessage = tuple[int, int, bytes]
+"""
+The level, the type and the data of a control message; see cmsg(3).
+"""
+
 
 class Peer(tuple[str, int]):
     """
@@ -38,63 +44,116 @@ class Peer(tuple[str, int]):
     A client that sends to two local addresses is two peers, which are equal but
     not identical.
 
-    @ivar table: The table that has decoded the peer.  Each port has one.
-
-    @ivar rawAddress: The C{sockaddr} of the peer, and a control message that makes
-        a reply leave from the local address that the peer has sent to.
+    @ivar owner: The object that decoded the peer.  Each port has one.
 
     @ivar isMulticastOrBroadcast: C{True} if the peer has sent to a multicast or
         broadcast address.  A reply leaves from a unicast address of the host.
+
+    @ivar sockaddr: The address of the peer in the form of C{socket.socket.sendmsg}.
+
+    @ivar ancillaryData: The control messages of a reply, in the form of
+        C{socket.socket.sendmsg}.  They make it leave from the local address that the
+        peer has sent to.
+
+    @ivar rawAddress: The C{sockaddr} of the peer, padded to L{SOCKADDR_SIZE} bytes,
+        and the control messages, as the kernel takes them.
 
     @ivar maxSegment: Largest size in bytes that the path accepts as
         C{UDP_SEGMENT}, as far as is known.
     """
 
-    table: Peers
-    rawAddress: bytes
+    owner: object
     isMulticastOrBroadcast: bool
+    sockaddr: tuple[Any, ...]
+    ancillaryData: list[ControlMessage]
+    rawAddress: bytes
     maxSegment = 65000
 
-    @cached_property
-    def sockaddr(self) -> tuple[str, int] | tuple[str, int, int, int]:
-        """
-        The address of the peer in the form of C{socket.socket.sendmsg}.
-        """
-        host, port = self
-        host, _, scope = host.partition("%")
-        if not scope:
-            return host, port
-        return host, port, 0, int.from_bytes(self.rawAddress[24:28], sys.byteorder)
 
-    @cached_property
-    def ancillaryData(self) -> list[tuple[int, int, bytes]]:
-        """
-        The control messages of a reply in the form of C{socket.socket.sendmsg}.
-        """
-        control = self.rawAddress[SOCKADDR_SIZE:]
-        return [(*kind, data) for kind, data in unpackMessages(control)]
-
-
-class Peers(dict[bytes, Peer]):
+def decodeRaw(rawAddress: bytes) -> Peer:
     """
-    A bounded table of peers by raw address.  A raw address is decoded when it is
-    first looked up, so the same one usually gives the same object.
+    Return the peer of a datagram.
+
+    @param rawAddress: The C{sockaddr}, padded to L{SOCKADDR_SIZE} bytes, and the
+        control messages, as the kernel returns them.
     """
+    # struct sockaddr_in: family, port, address.
+    # struct sockaddr_in6: family, port, flow, address, scope.
+    family = int.from_bytes(rawAddress[:2], sys.byteorder)
+    (port,) = _PORT.unpack_from(rawAddress, 2)
+    if family == socket.AF_INET:
+        address: tuple[Any, ...] = socket.inet_ntoa(rawAddress[4:8]), port
+    else:
+        host = socket.inet_ntop(socket.AF_INET6, rawAddress[8:24])
+        address = host, port, 0, int.from_bytes(rawAddress[24:28], sys.byteorder)
+    control = unpackMessages(rawAddress[SOCKADDR_SIZE:])
+    peer = decode(address, [(*kind, data) for kind, data in control])
+    packed = b"".join(packMessage(*each) for each in peer.ancillaryData)
+    peer.rawAddress = rawAddress[:SOCKADDR_SIZE] + packed
+    return peer
 
-    limit = 8192
 
-    def __init__(self, family: int) -> None:
-        """
-        @param family: C{socket.AF_INET} or C{socket.AF_INET6}.
-        """
-        self._decode = _decodeIPv4 if family == socket.AF_INET else _decodeIPv6
+def decode(address: tuple[Any, ...], ancillaryData: list[ControlMessage]) -> Peer:
+    """
+    Return the peer of a datagram.
 
-    def __missing__(self, rawAddress: bytes) -> Peer:
-        if len(self) >= self.limit:
-            self.clear()
-        peer = self[rawAddress] = self._decode(rawAddress)
-        peer.table = self
-        return peer
+    @param address: The address in the form of C{socket.socket.recvmsg}.
+
+    @param ancillaryData: The control messages.
+    """
+    control = {(level, type): data for level, type, data in ancillaryData}
+    peer = Peer(hostAndPort(address))
+    if len(address) == 2:
+        peer.sockaddr = address
+        local, peer.isMulticastOrBroadcast = _localIPv4(control)
+        # The interface index is 0.  Otherwise a reply would leave by the interface
+        # that the datagram came in by, regardless of the routes.
+        data = bytes(4) + local + bytes(4)
+        message = socket.IPPROTO_IP, IP_PKTINFO, data
+    else:
+        peer.sockaddr = (*address[:2], 0, address[3])
+        local, peer.isMulticastOrBroadcast = _localIPv6(address[0], control)
+        message = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local
+    peer.ancillaryData = [message] if any(message[2]) else []
+    return peer
+
+
+def _localIPv4(control: Mapping[tuple[int, int], bytes]) -> tuple[bytes, bool]:
+    """
+    Return the local address to send from, which is all zeros for any, and C{True}
+    if the datagram was sent to a multicast or broadcast address.
+    """
+    # struct in_pktinfo: interface, local address, destination; see ip(7).
+    info = control.get((socket.IPPROTO_IP, IP_PKTINFO), bytes(12))
+    local, destination = info[4:8], info[8:12]
+    if any(local):
+        return local, destination != local
+    # A datagram that arrived before IP_PKTINFO was enabled has no local address, but
+    # a destination.  The broadcast address of a subnet cannot be recognised then; the
+    # kernel refuses to send from it.
+    isGroup = destination[0] >= 224
+    return bytes(4) if isGroup else destination, isGroup
+
+
+def _localIPv6(
+    host: str, control: Mapping[tuple[int, int], bytes]
+) -> tuple[bytes, bool]:
+    """
+    Return the C{in6_pktinfo} of a reply, and C{True} if the datagram was sent to a
+    multicast or broadcast address.
+
+    @param host: The address of the peer.
+    """
+    if socket.inet_pton(socket.AF_INET6, host.partition("%")[0]).startswith(_MAPPED):
+        local, isGroup = _localIPv4(control)
+        return _MAPPED + local + bytes(4), isGroup
+    # struct in6_pktinfo: destination, interface; see ipv6(7).
+    info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), bytes(20))
+    if info[0] == 0xFF:
+        return bytes(20), True
+    # A link-local address is ambiguous without its interface.
+    isLinkLocal = info[0] == 0xFE and info[1] & 0xC0 == 0x80
+    return info if isLinkLocal else info[:16] + bytes(4), False
 
 
 def unpackMessages(control: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
@@ -119,65 +178,6 @@ def packMessage(level: int, type: int, data: bytes) -> bytes:
     length = socket.CMSG_LEN(len(data))
     whole = _CMSGHDR.pack(length, level, type) + data
     return whole.ljust(socket.CMSG_SPACE(len(data)), b"\0")
-
-
-def _decodeIPv4(rawAddress: bytes) -> Peer:
-    # struct sockaddr_in: family, port, address.
-    (port,) = _PORT.unpack_from(rawAddress, 2)
-    peer = Peer((socket.inet_ntoa(rawAddress[4:8]), port))
-    control = dict(unpackMessages(rawAddress[SOCKADDR_SIZE:]))
-    local, peer.isMulticastOrBroadcast = _localIPv4(control)
-    # The interface index is 0.  Otherwise a reply would leave by the interface that
-    # the datagram came in by, regardless of the routes.
-    info = packMessage(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + local + bytes(4))
-    peer.rawAddress = rawAddress[:SOCKADDR_SIZE] + info
-    return peer
-
-
-def _localIPv4(control: dict[tuple[int, int], bytes]) -> tuple[bytes, bool]:
-    """
-    Return the local address to send from, which is all zeros for any, and C{True}
-    if the datagram was sent to a multicast or broadcast address.
-    """
-    # struct in_pktinfo: interface, local address, destination; see ip(7).
-    info = control.get((socket.IPPROTO_IP, IP_PKTINFO), bytes(12))
-    local, destination = info[4:8], info[8:12]
-    if any(local):
-        return local, destination != local
-    # A datagram that arrived before IP_PKTINFO was enabled has no local address, but
-    # a destination.  The broadcast address of a subnet cannot be recognised then; the
-    # kernel refuses to send from it.
-    isGroup = destination[0] >= 224
-    return bytes(4) if isGroup else destination, isGroup
-
-
-def _decodeIPv6(rawAddress: bytes) -> Peer:
-    # struct sockaddr_in6: family, port, flow, address, scope.
-    host = socket.inet_ntop(socket.AF_INET6, rawAddress[8:24])
-    scope = int.from_bytes(rawAddress[24:28], sys.byteorder)
-    (port,) = _PORT.unpack_from(rawAddress, 2)
-    peer = Peer((withScope(host, scope), port))
-    control = dict(unpackMessages(rawAddress[SOCKADDR_SIZE:]))
-    # struct in6_pktinfo: destination, interface; see ipv6(7).
-    info = control.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO), bytes(16))
-    local, interface = info[:16], bytes(4)
-    if rawAddress.startswith(_MAPPED, 8):
-        localIPv4, peer.isMulticastOrBroadcast = _localIPv4(control)
-        local = _MAPPED + localIPv4
-    else:
-        peer.isMulticastOrBroadcast = local[0] == 0xFF
-        if peer.isMulticastOrBroadcast:
-            local = bytes(16)
-        elif local[0] == 0xFE and local[1] & 0xC0 == 0x80:
-            # A link-local address is ambiguous without its interface.
-            interface = info[16:]
-    info = packMessage(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local + interface)
-    peer.rawAddress = rawAddress[:SOCKADDR_SIZE] + info
-    return peer
-
-
-# The prefix of IPv4-mapped IPv6 addresses (RFC 4291, 2.5.5.2).
-_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def withScope(host: str, scope: int) -> str:

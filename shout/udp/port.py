@@ -1,16 +1,17 @@
 """
-Twisted's UDP port, for sockets that are already bound or connected.
+The portable port: a UDP or UNIX datagram port for any protocol.
 """
 
 from __future__ import annotations
 
 import os
-from errno import EDESTADDRREQ, EMSGSIZE
-from fcntl import ioctl
-from socket import AF_INET6, AF_UNIX, SO_ERROR, SO_RCVBUF, SOL_SOCKET
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from errno import ECONNREFUSED, EDESTADDRREQ, EMSGSIZE
+from operator import attrgetter
+from socket import AF_INET, AF_INET6, AF_UNIX, SO_ERROR, SO_RCVBUF, SOL_SOCKET
 from socket import socket as Socket
-from struct import unpack
-from termios import FIONREAD
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -18,28 +19,77 @@ from twisted.internet.base import BasePort
 from twisted.internet.error import MessageLengthError
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.internet.protocol import DatagramProtocol
-from twisted.internet.udp import Port
+from twisted.internet.udp import MulticastPort
 from twisted.logger import Logger
+from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .peer import hostAndPort
-from .sockopt import RECEIVE_BUFFER, kernelDrops, kernelDropsSince, raiseReceiveBuffer
+from .peer import Peer, decode
+from .portable import UDPIO, UNIXIO
+from .responder import MAX_HOLD, BatchResponder, Reply
+from .sockopt import (
+    RECEIVE_BUFFER,
+    enablePacketInfo,
+    kernelDrops,
+    kernelDropsSince,
+    raiseReceiveBuffer,
+)
+
+SLOTS = 64
+"""
+Maximum number of messages per system call; more do not make it faster.
+"""
+
+DEFAULT_PACKET_SIZE = 8192
+"""
+Twisted's default for C{maxPacketSize}, with which datagrams arrive whole here.
+"""
+
+Batch = tuple[list[bytes], list[Any]]
+"""
+Datagrams, and the peer of each.
+"""
+
+# Seconds between two log lines for one kind of exception.
+_QUIET_PERIOD = 30.0
 
 
 # On a connected socket, an ICMP error makes a poll or epoll reactor close the port as
 # if the connection were lost.  It calls readConnectionLost first if the port provides
 # IHalfCloseableDescriptor; that clears the error and starts reading again.
 @implementer(IHalfCloseableDescriptor)
-class DatagramPort(Port):
+class DatagramPort(MulticastPort):
     """
     A port for an existing datagram socket: IPv4, IPv6 or UNIX, bound or connected.
-    Datagrams arrive whole, a visit by the reactor reads a bounded number of them,
-    and a connected port survives ICMP errors.
 
-    @cvar maxDatagrams: Maximum number of datagrams per visit by the reactor.
+    Datagrams arrive whole.  A reply leaves from the local address that its peer has
+    sent to.  To reply after C{datagramReceived} has returned, pass the same C{addr}
+    object to L{write}: an equal tuple lacks the local address.
+
+    A visit by the reactor handles a bounded number of datagrams, and ends after
+    L{maxVisit} seconds.  A datagram that cannot be sent is counted, and no exception is
+    raised.  A connected port survives ICMP errors.
+
+    A L{BatchResponder<shout.udp.responder.BatchResponder>} answers many datagrams in
+    one call.
+
+    A protocol may have two methods that Twisted does not call:
+    C{groupDatagramReceived(datagram, addr)} receives the datagrams that were sent to
+    a broadcast or multicast address, and C{sendFailed(number, count)} is called with
+    an error number and the number of datagrams that could not be sent.
+
+    @cvar maxDatagrams: Number of datagrams after which a visit by the reactor ends.
+
+    @cvar maxVisit: Seconds after which a visit by the reactor ends.
+
+    @cvar maxDrain: Seconds after which L{drain} ends.
 
     @cvar receiveBuffer: Bytes of receive buffer to request from the system.
+
+    @ivar sendErrors: Number of datagrams that could not be sent, by error number.
+
+    @ivar protocolErrors: Number of exceptions that the protocol has raised.
 
     @ivar peerError: The last ICMP error on a connected port, such as a
         C{ConnectionRefusedError} for port unreachable.
@@ -47,19 +97,31 @@ class DatagramPort(Port):
 
     _log = Logger()
 
-    maxDatagrams = 64
+    maxDatagrams = 256
+    maxVisit = 0.005
+    maxDrain = 1.0
     receiveBuffer = RECEIVE_BUFFER
 
     peerError: OSError | None = None
 
     socket: Socket
+    reactor: Any
     _connectedAddr: Any
 
-    # The length field of a UDP header has 16 bits and includes the header's 8 bytes
-    # (RFC 768).  A datagram on a UNIX socket is limited by the sender's buffer only.
-    _maxLength = 65527
+    # Number of datagrams to receive first in a visit.
+    _firstLimit = 1
 
-    def __init__(self, sock: Socket, protocol: DatagramProtocol, reactor: Any):
+    # True if datagrams that are sent together are cheaper.
+    _canHold = False
+
+    def __init__(
+        self,
+        sock: Socket,
+        protocol: DatagramProtocol,
+        reactor: Any,
+        maxPacketSize: int = DEFAULT_PACKET_SIZE,
+        seconds: Callable[[], float] = time.monotonic,
+    ):
         """
         @param sock: A bound or connected datagram socket.  The port makes it
             non-blocking, and closes it when it stops listening.
@@ -69,27 +131,72 @@ class DatagramPort(Port):
             IPv6 host includes its scope, as in C{fe80::1%eth0}.
 
         @param reactor: An L{IReactorFDSet
-            <twisted.internet.interfaces.IReactorFDSet>} provider.
+            <twisted.internet.interfaces.IReactorFDSet>} and L{IReactorTime
+            <twisted.internet.interfaces.IReactorTime>} provider.
+
+        @param maxPacketSize: Number of bytes at which datagrams are cut.  With
+            Twisted's default they arrive whole.
+
+        @param seconds: Returns the present time in seconds.
         """
-        super().__init__(None, protocol, reactor=reactor)  # type: ignore[no-untyped-call]
+        super().__init__(0, protocol, "", maxPacketSize, reactor)
         self.addressFamily = sock.family
-        self._receivedBytes = self._sentBytes = self._kernelDrops = 0
         self.socket = sock
+        # The UDP header's length field less the headers (RFC 768, 791, 8200).  A
+        # datagram on a UNIX socket is limited by the send buffer.
+        limits: dict[int, int] = {AF_INET: 65507, AF_INET6: 65527}
+        self._maxPayload = limits.get(sock.family, 1 << 31)
+        self.sendErrors: Counter[int] = Counter()
+        self.protocolErrors = 0
+        self._seconds = seconds
+        self._sentBytes = self._kernelDrops = 0
+        self._lastLogged: dict[str, float] = {}
+        # Batches that were received and are not delivered yet.
+        self._rest: deque[Batch] = deque()
+        self._readAgainCall: Any = None
+        self._isReading = False
+        # The peers of the batch that is being delivered, and the present one.
+        self._peers: list[Any] = []
+        self._peer: Any = None
+        self._peersByAddress: dict[Any, Peer] = {}
+        self._hasGroupPeers = False
+        # Datagrams that are written while a batch is being delivered, and their peers.
+        self._isHolding = False
+        self._pending: list[bytes] = []
+        self._recipients: list[Peer] = []
+        self._isInSendFailed = False
 
     def _bindSocket(self) -> None:
-        self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        sock = self.socket
+        self.fileno = sock.fileno  # type: ignore[method-assign]
         self.connected = True
-        self.socket.setblocking(False)
-        raiseReceiveBuffer(self.socket, self.receiveBuffer)
-        self._initialDrops = kernelDrops(self.socket)
-        host = self.socket.getsockname()
-        isUNIX = self.addressFamily == AF_UNIX
+        sock.setblocking(False)
+        raiseReceiveBuffer(sock, self.receiveBuffer)
+        self._initialDrops = kernelDrops(sock)
+        isUNIX = sock.family == AF_UNIX
+        host = sock.getsockname()
         self._realPortNumber = host if isUNIX else host[1]
         try:
-            peer = self.socket.getpeername()
+            peer = sock.getpeername()
         except OSError:
-            return
-        self._connectedAddr = peer if isUNIX else peer[:2]
+            pass
+        else:
+            self._connectedAddr = peer if isUNIX else peer[:2]
+        self._io = self._openIO(sock)
+        if self.protocol.noisy:
+            prefix = self._getLogPrefix(self.protocol)
+            log.msg(f"{prefix} starting on {self._realPortNumber}")
+
+    def _openIO(self, sock: Socket) -> Any:
+        if sock.family == AF_UNIX:
+            return UNIXIO(sock)
+        enablePacketInfo(sock)
+        return UDPIO(sock, lambda *address: self._adopt(decode(*address)))
+
+    def _adopt(self, peer: Peer) -> Peer:
+        peer.owner = self
+        self._hasGroupPeers |= peer.isMulticastOrBroadcast
+        return peer
 
     def getHost(self) -> IPv4Address | IPv6Address | UNIXAddress:
         address = self.socket.getsockname()
@@ -114,86 +221,304 @@ class DatagramPort(Port):
         """
         Return the number of payload bytes received, and of those sent.
         """
-        return self._receivedBytes, self._sentBytes
+        received, sent = self._io.totalBytes()
+        return received, sent + self._sentBytes
 
     def doRead(self) -> None:
-        self._read(self.maxDatagrams)
+        self._visit(self.maxDatagrams, self.maxVisit)
+        # Datagrams that are left do not make the socket readable.
+        if self._rest:
+            self._readAgainLater()
+
+    def _readAgainLater(self) -> None:
+        if self._isReading and self._readAgainCall is None:
+            self._readAgainCall = self.reactor.callLater(0, self._readAgain)
+
+    def _readAgain(self) -> None:
+        self._readAgainCall = None
+        self.doRead()
+
+    def startReading(self) -> None:
+        super().startReading()  # type: ignore[no-untyped-call]
+        self._isReading = True
+        if self._rest:
+            self._readAgainLater()
+
+    def stopReading(self) -> None:
+        super().stopReading()  # type: ignore[no-untyped-call]
+        self._isReading = False
+        call, self._readAgainCall = self._readAgainCall, None
+        if call is not None:
+            call.cancel()
 
     def drain(self) -> None:
         """
-        Deliver all datagrams in the receive buffer.
+        Deliver all datagrams that have arrived.
 
         It ends although more arrive meanwhile: after one datagram per 512 bytes of
-        the buffer.  Even an empty datagram occupies more than that.
+        the receive buffer, since even an empty datagram occupies more than that, and
+        after L{maxDrain} seconds.
         """
-        left = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) // 512
-        while self.connected and left > 0:
-            count = self._read(left)
-            if not count:
-                return
-            left -= count
+        size = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF)
+        self._visit(size // 512, self.maxDrain)
 
-    def _read(self, maxDatagrams: int) -> int:
+    def _visit(self, maxDatagrams: int, seconds: float) -> None:
         """
-        Receive and deliver datagrams.
+        Receive and deliver datagrams until none is left.
 
-        @return: The number of datagrams and errors; 0 if nothing had arrived.
+        @param maxDatagrams: Number of datagrams and errors after which it ends.
+
+        @param seconds: Seconds after which it ends.
         """
-        count = 0
+        end = self._seconds() + seconds
+        count, limit = 0, self._firstLimit
         while count < maxDatagrams and self.connected:
+            # This may be a nested call: a protocol can run the reactor while it
+            # receives a datagram.  Its replies so far are sent first.
+            if self._pending:
+                self._flush()
             try:
-                datagram, addr = self._receive()
-            except BlockingIOError:
-                break
+                batch = self._rest.popleft() if self._rest else self._receive(limit)
             except OSError as e:
                 self._handlePeerError(e)
-            else:
-                try:
-                    self.protocol.datagramReceived(datagram, addr)
-                except BaseException:
-                    self._log.failure("datagramReceived raised")
-            count += 1
-        return count
+                count += 1
+                continue
+            if batch is None:
+                return
+            done = self._deliver(*batch, end)
+            if done < len(batch[0]):
+                self._rest.appendleft((batch[0][done:], batch[1][done:]))
+            count += done
+            if self._seconds() >= end:
+                return
+            limit = min(2 * limit, SLOTS, maxDatagrams - count)
 
-    def _receive(self) -> tuple[bytes, Any]:
-        length = self._maxLength
-        if self.addressFamily == AF_UNIX:
-            # The length of the next datagram, or more; see FIONREAD in udp(7).
-            (pending,) = unpack("i", ioctl(self.socket, FIONREAD, bytes(4)))
-            length = max(length, pending)
-        datagram, addr = self.socket.recvfrom(length)
-        self._receivedBytes += len(datagram)
-        if self.addressFamily == AF_INET6:
-            addr = hostAndPort(addr)
-        return datagram, addr
+    def _receive(self, limit: int) -> Batch | None:
+        """
+        Receive a batch of at most L{SLOTS} datagrams.
+        """
+        batch: Batch | None = self._io.receive(limit)
+        if batch is None:
+            return None
+        datagrams, peers = batch
+        if self.maxPacketSize != DEFAULT_PACKET_SIZE:
+            datagrams = [datagram[: self.maxPacketSize] for datagram in datagrams]
+        for start in range(SLOTS, len(datagrams), SLOTS):
+            end = start + SLOTS
+            self._rest.append((datagrams[start:end], peers[start:end]))
+        return datagrams[:SLOTS], peers[:SLOTS]
+
+    def _deliver(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
+        """
+        Pass datagrams to the protocol, and send what it writes meanwhile.
+
+        @param end: The time after which no further datagram is delivered.
+
+        @return: Number of datagrams that are delivered.
+        """
+        received = getattr(self.protocol.datagramReceived, "__func__", None)
+        if received is not BatchResponder.datagramReceived or (
+            self._hasGroupPeers and any(map(_isMulticastOrBroadcast, peers))
+        ):
+            return self._deliverEach(datagrams, peers, end)
+        return self._answer(datagrams, peers, end)
+
+    def _answer(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
+        answer = self.protocol.answer
+        done, size = 0, len(datagrams)
+        while done < len(datagrams) and self.connected:
+            some, addrs = datagrams[done : done + size], peers[done : done + size]
+            try:
+                replies = answer(some, addrs)
+                if not 0 < len(replies) <= len(some):
+                    raise ValueError("there must be one answer for each datagram")
+            except BaseException:
+                if len(some) == 1:
+                    self._logException(Failure(), "answer")
+                    done += 1
+                # One by one, only the datagrams that raise remain unanswered.
+                size = 1
+            else:
+                self._sendReplies(replies, addrs)
+                done += len(replies)
+            if self._seconds() >= end:
+                break
+        return done
+
+    def _sendReplies(self, replies: Sequence[Reply], peers: list[Any]) -> None:
+        sendable: Any = replies
+        if set(map(type, replies)) != {bytes}:
+            sendable, recipients = [], []
+            for reply, peer in zip(replies, peers):
+                if isinstance(reply, BaseException):
+                    self._logException(Failure(reply), "answer")
+                elif reply is not None:
+                    sendable.append(reply)
+                    recipients.append(peer)
+            peers = recipients
+        if sendable and self.connected:
+            self._send(sendable, peers)
+
+    def _deliverEach(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
+        received = self.protocol.datagramReceived
+        groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
+        outer = self._peers, self._peer, self._peersByAddress, self._isHolding
+        self._peers, self._peersByAddress = peers, {}
+        self._isHolding = self._canHold and len(peers) > 1
+        seconds, flushTime = self._seconds, end - self.maxVisit + MAX_HOLD
+        done = 0
+        try:
+            for done, (datagram, peer) in enumerate(zip(datagrams, peers), 1):
+                self._peer = peer
+                try:
+                    if self._hasGroupPeers and peer.isMulticastOrBroadcast:
+                        groupReceived(datagram, peer)
+                    else:
+                        received(datagram, peer)
+                except BaseException:
+                    self._logException(Failure(), "datagramReceived")
+                now = seconds()
+                if now >= flushTime:
+                    self._flush()
+                    flushTime = now + MAX_HOLD
+                if now >= end or not self.connected:
+                    break
+            self._flush()
+        finally:
+            self._peers, self._peer, self._peersByAddress, self._isHolding = outer
+        return done
+
+    def _logException(self, failure: Failure, method: str) -> None:
+        self.protocolErrors += 1
+        now = self._seconds()
+        if now - self._lastLogged.get(method, -_QUIET_PERIOD) >= _QUIET_PERIOD:
+            self._lastLogged[method] = now
+            self._log.failure(
+                "{method} raised (exceptions so far: {count})",
+                failure,
+                method=method,
+                count=self.protocolErrors,
+            )
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
-        Send a datagram.
+        Send a datagram: after the batch that is being delivered, or at once if there
+        is none.
 
         @param datagram: The payload.
 
         @param addr: The peer: a host and a port, or the path of a UNIX socket;
             C{None} on a connected port.
 
-        @raise MessageLengthError: If the datagram is too long for the socket or for
-            the path.
+        @raise MessageLengthError: If the datagram is too long for the socket.
 
-        @raise OSError: If the system cannot send it, or if the UNIX socket of the
-            peer has no path.
+        @raise InvalidAddressError: If the host is not an IP address of the port's
+            family.
         """
-        if self._connectedAddr or self.addressFamily != AF_UNIX:
-            super().write(datagram, addr)
-            self._sentBytes += len(datagram)
+        isPeer = type(addr) is Peer and addr.owner is self
+        peer = addr if isPeer else self._findPeer(addr)
+        if peer is None or not self.connected:
+            self._flush()
+            self._writeTo(datagram, addr)
             return
-        if addr is None:
-            raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
+        if type(datagram) is not bytes:
+            datagram = memoryview(datagram).tobytes()
+        if len(datagram) > self._maxPayload:
+            self.sendErrors[EMSGSIZE] += 1
+            raise MessageLengthError("message too long")
+        if self._isHolding:
+            self._pending.append(datagram)
+            self._recipients.append(peer)
+            if len(self._pending) == SLOTS:
+                self._flush()
+        else:
+            self._send([datagram], [peer])
+
+    def _findPeer(self, addr: Any) -> Peer | None:
+        """
+        Return the peer that equals an address in the batch that is being delivered, if
+        there is one.
+        """
+        peer: Peer | None = self._peer
+        if type(peer) is not Peer or addr == peer:
+            return peer if type(peer) is Peer else None
+        if not self._peersByAddress:
+            self._peersByAddress = dict(zip(self._peers, self._peers))
+        return self._peersByAddress.get(addr)
+
+    def _flush(self) -> None:
+        datagrams, peers = self._pending, self._recipients
+        if datagrams and self.connected:
+            self._pending, self._recipients = [], []
+            self._send(datagrams, peers)
+
+    def _writeTo(self, datagram: bytes, addr: Any) -> None:
+        """
+        Send a datagram to an address that is not that of a L{Peer}.
+        """
+        isUNIX = self.addressFamily == AF_UNIX
         try:
-            self._sentBytes += self.socket.sendto(datagram, addr)
+            if not isUNIX:
+                sent: Any = super().write(datagram, addr)
+            elif self._connectedAddr:
+                sent = self.socket.send(datagram)
+            elif addr is None:
+                raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
+            else:
+                sent = self.socket.sendto(datagram, addr)
+            self._sentBytes += sent or 0
+        except MessageLengthError:
+            self._countErrors([EMSGSIZE])
+            if len(datagram) > self._maxPayload:
+                raise
         except OSError as e:
-            if e.errno == EMSGSIZE:
+            self._countErrors([e.errno or 0])
+            if isUNIX and e.errno == EMSGSIZE:
                 raise MessageLengthError("message too long") from e
-            raise
+
+    def _send(self, datagrams: Sequence[bytes], peers: list[Peer]) -> None:
+        errors: list[int] = []
+        start = 0
+        while start < len(datagrams):
+            try:
+                start += self._io.send(datagrams, peers, start)
+            except OSError as e:
+                if not self._sendAlone(datagrams, peers, start, e):
+                    errors.append(e.errno or 0)
+                start += 1
+        if errors:
+            self._countErrors(errors)
+
+    def _sendAlone(
+        self, datagrams: Sequence[bytes], peers: list[Peer], index: int, error: OSError
+    ) -> bool:
+        """
+        Send a datagram that could not be sent together with others.
+
+        @return: C{True} if it is sent.
+        """
+        return False
+
+    def _countErrors(self, errors: Sequence[int]) -> None:
+        """
+        Count errors, and call the protocol's C{sendFailed} for each error number.
+        """
+        if ECONNREFUSED in errors:
+            self._handlePeerError(OSError(ECONNREFUSED, os.strerror(ECONNREFUSED)))
+        sendFailed = getattr(self.protocol, "sendFailed", None)
+        for number, count in Counter(errors).items():
+            self.sendErrors[number] += count
+            # No recursion when a write from within sendFailed fails, too.
+            if sendFailed is None or self._isInSendFailed:
+                continue
+            outer, self._isHolding = self._isHolding, False
+            self._isInSendFailed = True
+            try:
+                sendFailed(number, count)
+            except BaseException:
+                self._logException(Failure(), "sendFailed")
+            finally:
+                self._isHolding, self._isInSendFailed = outer, False
 
     def _handlePeerError(self, error: OSError) -> None:
         # On an unconnected socket a pending ICMP error may be about any peer, so it
@@ -203,26 +528,34 @@ class DatagramPort(Port):
             try:
                 self.protocol.connectionRefused()
             except BaseException:
-                self._log.failure("connectionRefused raised")
+                self._logException(Failure(), "connectionRefused")
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
         Called when the socket has a pending error.  The port stays open.
         """
         number = self.socket.getsockopt(SOL_SOCKET, SO_ERROR)
-        self.startReading()  # type: ignore[no-untyped-call]
+        self.startReading()
         self._handlePeerError(OSError(number, os.strerror(number)))
 
     def writeConnectionLost(self, reason: Failure) -> None:
         # A datagram socket has no half to close.
         pass
 
-    # Unlike Twisted's, it does not log a line per port.
     def connectionLost(self, reason: Failure | None = None) -> None:
+        self._flush()
         # The counter is gone with the socket.
         self._kernelDrops = self.kernelDrops
+        if self.protocol.noisy:
+            log.msg(f"(UDP Port {self._realPortNumber} Closed)")
+        self._realPortNumber = None
+        self._rest.clear()
         BasePort.connectionLost(self, reason)  # type: ignore[no-untyped-call]
         self.protocol.doStop()
         self.socket.close()
         if hasattr(self, "d"):
             self.d.callback(None)
+            del self.d
+
+
+_isMulticastOrBroadcast = attrgetter("isMulticastOrBroadcast")

@@ -12,6 +12,14 @@ from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
 
+MAX_HOLD = 0.001
+"""
+Seconds of work after which replies are sent, even if more datagrams have arrived.
+"""
+
+Reply = bytes | None | BaseException
+
+
 class BatchResponder(DatagramProtocol):
     """
     A protocol that answers each datagram with at most one, to its sender.

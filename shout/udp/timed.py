@@ -12,16 +12,22 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from errno import ECONNREFUSED, ENOTCONN
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
+from .batched import BatchIO, available
 from .icmp import enableErrorQueue, explain, readErrorQueue
-from .port import DatagramPort
-from .timestamps import SEND_SLOTS, SLOTS, TimedBatch, enableTimestamps
+from .peer import decodeRaw
+from .port import SLOTS, DatagramPort
+from .timestamps import TimedIO, enableTimestamps
+
+# Maximum number of datagrams that one call sends.  More are hardly faster, and the time
+# at which each of them leaves becomes less certain.
+_SEND_SLOTS = 4
 
 # Maximum number of attempts to send while errors of earlier datagrams come in.
 _ATTEMPTS = 4
@@ -46,14 +52,16 @@ class TimedPort(DatagramPort):
     error.
 
     @ivar hasKernelTimes: C{True} if the kernel takes the times of arrival.
+
+    @ivar maxAtOnce: Maximum number of datagrams that L{send} accepts.
     """
 
     maxDatagrams = 256
 
     hasKernelTimes = False
+    maxAtOnce = 1
 
     _wallClock: Callable[[], int] = staticmethod(time.time_ns)
-    _batch: TimedBatch | None = None
 
     def __init__(
         self,
@@ -71,52 +79,36 @@ class TimedPort(DatagramPort):
         self._clock = clock
         self._undelivered: Iterator[_TimedDatagram] = iter(())
 
-    def _bindSocket(self) -> None:
-        super()._bindSocket()
-        enableErrorQueue(self.socket)
-        self.hasKernelTimes = enableTimestamps(self.socket)
-        if self.hasKernelTimes:
-            self._batch = TimedBatch(self.socket)
+    def _openIO(self, sock: socket.socket) -> Any:
+        enableErrorQueue(sock)
+        self.hasKernelTimes = enableTimestamps(sock)
+        if available and sock.family != socket.AF_UNIX:
+            self.maxAtOnce = _SEND_SLOTS
+            return BatchIO(sock.fileno(), decodeRaw)
+        return TimedIO(sock)
 
-    @property
-    def maxAtOnce(self) -> int:
-        """
-        The maximum number of datagrams that L{send} accepts.
-        """
-        return 1 if self._batch is None else SEND_SLOTS
-
-    def _read(self, maxDatagrams: int) -> int:
+    def _visit(self, maxDatagrams: int, seconds: float) -> None:
         # In a nested call the rest of the batch that is being delivered comes first.
-        count = self._deliver()
+        count = self._deliverTimed()
         while count < maxDatagrams and self.connected:
             try:
-                self._undelivered = iter(self._receiveTimed())
-            except (BlockingIOError, InterruptedError):
-                break
+                received = self._io.receiveTimed(SLOTS)
             except OSError as e:
                 self._handlePeerError(e)
-                count += 1
-                break
-            delivered = self._deliver()
-            count += delivered
-            # After a batch that is less than half full the socket is usually empty.
-            if self._batch is not None and delivered <= SLOTS // 2:
-                break
-        return count
+                return
+            if received is None:
+                return
+            # In this order, a pause between the two cannot shorten a round trip.
+            wall, now = self._wallClock(), self._clock()
+            self._undelivered = iter(
+                [
+                    (datagram, now, wall - time if time else 0, isFragmented)
+                    for datagram, time, isFragmented in zip(*received)
+                ]
+            )
+            count += self._deliverTimed()
 
-    def _receiveTimed(self) -> Iterable[_TimedDatagram]:
-        if self._batch is None:
-            datagram, _ = self._receive()
-            return [(datagram, self._clock(), 0, False)]
-        datagrams, times, fragmented = self._batch.receive()
-        # In this order, a pause between the two cannot shorten a round trip.
-        wall, now = self._wallClock(), self._clock()
-        return [
-            (datagram, now, wall - time, bool(fragmented) and i in fragmented)
-            for i, (datagram, time) in enumerate(zip(datagrams, times))
-        ]
-
-    def _deliver(self) -> int:
+    def _deliverTimed(self) -> int:
         count = 0
         received: Any = self.protocol.timedDatagramReceived
         for each in self._undelivered:
@@ -124,14 +116,14 @@ class TimedPort(DatagramPort):
             try:
                 received(*each)
             except BaseException:
-                self._log.failure("timedDatagramReceived raised")
+                self._logException(Failure(), "timedDatagramReceived")
         return count
 
     def _handlePeerError(self, error: OSError) -> None:
         self._reportErrors(error.errno or 0)
 
     def readConnectionLost(self, reason: Failure) -> None:
-        self.startReading()  # type: ignore[no-untyped-call]
+        self.startReading()
         self._reportErrors(0)
 
     def _reportErrors(self, number: int) -> bool:
@@ -151,7 +143,7 @@ class TimedPort(DatagramPort):
             self.protocol.icmpErrorReceived(datagram, reason)
         return bool(icmpErrors)
 
-    def send(self, datagrams: Sequence[bytes]) -> int:
+    def send(self, datagrams: list[bytes]) -> int:
         """
         Send several datagrams in one system call.
 
@@ -163,10 +155,8 @@ class TimedPort(DatagramPort):
         """
         for _ in range(_ATTEMPTS):
             try:
-                if self._batch is not None and len(datagrams) > 1:
-                    return self._batch.send(datagrams)
-                self.socket.send(datagrams[0])
-                return 1
+                sent: int = self._io.send(datagrams, None, 0)
+                return sent
             except BlockingIOError:
                 raise
             except OSError as e:

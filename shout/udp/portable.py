@@ -1,0 +1,170 @@
+"""
+Receiving and sending datagrams one by one.
+
+The classes have the methods of C{BatchIO} in C{_mmsg.c}, which takes many datagrams per
+system call.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from fcntl import ioctl
+from struct import unpack
+from termios import FIONREAD
+from typing import Any
+
+from .peer import ControlMessage, Peer
+
+# A UDP datagram has at most 65,535 bytes.
+_MAX_DATAGRAM = 65535
+
+# Bytes for the control messages of a datagram.
+_CONTROL_SIZE = 256
+
+
+class PortableIO:
+    """
+    The base of the classes.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        """
+        @param sock: A non-blocking datagram socket.
+        """
+        self._socket = sock
+        self._receivedBytes = self._sentBytes = 0
+        self._error: OSError | None = None
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        self._isReadable = poll.poll
+
+    def totalBytes(self) -> tuple[int, int]:
+        """
+        Return the number of payload bytes received, and of those sent.
+        """
+        return self._receivedBytes, self._sentBytes
+
+    def receive(self, limit: int) -> tuple[list[bytes], list[Any]] | None:
+        """
+        Receive datagrams that have arrived.
+
+        @param limit: Maximum number of datagrams.
+
+        @return: The datagrams and the peer of each, or C{None} if nothing had arrived.
+
+        @raise OSError: The error of the system call.
+        """
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        # To ask the kernel takes a third of the time of an exception.
+        if limit > 1 and not self._isReadable(0):
+            return None
+        datagrams: list[bytes] = []
+        peers: list[Any] = []
+        try:
+            self._receive(limit, datagrams, peers)
+        except BlockingIOError:
+            pass
+        except OSError as e:
+            if not datagrams:
+                raise
+            # The next call raises it.
+            self._error = e
+        for datagram in datagrams:
+            self._receivedBytes += len(datagram)
+        return (datagrams, peers) if datagrams else None
+
+    def _receive(self, limit: int, datagrams: list[bytes], peers: list[Any]) -> None:
+        """
+        Append datagrams and their peers to lists, until a system call fails.
+        """
+        raise NotImplementedError
+
+    def send(self, datagrams: list[bytes], peers: list[Any], start: int) -> int:
+        """
+        Send datagrams until one cannot be sent.
+
+        @param datagrams: The payloads.
+
+        @param peers: The peer of each.
+
+        @param start: Index of the first datagram to send.
+
+        @return: Number of datagrams sent.
+
+        @raise OSError: If the first one cannot be sent.
+        """
+        index = start
+        try:
+            for index in range(start, len(datagrams)):
+                self._sentBytes += self._send(datagrams[index], peers[index])
+        except OSError:
+            if index == start:
+                raise
+            return index - start
+        return len(datagrams) - start
+
+    def _send(self, datagram: bytes, peer: Any) -> int:
+        raise NotImplementedError
+
+
+class UNIXIO(PortableIO):
+    """
+    For UNIX sockets.  A peer is the path of its socket.
+    """
+
+    def _receive(self, limit: int, datagrams: list[bytes], peers: list[Any]) -> None:
+        while len(datagrams) < limit:
+            # The length of the next datagram, or more; see FIONREAD in udp(7).
+            (length,) = unpack("i", ioctl(self._socket, FIONREAD, bytes(4)))
+            datagram, path = self._socket.recvfrom(max(length, _MAX_DATAGRAM))
+            datagrams.append(datagram)
+            peers.append(path)
+
+    def _send(self, datagram: bytes, peer: Any) -> int:
+        return self._socket.sendto(datagram, peer)
+
+
+class UDPIO(PortableIO):
+    """
+    For UDP sockets, by recvmsg(2) and sendmsg(2).
+
+    @cvar limit: Maximum number of peers in the table.
+    """
+
+    limit = 2048
+
+    def __init__(self, sock: socket.socket, decode: Callable[..., Peer]) -> None:
+        """
+        @param sock: A non-blocking UDP socket.
+
+        @param decode: Called with the address and the control messages of a datagram
+            to make its peer, unless that is in the table.
+        """
+        super().__init__(sock)
+        self._decode = decode
+        self._peers: dict[Any, tuple[list[ControlMessage], Peer]] = {}
+
+    def _receive(self, limit: int, datagrams: list[bytes], peers: list[Any]) -> None:
+        receive, find = self._socket.recvmsg, self._peers.get
+        while len(datagrams) < limit:
+            datagram, control, _, address = receive(_MAX_DATAGRAM, _CONTROL_SIZE)
+            found = find(address)
+            if found is None or found[0] != control:
+                found = self._add(address, control)
+            datagrams.append(datagram)
+            peers.append(found[1])
+
+    def _add(
+        self, address: Any, control: list[ControlMessage]
+    ) -> tuple[list[ControlMessage], Peer]:
+        if len(self._peers) >= self.limit:
+            self._peers.clear()
+        entry = self._peers[address] = control, self._decode(address, control)
+        return entry
+
+    def _send(self, datagram: bytes, peer: Peer) -> int:
+        return self._socket.sendmsg([datagram], peer.ancillaryData, 0, peer.sockaddr)
