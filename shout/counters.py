@@ -30,6 +30,8 @@ class Counters:
 
     @cvar quietPeriod: Seconds between two log lines for one reason.
 
+    @cvar unlogged: Reasons that are not logged, because the protocol intends them.
+
     @ivar families: Number of datagrams received, by the address family of the socket.
 
     @ivar answered: Number of datagrams to which a reply was sent.
@@ -43,6 +45,7 @@ class Counters:
     _log = Logger()
 
     quietPeriod = 30.0
+    unlogged = frozenset({"no reply"})
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         """
@@ -93,6 +96,8 @@ class Counters:
         @param number: Number of datagrams.
         """
         self.dropped[reason] += number
+        if reason in self.unlogged:
+            return
         now = self._seconds()
         logged = self._logged.get(reason)
         if logged is None or now - logged[0] >= self.quietPeriod:
@@ -132,7 +137,7 @@ class Snapshot:
 
     @ivar replyBytes: Total length of the payloads of the replies.
 
-    @ivar dropped: Number of datagrams dropped by the guard, by reason.
+    @ivar dropped: Number of datagrams dropped by the guard or the protocol, by reason.
 
     @ivar sendErrors: Number of replies that could not be sent, by the name of the
         error, such as C{"ENOBUFS"}.

@@ -1,24 +1,28 @@
 """
-The protocol that answers datagrams in capitals.
+Protocols that answer datagrams: with anything, and in capitals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from errno import errorcode
 from operator import eq
 from typing import Any
 
 from shout.counters import Counters
 from shout.guard import Guard
-from shout.udp.responder import BatchResponder
+from shout.udp.responder import MAX_HOLD, BatchResponder
 
 
-class Shout(BatchResponder):
+class Responder(BatchResponder):
     """
-    A protocol that answers every datagram with its text in capitals.
+    A protocol that answers each datagram with the reply that L{respond} returns.
 
-    Override L{transform} for other replies.
+    Subclasses override L{respond}.  The guard checks each reply, and datagrams and
+    replies are counted.  An error costs its own datagram alone.
 
     Datagrams to a broadcast or multicast address get no reply on a L{BatchedPort
     <shout.udp.batched.BatchedPort>}.  Other ports cannot recognize them.
@@ -33,71 +37,92 @@ class Shout(BatchResponder):
     noisy = False
     family = "unknown"
 
-    def __init__(self, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        guard: Guard | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         """
         @param guard: The rules for replies; by default a L{Guard
             <shout.guard.Guard>} with its default rules, which make the service safe on
             a public network.
+
+        @param seconds: Returns the present time in seconds.
         """
         self.counters = Counters()
         self._guard = Guard() if guard is None else guard
+        self._seconds = seconds
 
-    def transform(self, datagram: bytes) -> bytes:
+    def respond(self, datagram: bytes, addr: Any) -> bytes | None:
         """
         Return the reply to a datagram.
 
         The guard recognizes a loop with another server by replies that equal their
-        datagrams.  If a transformed reply does not stay the same when it is transformed
-        again, use a L{Limit<shout.guard.Limit>}.
+        datagrams.  For other replies to replies, use a L{Limit<shout.guard.Limit>}.
 
         @param datagram: The payload received, which may be empty.
 
-        @return: The payload of the reply.  Here every ASCII letter is in upper case,
-            and every other byte is unchanged.
+        @param addr: The address of the peer: a host and a port for UDP, a path (C{bytes}
+            for an abstract name) for a UNIX socket.  C{None} is a UNIX socket without a
+            name, which cannot be answered.
+
+        @return: The payload of the reply, or C{None} for no reply.
         """
-        return datagram.upper()
+        raise NotImplementedError
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | None]:
+    ) -> Sequence[bytes | None | BaseException]:
         """
-        Return the replies to a batch of datagrams.
+        Return the replies to the first datagrams of a batch, at least one: those that
+        were made in L{MAX_HOLD<shout.udp.responder.MAX_HOLD>} seconds.
 
         @param datagrams: The payloads.
 
-        @param addrs: The address of each peer: a host and a port for UDP, a path
-            (C{bytes} for an abstract name) for a UNIX socket.  C{None} is a UNIX socket
-            without a name, which cannot be answered.
+        @param addrs: The address of each peer, as for L{respond}.
 
-        @return: The reply to each datagram, or C{None} if the guard refuses it.
+        @return: The reply to each datagram; C{None} if the guard refuses it or there is
+            none; the exception if L{respond} or the guard has raised one.
         """
-        replies = list(map(self.transform, datagrams))
-        areAccepted = self._guard.accepted.issuperset(addrs)
-        if not areAccepted or any(map(eq, replies, datagrams)):
-            return self._checkEach(replies, datagrams, addrs)
-        self.counters.count(self.family, len(datagrams), len(replies))
-        return replies
+        return self._answerEach(self.respond, datagrams, addrs)
 
-    def _checkEach(
-        self, replies: Sequence[bytes], datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | None]:
-        accepted, check = self._guard.accepted, self._guard.check
-        checked: list[bytes | None] = []
+    def _answerEach(
+        self,
+        respond: Callable[[bytes, Any], Any],
+        datagrams: Sequence[bytes],
+        addrs: Sequence[Any],
+    ) -> Sequence[bytes | None | BaseException]:
+        accepted, check, seconds = self._guard.accepted, self._guard.check, self._seconds
+        replies: list[bytes | None | BaseException] = []
         reasons = []
-        for datagram, reply, addr in zip(datagrams, replies, addrs):
+        end = seconds() + MAX_HOLD
+        for datagram, addr in zip(datagrams, addrs):
             reason = None
-            if reply == datagram or addr not in accepted:
-                reason = (
-                    "unnamed peer" if addr is None else check(datagram, reply, addr)
-                )
-            checked.append(reply if reason is None else None)
-            if reason is not None:
-                reasons.append(reason)
-        # Counted last: if a rule raises, the batch is answered again.
-        self.counters.count(self.family, len(datagrams), len(datagrams) - len(reasons))
-        for reason in reasons:
-            self.counters.drop(reason)
-        return checked
+            try:
+                reply = respond(datagram, addr)
+                if reply is None:
+                    reason = "no reply"
+                elif not isinstance(reply, bytes):
+                    raise _wrongType(self, "respond", reply, "bytes or None")
+                elif addr not in accepted or reply == datagram:
+                    reason = (
+                        "unnamed peer" if addr is None else check(datagram, reply, addr)
+                    )
+            except BaseException as e:
+                replies.append(e)
+                reasons.append("error")
+            else:
+                if reason is not None:
+                    reasons.append(reason)
+                    reply = None
+                replies.append(reply)
+            if seconds() >= end:
+                break
+        self.counters.count(self.family, len(replies), len(replies) - len(reasons))
+        if reasons:
+            for reason, number in Counter(reasons).items():
+                self.counters.drop(reason, number)
+        return replies
 
     def groupDatagramReceived(self, datagram: bytes, addr: Any) -> None:
         """
@@ -116,6 +141,40 @@ class Shout(BatchResponder):
         @param count: Number of replies.
         """
         self.counters.fail(errorcode.get(number, f"error {number}"), count)
+
+
+def _wrongType(protocol: Responder, method: str, reply: object, right: str) -> TypeError:
+    name, wrong = type(protocol).__name__, type(reply).__name__
+    return TypeError(f"{name}.{method}() returned {wrong}, not {right}")
+
+
+class Shout(Responder):
+    """
+    A protocol that answers every datagram with its text in capitals.
+
+    Override L{transform} for other replies.
+    """
+
+    def transform(self, datagram: bytes) -> bytes:
+        """
+        Return the reply to a datagram.
+
+        The guard recognizes a loop with another server by replies that equal their
+        datagrams.  If a transformed reply does not stay the same when it is transformed
+        again, use a L{Limit<shout.guard.Limit>}.
+
+        @param datagram: The payload received, which may be empty.
+
+        @return: The payload of the reply.  Here every ASCII letter is in upper case,
+            and every other byte is unchanged.
+        """
+        return datagram.upper()
+
+    def respond(self, datagram: bytes, addr: Any) -> bytes | None:
+        reply = self.transform(datagram)
+        if not isinstance(reply, bytes):
+            raise _wrongType(self, "transform", reply, "bytes")
+        return reply
 
 
 class UnicodeShout(Shout):

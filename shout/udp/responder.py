@@ -11,6 +11,11 @@ from typing import Any
 from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
+MAX_HOLD = 0.001
+"""
+Seconds of work after which the replies made so far should be sent.
+"""
+
 
 MAX_HOLD = 0.001
 """
@@ -25,29 +30,43 @@ class BatchResponder(DatagramProtocol):
     A protocol that answers each datagram with at most one, to its sender.
 
     L{answer} returns the replies, and the port sends them.  A port that receives
-    many datagrams at a time calls it once for all, unless a subclass overrides
+    many datagrams at a time calls it for all of them, unless a subclass overrides
     C{datagramReceived}.
     """
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | None]:
+    ) -> Sequence[bytes | None | BaseException]:
         """
-        Return the replies to datagrams.  Subclasses override this.  If it raises,
-        it is called again with each datagram alone, so that the others are answered.
+        Return the replies to the first datagrams of a batch, at least one.  Subclasses
+        override this.
+
+        The port sends the replies, and calls C{answer} again with the datagrams that
+        are left.  If each datagram takes long, return after L{MAX_HOLD} seconds, so
+        that the first replies are sent before the others are made.
+
+        If C{answer} raises, it is called again with each datagram alone.
 
         @param datagrams: The payloads.
 
         @param addrs: The peer of each datagram.
 
-        @return: The reply to each datagram; C{None} for no reply.
+        @return: The reply to each of the first datagrams: C{None} for no reply, an
+            exception if the datagram caused one.
         """
         raise NotImplementedError
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """
+        Write the reply to a datagram.
+
+        @raise BaseException: The exception that L{answer} has returned or raised.
+        """
         (reply,) = self.answer([datagram], [addr])
         if reply is None:
             return
+        if isinstance(reply, BaseException):
+            raise reply
         assert self.transport is not None
         try:
             self.transport.write(reply, addr)
