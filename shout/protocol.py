@@ -6,15 +6,20 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from errno import errorcode
+from itertools import accumulate
 from operator import eq
 from typing import Any
 
 from shout.counters import Counters
 from shout.guard import Guard
 from shout.udp.responder import MAX_HOLD, BatchResponder
+
+# Bytes whose capitals take about 1 ms without the C function.
+_MAX_BYTES = 1 << 20
 
 
 class Responder(BatchResponder):
@@ -170,11 +175,59 @@ class Shout(Responder):
         """
         return datagram.upper()
 
+    def answer(
+        self, datagrams: Sequence[bytes], addrs: Sequence[Any]
+    ) -> Sequence[bytes | None | BaseException]:
+        """
+        Return the replies to the first datagrams of a batch, as L{Responder} does.
+        Capitals are made for all of them at once.
+        """
+        if self._isOverridden():
+            return super().answer(datagrams, addrs)
+        capitals, areChanged = _upper(datagrams, _MAX_BYTES)
+        if areChanged and self._guard.accepted.issuperset(addrs):
+            self.counters.count(self.family, len(capitals), len(capitals))
+            return capitals
+        replies = iter(capitals)
+        datagrams = datagrams[: len(capitals)]
+        return self._answerEach(lambda *_: next(replies), datagrams, addrs)
+
+    def _isOverridden(self) -> bool:
+        kind, own = type(self), vars(self)
+        return (
+            kind.transform is not _transform
+            or kind.respond is not _respond
+            or "transform" in own
+            or "respond" in own
+        )
+
     def respond(self, datagram: bytes, addr: Any) -> bytes | None:
         reply = self.transform(datagram)
         if not isinstance(reply, bytes):
             raise _wrongType(self, "transform", reply, "bytes")
         return reply
+
+
+_transform, _respond = Shout.transform, Shout.respond
+
+
+def _upperInPython(
+    datagrams: Sequence[bytes], maxBytes: int
+) -> tuple[list[bytes], bool]:
+    if sum(map(len, datagrams)) > maxBytes:
+        sizes = list(accumulate(map(len, datagrams)))
+        datagrams = datagrams[: max(1, bisect_right(sizes, maxBytes))]
+    capitals = list(map(bytes.upper, datagrams))
+    return capitals, not any(map(eq, capitals, datagrams))
+
+
+if os.environ.get("SHOUT_PURE_PYTHON") == "1":
+    _upper = _upperInPython
+else:
+    try:
+        from shout._capitals import upper as _upper
+    except ImportError:
+        _upper = _upperInPython
 
 
 class UnicodeShout(Shout):

@@ -1,0 +1,3 @@
+from collections.abc import Iterable
+
+def upper(datagrams: Iterable[bytes], maxBytes: int, /) -> tuple[list[bytes], bool]: ...
