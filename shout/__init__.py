@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from shout.client import AskError, NoAnswer, Refused, WrongAnswer, ask
     from shout.guard import Guard
     from shout.measure import ping
-    from shout.protocol import Shout, UnicodeShout
+    from shout.protocol import Responder, Shout, UnicodeShout
     from shout.service import ShoutService
     from shout.sockets.bind import BindError, bindUDP
     from shout.sockets.unix import bindUNIX
@@ -24,6 +24,7 @@ __all__ = [
     "Guard",
     "NoAnswer",
     "Refused",
+    "Responder",
     "Shout",
     "ShoutService",
     "UnicodeShout",
@@ -43,6 +44,7 @@ _MODULES = {
     "Guard": "guard",
     "NoAnswer": "client",
     "Refused": "client",
+    "Responder": "protocol",
     "Shout": "protocol",
     "ShoutService": "service",
     "UnicodeShout": "protocol",

@@ -29,8 +29,7 @@ A function from a datagram, its reply and the peer's address to the reason why t
 is refused, or C{None}.
 
 Reasons are counted and logged, so they are a few words from a small, fixed set.  If a
-rule raises, its datagram gets no reply, and the other datagrams of the batch may be
-checked again.
+rule raises, its datagram gets no reply.
 """
 
 

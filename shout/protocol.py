@@ -9,6 +9,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from errno import errorcode
 from itertools import accumulate
 from operator import eq
@@ -18,16 +19,14 @@ from shout.counters import Counters
 from shout.guard import Guard
 from shout.udp.responder import MAX_HOLD, BatchResponder
 
-# Bytes whose capitals take about 1 ms without the C function.
-_MAX_BYTES = 1 << 20
-
 
 class Responder(BatchResponder):
     """
     A protocol that answers each datagram with the reply that L{respond} returns.
+    Subclasses override that one method.
 
-    Subclasses override L{respond}.  The guard checks each reply, and datagrams and
-    replies are counted.  An error costs its own datagram alone.
+    A L{Guard<shout.guard.Guard>} checks each reply, and datagrams and replies are
+    counted.  An exception affects only the datagram that caused it.
 
     Datagrams to a broadcast or multicast address get no reply on a L{BatchedPort
     <shout.udp.batched.BatchedPort>}.  Other ports cannot recognize them.
@@ -60,16 +59,17 @@ class Responder(BatchResponder):
 
     def respond(self, datagram: bytes, addr: Any) -> bytes | None:
         """
-        Return the reply to a datagram.
+        Return the reply to a datagram.  Called once for each datagram.
 
         The guard recognizes a loop with another server by replies that equal their
-        datagrams.  For other replies to replies, use a L{Limit<shout.guard.Limit>}.
+        datagrams.  If a reply to a reply can differ from it, use a L{Limit
+        <shout.guard.Limit>}.
 
         @param datagram: The payload received, which may be empty.
 
-        @param addr: The address of the peer: a host and a port for UDP, a path (C{bytes}
-            for an abstract name) for a UNIX socket.  C{None} is a UNIX socket without a
-            name, which cannot be answered.
+        @param addr: The address of the peer: a host and a port for UDP, a path
+            (C{bytes} for an abstract name) for a UNIX socket.  C{None} is a UNIX socket
+            without a name, which cannot be answered.
 
         @return: The payload of the reply, or C{None} for no reply.
         """
@@ -77,17 +77,17 @@ class Responder(BatchResponder):
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | None | BaseException]:
+    ) -> Sequence[bytes | BaseException | None]:
         """
-        Return the replies to the first datagrams of a batch, at least one: those that
-        were made in L{MAX_HOLD<shout.udp.responder.MAX_HOLD>} seconds.
+        Return the replies to the first datagrams of a batch: at least one, and no more
+        after L{MAX_HOLD<shout.udp.responder.MAX_HOLD>} seconds.
 
         @param datagrams: The payloads.
 
         @param addrs: The address of each peer, as for L{respond}.
 
-        @return: The reply to each datagram; C{None} if the guard refuses it or there is
-            none; the exception if L{respond} or the guard has raised one.
+        @return: The reply to each of the first datagrams: C{None} if there is none or
+            the guard refuses it, the exception if L{respond} or the guard raised one.
         """
         return self._answerEach(self.respond, datagrams, addrs)
 
@@ -96,9 +96,10 @@ class Responder(BatchResponder):
         respond: Callable[[bytes, Any], Any],
         datagrams: Sequence[bytes],
         addrs: Sequence[Any],
-    ) -> Sequence[bytes | None | BaseException]:
-        accepted, check, seconds = self._guard.accepted, self._guard.check, self._seconds
-        replies: list[bytes | None | BaseException] = []
+    ) -> Sequence[bytes | BaseException | None]:
+        accepted, check = self._guard.accepted, self._guard.check
+        seconds = self._seconds
+        replies: list[bytes | BaseException | None] = []
         reasons = []
         end = seconds() + MAX_HOLD
         for datagram, addr in zip(datagrams, addrs):
@@ -148,9 +149,42 @@ class Responder(BatchResponder):
         self.counters.fail(errorcode.get(number, f"error {number}"), count)
 
 
-def _wrongType(protocol: Responder, method: str, reply: object, right: str) -> TypeError:
-    name, wrong = type(protocol).__name__, type(reply).__name__
-    return TypeError(f"{name}.{method}() returned {wrong}, not {right}")
+def _wrongType(
+    protocol: Responder, method: str, reply: object, expected: str
+) -> TypeError:
+    name, actual = type(protocol).__name__, type(reply).__name__
+    return TypeError(f"{name}.{method}() returned {actual}, not {expected}")
+
+
+# Bytes whose capitals take about 1 ms.
+_MAX_BYTES = 1 << 20
+
+
+def _upperInPython(
+    datagrams: Sequence[bytes], maxBytes: int
+) -> tuple[list[bytes], bool]:
+    """
+    Return the capitals of the first datagrams, and C{True} if each differs from its
+    datagram.
+
+    @param datagrams: The payloads.
+
+    @param maxBytes: Maximum of the bytes of all capitals.  One datagram may have more.
+    """
+    if sum(map(len, datagrams)) > maxBytes:
+        sizes = list(accumulate(map(len, datagrams)))
+        datagrams = datagrams[: max(1, bisect_right(sizes, maxBytes))]
+    capitals = list(map(bytes.upper, datagrams))
+    return capitals, not any(map(eq, capitals, datagrams))
+
+
+_upper: Callable[[Sequence[bytes], int], tuple[list[bytes], bool]] = _upperInPython
+if os.environ.get("SHOUT_PURE_PYTHON") != "1":
+    # The extension is optional.
+    with suppress(ImportError):
+        from shout import _capitals
+
+        _upper = _capitals.upper
 
 
 class Shout(Responder):
@@ -177,7 +211,7 @@ class Shout(Responder):
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | None | BaseException]:
+    ) -> Sequence[bytes | BaseException | None]:
         """
         Return the replies to the first datagrams of a batch, as L{Responder} does.
         Capitals are made for all of them at once.
@@ -208,26 +242,8 @@ class Shout(Responder):
         return reply
 
 
+# As defined above: also a replacement of the attribute of the class is recognized.
 _transform, _respond = Shout.transform, Shout.respond
-
-
-def _upperInPython(
-    datagrams: Sequence[bytes], maxBytes: int
-) -> tuple[list[bytes], bool]:
-    if sum(map(len, datagrams)) > maxBytes:
-        sizes = list(accumulate(map(len, datagrams)))
-        datagrams = datagrams[: max(1, bisect_right(sizes, maxBytes))]
-    capitals = list(map(bytes.upper, datagrams))
-    return capitals, not any(map(eq, capitals, datagrams))
-
-
-if os.environ.get("SHOUT_PURE_PYTHON") == "1":
-    _upper = _upperInPython
-else:
-    try:
-        from shout._capitals import upper as _upper
-    except ImportError:
-        _upper = _upperInPython
 
 
 class UnicodeShout(Shout):

@@ -156,7 +156,7 @@ def _answer(source: Bytes) -> None:
         loops,
         [Limit(1, clock.seconds)] if isStrict else [],
     )
-    protocol = (UnicodeShout if kind & 1 else Shout)(watch)
+    protocol = (UnicodeShout if kind & 1 else Shout)(watch, clock.seconds)
     protocol.makeConnection(_Transport(source))  # type: ignore[arg-type]
     counters = protocol.counters
     received = 0
@@ -186,7 +186,7 @@ def _answer(source: Bytes) -> None:
 
 
 def _checkReply(
-    protocol: Shout, datagram: bytes, addr: Any, reply: bytes | None, isStrict: bool
+    protocol: Shout, datagram: bytes, addr: Any, reply: object, isStrict: bool
 ) -> None:
     capitals = protocol.transform(datagram)
     assert protocol.transform(capitals) == capitals

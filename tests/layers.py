@@ -23,7 +23,7 @@ LAYERS = (
     {"listening", "options"},
     {"workers"},
     {"service"},
-    {"protocol"},
+    {"_capitals", "protocol"},
     {"status"},
     {"measure"},
     {"client", "request"},

@@ -217,7 +217,7 @@ class LoopGuardTests(SynchronousTestCase):
             self.assertIsNone(loops(b"X", b"X", peer))
 
 
-Answer = Callable[[Sequence[bytes], Sequence[Any]], Sequence["bytes | None"]]
+Answer = Callable[[Sequence[bytes], Sequence[Any]], Sequence[object]]
 """
 The reply of a server to each datagram of a batch, as in L{Shout.answer}.
 """
@@ -275,7 +275,7 @@ class Link:
             self._now, receiver, datagram = self.inFlight.popleft()
             sender = self.addresses[1 - receiver]
             [reply] = self._servers[receiver]([datagram], [sender])
-            if reply is not None:
+            if isinstance(reply, bytes):
                 self.sent[receiver] += 1
                 self.inFlight.append((self._now + self._delay, 1 - receiver, reply))
 

@@ -1,39 +1,34 @@
 """
-Tests for L{shout.protocol}.
+Tests for L{shout.protocol.Shout} and L{shout.protocol.UnicodeShout}.
 """
 
 from __future__ import annotations
 
-from errno import ENOBUFS
 from typing import Any
 
 from hypothesis import given
 from hypothesis.strategies import binary, text
-from twisted.internet.error import MessageLengthError
-from twisted.internet.testing import EventLoggingObserver, FakeDatagramTransport
-from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from shout import Guard, Shout, UnicodeShout
-from shout.guard import LoopGuard
+from shout import protocol as protocols
+from shout.guard import Limit, LoopGuard
 from tests.properties import untimed
-from tests.transports import FailingTransport
+from tests.transports import deliver
 
 PEER = ("192.0.2.1", 4000)
+REFLECTOR = ("192.0.2.1", 7)
 
 
 def replies(protocol: Shout, *datagrams: bytes, addr: Any = PEER) -> list[Any]:
     """
     Deliver datagrams to a protocol, and return what it writes.
     """
-    transport = FakeDatagramTransport()
-    protocol.makeConnection(transport)
-    for datagram in datagrams:
-        protocol.datagramReceived(datagram, addr)
-    return list(transport.written)
+    return deliver(protocol, *datagrams, addr=addr)
 
 
-class ShoutTests(TestCase):
+class ShoutTests(SynchronousTestCase):
     """
     Tests for L{Shout}.
     """
@@ -51,16 +46,6 @@ class ShoutTests(TestCase):
         self.assertEqual(
             [reply for reply, _ in replies(Shout(), b"a", b"", b"b")], [b"A", b"", b"B"]
         )
-
-    def test_everyByte(self) -> None:
-        """
-        Only the ASCII lower-case letters change.
-        """
-        everyByte = bytes(range(256))
-        [(reply, _)] = replies(Shout(), everyByte)
-        changed = [a for a, b in zip(everyByte, reply, strict=True) if a != b]
-        self.assertEqual(bytes(changed), b"abcdefghijklmnopqrstuvwxyz")
-        self.assertEqual(reply[ord("a") : ord("z") + 1], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
     @untimed
     @given(binary())
@@ -84,15 +69,99 @@ class ShoutTests(TestCase):
 
         self.assertEqual(replies(Reverse(), b"abc"), [(b"cba", PEER)])
 
-    def test_counts(self) -> None:
+    def test_overrideRespond(self) -> None:
         """
-        Datagrams and replies are counted, for an unknown family unless a service has
-        set it.
+        A subclass can override C{respond} instead, and call that of L{Shout}.
+        """
+
+        class Greeting(Shout):
+            def respond(self, datagram: bytes, addr: Any) -> bytes | None:
+                if not datagram:
+                    return None
+                return b"%s: %s" % (addr[0].encode(), super().respond(datagram, addr))
+
+        answers = Greeting().answer([b"a", b"", b"b"], [PEER] * 3)
+        self.assertEqual(answers, [b"192.0.2.1: A", None, b"192.0.2.1: B"])
+
+    def test_attributes(self) -> None:
+        """
+        C{transform} and C{respond} can be attributes of the instance.
         """
         protocol = Shout()
-        replies(protocol, b"a", b"b")
-        self.assertEqual(protocol.counters.families, {"unknown": 2})
-        self.assertEqual(protocol.counters.answered, 2)
+        protocol.transform = lambda datagram: b"x"  # type: ignore[method-assign]
+        self.assertEqual(protocol.answer([b"a", b"b"], [PEER] * 2), [b"x"] * 2)
+        protocol.respond = lambda datagram, addr: b"y"  # type: ignore[method-assign]
+        self.assertEqual(protocol.answer([b"a", b"b"], [PEER] * 2), [b"y"] * 2)
+        protocol = Shout()
+        protocol.respond = lambda datagram, addr: b"z"  # type: ignore[method-assign]
+        self.assertEqual(protocol.answer([b"a", b"b"], [PEER] * 2), [b"z"] * 2)
+
+    def test_patched(self) -> None:
+        """
+        C{transform} and C{respond} can be replaced in the class.
+        """
+        self.patch(Shout, "transform", lambda self, datagram: b"x")
+        self.assertEqual(Shout().answer([b"a", b"b"], [PEER] * 2), [b"x"] * 2)
+        self.patch(Shout, "respond", lambda self, datagram, addr: b"y")
+        self.assertEqual(Shout().answer([b"a", b"b"], [PEER] * 2), [b"y"] * 2)
+
+    def test_wrongType(self) -> None:
+        """
+        A reply of C{transform} that is not C{bytes} is an error, which names the
+        method, the class, and the types.
+        """
+
+        class Text(Shout):
+            def transform(self, datagram: bytes) -> Any:
+                return {b"none": None, b"text": "text"}.get(datagram, datagram)
+
+        for datagram, name in (b"none", "NoneType"), (b"text", "str"):
+            protocol = Text()
+            peers = [("192.0.2.1", 4000), ("192.0.2.1", 4001)]
+            first, error = protocol.answer([b"a", datagram], peers)
+            self.assertEqual(first, b"a")
+            self.assertEqual(
+                repr(error),
+                repr(TypeError(f"Text.transform() returned {name}, not bytes")),
+            )
+            self.assertRaises(TypeError, replies, Text(), datagram)
+            self.assertEqual(protocol.counters.received, 2)
+            self.assertEqual(protocol.counters.answered, 1)
+            self.assertEqual(protocol.counters.dropped, {"error": 1})
+
+    def test_slowTransform(self) -> None:
+        """
+        After 1 ms of C{transform} the replies so far are returned.
+        """
+        clock = Clock()
+
+        class Slow(Shout):
+            def transform(self, datagram: bytes) -> bytes:
+                clock.advance(0.005)
+                return datagram + b"!"
+
+        protocol = Slow(seconds=clock.seconds)
+        self.assertEqual(protocol.answer([b"a"] * 64, [PEER] * 64), [b"a!"])
+        self.assertEqual(protocol.counters.received, 1)
+
+
+class BatchTests(SynchronousTestCase):
+    """
+    Tests for the batches of L{Shout}, with the C function if it is built.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def test_everyByte(self) -> None:
+        """
+        Only the ASCII lower-case letters change.
+        """
+        everyByte = bytes(range(256))
+        [(reply, _)] = replies(Shout(), everyByte)
+        changed = [a for a, b in zip(everyByte, reply, strict=True) if a != b]
+        self.assertEqual(bytes(changed), b"abcdefghijklmnopqrstuvwxyz")
+        self.assertEqual(reply[ord("a") : ord("z") + 1], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
     def test_unnamedPeer(self) -> None:
         """
@@ -100,55 +169,22 @@ class ShoutTests(TestCase):
         """
         protocol = Shout()
         self.assertEqual(replies(protocol, b"a", addr=None), [])
-        self.assertEqual(protocol.counters.received, 1)
-        self.assertEqual(protocol.counters.answered, 0)
-        self.assertEqual(protocol.counters.dropped, {"unnamed peer": 1})
-
-    def test_sendingFails(self) -> None:
-        """
-        A reply that cannot be sent is counted by its error, and nothing is raised.
-        """
-        protocol = Shout()
-        protocol.makeConnection(FailingTransport(OSError(ENOBUFS, "no buffers")))
-        protocol.datagramReceived(b"a", PEER)
-        self.assertEqual(protocol.counters.answered, 0)
-        self.assertEqual(protocol.counters.dropped, {"ENOBUFS": 1})
-
-    def test_replyTooLong(self) -> None:
-        """
-        A reply that is too long for a datagram is counted, and nothing is raised.
-        """
-        protocol = Shout()
-        protocol.makeConnection(FailingTransport(MessageLengthError("too long")))
-        protocol.datagramReceived(b"a", PEER)
-        self.assertEqual(protocol.counters.dropped, {"EMSGSIZE": 1})
-
-    def test_ruleRaises(self) -> None:
-        """
-        When a rule raises, nothing of the batch has been counted.
-        """
-
-        def rule(datagram: bytes, reply: bytes, addr: Any) -> None:
-            if datagram == b"bad":
-                raise ZeroDivisionError()
-
-        protocol = Shout(Guard(rules=[rule]))
-        peers = [("192.0.2.1", 7), PEER]
-        self.assertRaises(ZeroDivisionError, protocol.answer, [b"a", b"bad"], peers)
-        self.assertEqual(protocol.counters.received, 0)
-        self.assertEqual(protocol.counters.dropped, {})
+        self.assertEqual(protocol.answer([b"a", b"b"], [PEER, None]), [b"A", None])
+        self.assertEqual(protocol.counters.received, 3)
+        self.assertEqual(protocol.counters.answered, 1)
+        self.assertEqual(protocol.counters.dropped, {"unnamed peer": 2})
 
     def test_mixed(self) -> None:
         """
         The guard checks each datagram of a batch: ordinary ones, fixed points, and
         those from reflectors.
         """
-        protocol = Shout()
+        protocol = Shout(seconds=self.clock.seconds)
         protocol.answer([b"a"], [PEER])
-        bad = ("192.0.2.1", 7)
         fixed = [b"X"] * 150
         replies = protocol.answer(
-            [b"a", b"b", *fixed, b"c", b"D"], [PEER, bad, *[PEER] * 150, PEER, bad]
+            [b"a", b"b", *fixed, b"c", b"D"],
+            [PEER, REFLECTOR, *[PEER] * 150, PEER, REFLECTOR],
         )
         burst = LoopGuard.burst
         expected = [b"A", None, *[b"X"] * burst, *[None] * (150 - burst), b"C", None]
@@ -157,77 +193,86 @@ class ShoutTests(TestCase):
         self.assertEqual(protocol.counters.received, 155)
         self.assertEqual(protocol.counters.answered, 103)
 
-    def test_acceptedPeer(self) -> None:
+    def test_acceptedPeers(self) -> None:
         """
-        Ordinary datagrams of accepted peers are not checked, also in a batch with
-        others.
+        A batch from accepted peers alone is not checked, unless it has a fixed point.
         """
         guard = Guard([lambda addr: "refused"])
-        guard.accepted.add(PEER)
-        protocol = Shout(guard)
         other = ("192.0.2.2", 4000)
-        self.assertEqual(protocol.answer([b"a"], [PEER]), [b"A"])
-        self.assertEqual(protocol.answer([b"a"] * 2, [PEER, other]), [b"A", None])
+        guard.accepted |= {PEER, other}
+        protocol = Shout(guard)
+        peers = [PEER, other, PEER]
+        self.assertEqual(protocol.answer([b"a", b"b", b"c"], peers), [b"A", b"B", b"C"])
+        self.assertEqual(protocol.counters.families, {"unknown": 3})
+        self.assertEqual(protocol.counters.answered, 3)
+        self.assertEqual(protocol.answer([b"a", b"B", b"c"], peers), [b"A", None, b"C"])
 
-    def test_group(self) -> None:
+    def test_guardRaises(self) -> None:
         """
-        A datagram to a broadcast or multicast address is counted as dropped.
+        If a rule raises, its datagram alone gets no reply.
         """
-        protocol = Shout()
-        transport = FakeDatagramTransport()
-        protocol.makeConnection(transport)
-        protocol.groupDatagramReceived(b"a", PEER)
-        self.assertEqual(transport.written, [])
-        self.assertEqual(protocol.counters.received, 1)
-        self.assertEqual(protocol.counters.answered, 0)
-        self.assertEqual(protocol.counters.dropped, {"broadcast": 1})
+        error = ZeroDivisionError()
 
-    def test_quiet(self) -> None:
-        """
-        Nothing is logged when it starts and stops.
-        """
-        events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
-        protocol = Shout()
-        protocol.makeConnection(FakeDatagramTransport())
-        protocol.doStop()
-        self.assertEqual(list(events), [])
+        def rule(datagram: bytes, reply: bytes, addr: Any) -> None:
+            if datagram == b"b":
+                raise error
 
-    def test_sendFailed(self) -> None:
-        """
-        Replies that the port could not send are counted as dropped.
-        """
-        protocol = Shout()
-        replies(protocol, b"a", b"b", b"c")
-        protocol.sendFailed(ENOBUFS, 2)
-        self.assertEqual(protocol.counters.answered, 1)
-        self.assertEqual(protocol.counters.dropped, {"ENOBUFS": 2})
+        protocol = Shout(Guard(rules=[rule]))
+        answers = protocol.answer([b"a", b"b", b"c"], [PEER] * 3)
+        self.assertEqual(answers, [b"A", error, b"C"])
+        self.assertEqual(protocol.counters.received, 3)
+        self.assertEqual(protocol.counters.answered, 2)
+        self.assertEqual(protocol.counters.dropped, {"error": 1})
 
-    def test_errorWithoutName(self) -> None:
+    def test_slowGuard(self) -> None:
         """
-        An error without a name is counted by its number.
-        """
-        protocol = Shout()
-        protocol.sendFailed(99_999, 1)
-        self.assertEqual(protocol.counters.dropped, {"error 99999": 1})
-
-    def test_errorInTransform(self) -> None:
-        """
-        Exceptions from C{transform} are not caught.
+        After 1 ms of the guard's work the replies so far are returned.
         """
 
-        class Broken(Shout):
-            def transform(self, datagram: bytes) -> bytes:
-                raise OSError("not from the network")
+        def rule(datagram: bytes, reply: bytes, addr: Any) -> None:
+            self.clock.advance(0.0006)
 
-        protocol = Broken()
-        self.assertRaises(OSError, replies, protocol, b"a")
-        self.assertEqual(protocol.counters.dropped, {})
+        protocol = Shout(Guard(rules=[rule]), self.clock.seconds)
+        answers = protocol.answer([b"a", b"b", b"c"], [PEER] * 3)
+        self.assertEqual(answers, [b"A", b"B"])
+        self.assertEqual(protocol.counters.received, 2)
+
+    def test_large(self) -> None:
+        """
+        One call answers at most 1 MB, which takes about 1 ms, whether or not the guard
+        checks each reply.
+        """
+        datagrams = [b"a" * 65_536] * 20
+        for guard in Guard(), Guard(rules=[Limit(1000)]):
+            protocol = Shout(guard, self.clock.seconds)
+            protocol.answer([b"a"], [PEER])
+            answers = protocol.answer(datagrams, [PEER] * 20)
+            self.assertEqual(answers, [b"A" * 65_536] * 16)
+            self.assertEqual(protocol.counters.received, 17)
+            self.assertEqual(protocol.counters.answered, 17)
+
+
+class BatchInPythonTests(BatchTests):
+    """
+    Tests for the batches of L{Shout} without the C function.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(protocols, "_upper", protocols._upperInPython)
 
 
 class UnicodeShoutTests(SynchronousTestCase):
     """
     Tests for L{UnicodeShout}.
     """
+
+    def test_reply(self) -> None:
+        """
+        Each datagram of a batch is answered.
+        """
+        answers = UnicodeShout().answer(["ß".encode(), b"x"], [PEER] * 2)
+        self.assertEqual(answers, [b"SS", b"X"])
 
     def test_letters(self) -> None:
         """

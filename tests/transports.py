@@ -1,11 +1,12 @@
 """
-Transports that misbehave.
+Fake transports.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import FakeDatagramTransport
 
 
@@ -23,3 +24,15 @@ class FailingTransport(FakeDatagramTransport):
 
     def write(self, packet: bytes, addr: Any = None) -> None:
         raise self.error
+
+
+def deliver(protocol: DatagramProtocol, *datagrams: bytes, addr: Any) -> list[Any]:
+    """
+    Deliver datagrams to a protocol one by one, and return what it writes: payloads
+    with addresses.
+    """
+    transport = FakeDatagramTransport()
+    protocol.transport = transport
+    for datagram in datagrams:
+        protocol.datagramReceived(datagram, addr)
+    return list(transport.written)

@@ -36,7 +36,7 @@ class BatchResponder(DatagramProtocol):
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | None | BaseException]:
+    ) -> Sequence[bytes | BaseException | None]:
         """
         Return the replies to the first datagrams of a batch, at least one.  Subclasses
         override this.

@@ -78,6 +78,22 @@ class BatchResponderTests(SynchronousTestCase):
         protocol.datagramReceived(b"quiet", PEER)
         self.assertEqual(transport.written, [])
 
+    def test_exception(self) -> None:
+        """
+        An exception that C{answer} returns is raised, as is one that it raises.
+        """
+
+        class Failing(BatchResponder):
+            def answer(self, datagrams: Any, addrs: Any) -> Any:
+                return [KeyError(datagram) for datagram in datagrams]
+
+        for protocol in Failing(), ReversingResponder():
+            transport = FakeDatagramTransport()
+            protocol.makeConnection(transport)
+            with self.assertRaises((KeyError, ZeroDivisionError)):
+                protocol.datagramReceived(b"bad", PEER)
+            self.assertEqual(transport.written, [])
+
     def test_sendFailed(self) -> None:
         """
         An error while sending calls C{sendFailed}, and is not raised.
