@@ -6,9 +6,7 @@
  * vector instructions for several words (gcc does with -O3).
  */
 
-/* One binary for every Python with a GIL.  The others have no stable ABI here. */
-#include <pyconfig.h>
-#ifndef Py_GIL_DISABLED
+#ifdef SHOUT_LIMITED_API
 #define Py_LIMITED_API 0x030A0000
 #endif
 #define PY_SSIZE_T_CLEAN

@@ -17,7 +17,7 @@ from typing import Any
 
 from shout.counters import Counters
 from shout.guard import Guard
-from shout.udp.responder import MAX_HOLD, BatchResponder
+from shout.udp.responder import MAX_HOLD, BatchResponder, Reply
 
 
 class Responder(BatchResponder):
@@ -28,8 +28,8 @@ class Responder(BatchResponder):
     A L{Guard<shout.guard.Guard>} checks each reply, and datagrams and replies are
     counted.  An exception affects only the datagram that caused it.
 
-    Datagrams to a broadcast or multicast address get no reply on a L{BatchedPort
-    <shout.udp.batched.BatchedPort>}.  Other ports cannot recognize them.
+    The ports of L{shout.udp} recognize datagrams to a broadcast or multicast address,
+    which get no reply.
 
     @ivar counters: The L{Counters<shout.counters.Counters>} of what is received and
         dropped.  A service sets it to the one that all of its protocols share.
@@ -77,7 +77,7 @@ class Responder(BatchResponder):
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | BaseException | None]:
+    ) -> Sequence[Reply]:
         """
         Return the replies to the first datagrams of a batch: at least one, and no more
         after L{MAX_HOLD<shout.udp.responder.MAX_HOLD>} seconds.
@@ -96,10 +96,10 @@ class Responder(BatchResponder):
         respond: Callable[[bytes, Any], Any],
         datagrams: Sequence[bytes],
         addrs: Sequence[Any],
-    ) -> Sequence[bytes | BaseException | None]:
+    ) -> Sequence[Reply]:
         accepted, check = self._guard.accepted, self._guard.check
         seconds = self._seconds
-        replies: list[bytes | BaseException | None] = []
+        replies: list[Reply] = []
         reasons = []
         end = seconds() + MAX_HOLD
         for datagram, addr in zip(datagrams, addrs):
@@ -179,7 +179,7 @@ def _upperInPython(
 
 
 _upper: Callable[[Sequence[bytes], int], tuple[list[bytes], bool]] = _upperInPython
-if os.environ.get("SHOUT_PURE_PYTHON") != "1":
+if not os.environ.get("SHOUT_PURE_PYTHON"):
     # The extension is optional.
     with suppress(ImportError):
         from shout import _capitals
@@ -211,7 +211,7 @@ class Shout(Responder):
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | BaseException | None]:
+    ) -> Sequence[Reply]:
         """
         Return the replies to the first datagrams of a batch, as L{Responder} does.
         Capitals are made for all of them at once.

@@ -13,16 +13,14 @@ from twisted.internet.protocol import DatagramProtocol
 
 MAX_HOLD = 0.001
 """
-Seconds of work after which the replies made so far should be sent.
-"""
-
-
-MAX_HOLD = 0.001
-"""
 Seconds of work after which replies are sent, even if more datagrams have arrived.
 """
 
-Reply = bytes | None | BaseException
+Reply = bytes | BaseException | None
+"""
+The reply to a datagram: C{None} for no reply, or the exception that the datagram has
+caused, which the port logs.
+"""
 
 
 class BatchResponder(DatagramProtocol):
@@ -36,7 +34,7 @@ class BatchResponder(DatagramProtocol):
 
     def answer(
         self, datagrams: Sequence[bytes], addrs: Sequence[Any]
-    ) -> Sequence[bytes | BaseException | None]:
+    ) -> Sequence[Reply]:
         """
         Return the replies to the first datagrams of a batch, at least one.  Subclasses
         override this.
@@ -51,8 +49,7 @@ class BatchResponder(DatagramProtocol):
 
         @param addrs: The peer of each datagram.
 
-        @return: The reply to each of the first datagrams: C{None} for no reply, an
-            exception if the datagram caused one.
+        @return: The L{Reply} to each of the first datagrams.
         """
         raise NotImplementedError
 
