@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succe
 from twisted.logger import Logger
 
 from shout.counters import FAMILIES, Counters, Snapshot
-from shout.protocol import Shout
+from shout.protocol import Responder, Shout
 from shout.sockets.address import describe, example
 from shout.udp.listening import listen
 from shout.udp.port import DatagramPort
@@ -79,7 +79,7 @@ class ShoutService(SocketService):
     def __init__(
         self,
         sockets: Iterable[socket.socket],
-        protocol: Callable[[], Shout] = Shout,
+        protocol: Callable[[], Responder] = Shout,
         reactor: Any = None,
     ):
         """
@@ -87,8 +87,8 @@ class ShoutService(SocketService):
             <shout.sockets.bind.bindUDP>} and L{bindUNIX<shout.sockets.unix.bindUNIX>}.
             The service owns them, and closes them when it stops.
 
-        @param protocol: Called without arguments, once per socket: L{Shout} or a
-            subclass.
+        @param protocol: Called without arguments, once per socket: L{Shout} or
+            another L{Responder}.
 
         @param reactor: An L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} provider; by default the global

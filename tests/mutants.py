@@ -49,7 +49,7 @@ TESTS = {
     "measure.tracker": ["measure.session"],
     "measure.unmatched": ["measure.tracker"],
     "options": ["tap"],
-    "protocol": ["udp.responder", "guard"],
+    "protocol": ["capitals", "udp.responder", "guard"],
     "request": ["client"],
     "sources": ["guard"],
     "udp.batched": ["udp.port", "udp.receive", "udp.responder", "udp.send"],

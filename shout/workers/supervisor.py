@@ -19,7 +19,7 @@ from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
 from shout.counters import Snapshot
-from shout.protocol import Shout
+from shout.protocol import Responder, Shout
 from shout.ratelimitedlog import RateLimitedLog
 from shout.service import SocketService
 from shout.sockets.address import describe, example
@@ -52,7 +52,7 @@ class Supervisor(SocketService):
     def __init__(
         self,
         socketSets: Sequence[Sequence[socket.socket]],
-        protocol: Callable[[], Shout] = Shout,
+        protocol: Callable[[], Responder] = Shout,
         reactor: Any = None,
         spawn: _Spawn | None = None,
     ) -> None:
@@ -61,8 +61,8 @@ class Supervisor(SocketService):
             L{bindReusePortGroup<shout.workers.reuseport.bindReusePortGroup>} makes
             them.  The service owns them and closes them when it stops.
 
-        @param protocol: L{Shout<shout.protocol.Shout>} or a subclass, called in the
-            workers without arguments once per socket.
+        @param protocol: L{Shout<shout.protocol.Shout>} or another responder, called in
+            the workers without arguments once per socket.
 
         @param reactor: By default the global reactor, when the service starts.
 

@@ -16,7 +16,7 @@ from twisted.logger import LogEvent, Logger, LogLevel, eventAsText, globalLogPub
 from twisted.python.failure import Failure
 
 from shout.counters import Snapshot
-from shout.protocol import Shout
+from shout.protocol import Responder
 from shout.service import ShoutService
 from shout.workers.channel import Channel
 from shout.workers.fork import ForkedProcess, fork
@@ -34,7 +34,7 @@ _MAX_EVENT_LENGTH = 20_000
 
 
 def spawnWorker(
-    protocol: Callable[[], Shout],
+    protocol: Callable[[], Responder],
     reactor: Any,
     sockets: Sequence[socket.socket],
     channel: Channel,
@@ -68,7 +68,7 @@ def spawnWorker(
 
 
 def runWorker(
-    protocol: Callable[[], Shout],
+    protocol: Callable[[], Responder],
     sockets: Iterable[socket.socket],
     channel: socket.socket,
 ) -> None:

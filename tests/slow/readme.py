@@ -206,6 +206,8 @@ class ReaderTests(TwistdCase):
             self.assertEqual((output, statuses), ("HELLO\n", [0]))
         with self.serving(self.example()):
             self.assertEqual(self.ask("9998", b"x" * 60000), b"X" * 60000)
+        with self.serving(self.example()):
+            self.assertRegex(self.ask("9998", b""), rb"\A127\.0\.0\.1 [0-9]+\n\Z")
         self.assertPrints("b'olleh'\n", self.example())
         (self.clone / "several.tac").write_text(self.block("python"))
         with self.serving(self.inline("several.tac")):
