@@ -479,6 +479,10 @@ static PyObject *send_(BatchIO *self, PyObject *args)
     int count, messages = 0, done = 0;
     if (!PyArg_ParseTuple(args, "OOn", &datagrams, &peers, &start))
         return NULL;
+    if (!PyList_Check(datagrams) || (peers != Py_None && !PyList_Check(peers))) {
+        PyErr_SetString(PyExc_TypeError, "send() takes lists");
+        return NULL;
+    }
     count = pointToDatagrams(self, datagrams, start, contents);
     if (count > 0)
         messages = makeMessages(self, peers, start, count, addresses);

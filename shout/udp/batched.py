@@ -11,7 +11,7 @@ from errno import EINVAL, EIO, EMSGSIZE
 from os import environ
 from typing import Any
 
-from .peer import Peer, decodeRaw
+from .peer import decodeRaw
 from .port import SLOTS, DatagramPort
 from .sockopt import enablePacketInfo
 
@@ -60,7 +60,7 @@ class BatchedPort(DatagramPort):
         return BatchIO(sock.fileno(), lambda raw: self._adopt(decodeRaw(raw)))
 
     def _sendAlone(
-        self, datagrams: Sequence[bytes], peers: list[Peer], index: int, error: OSError
+        self, datagrams: Sequence[Any], peers: list[Any], index: int, error: OSError
     ) -> bool:
         # Some paths reject UDP_SEGMENT.  If the datagram can be sent alone, such a
         # length is not tried again with that peer.

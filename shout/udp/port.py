@@ -160,6 +160,8 @@ class DatagramPort(MulticastPort):
         self._peer: Any = None
         self._peersByAddress: dict[Any, Peer] = {}
         self._hasGroupPeers = False
+        # Number of visits in a row that have found one datagram.
+        self._singles = 0
         # Datagrams that are written while a batch is being delivered, and their peers.
         self._isHolding = False
         self._pending: list[bytes] = []
@@ -270,8 +272,10 @@ class DatagramPort(MulticastPort):
 
         @param seconds: Seconds after which it ends.
         """
+        received = getattr(self.protocol.datagramReceived, "__func__", None)
+        deliver = self._answer if received is _receivedByResponder else self._deliver
         end = self._seconds() + seconds
-        count, limit = 0, self._firstLimit
+        count, limit = 0, 1 if self._singles > 8 else self._firstLimit
         while count < maxDatagrams and self.connected:
             # This may be a nested call: a protocol can run the reactor while it
             # receives a datagram.  Its replies so far are sent first.
@@ -285,10 +289,19 @@ class DatagramPort(MulticastPort):
                 continue
             if batch is None:
                 return
-            done = self._deliver(*batch, end)
-            if done < len(batch[0]):
-                self._rest.appendleft((batch[0][done:], batch[1][done:]))
+            datagrams, peers = batch
+            done = deliver(datagrams, peers, end)
+            if done < len(datagrams):
+                self._rest.appendleft((datagrams[done:], peers[done:]))
             count += done
+            if count == 1:
+                # Asking again is in vain most of the time when datagrams arrive one by
+                # one.  Then it is done every eighth time, to notice a change.
+                self._singles += 1
+                if self._singles > 8 and self._singles % 8:
+                    return
+            elif self._singles:
+                self._singles = 0
             if self._seconds() >= end:
                 return
             limit = min(2 * limit, SLOTS, maxDatagrams - count)
@@ -298,68 +311,49 @@ class DatagramPort(MulticastPort):
         Receive a batch of at most L{SLOTS} datagrams.
         """
         batch: Batch | None = self._io.receive(limit)
-        if batch is None:
-            return None
+        if batch is not None and self.maxPacketSize != DEFAULT_PACKET_SIZE:
+            batch = [each[: self.maxPacketSize] for each in batch[0]], batch[1]
+        if batch is None or len(batch[0]) <= SLOTS:
+            return batch
+        starts = range(0, len(batch[0]), SLOTS)
         datagrams, peers = batch
-        if self.maxPacketSize != DEFAULT_PACKET_SIZE:
-            datagrams = [datagram[: self.maxPacketSize] for datagram in datagrams]
-        for start in range(SLOTS, len(datagrams), SLOTS):
-            end = start + SLOTS
-            self._rest.append((datagrams[start:end], peers[start:end]))
-        return datagrams[:SLOTS], peers[:SLOTS]
+        self._rest.extend((datagrams[i : i + SLOTS], peers[i : i + SLOTS]) for i in starts)
+        return self._rest.popleft()
 
-    def _deliver(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
+    def _answer(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
         """
-        Pass datagrams to the protocol, and send what it writes meanwhile.
+        Pass datagrams to a L{BatchResponder}, and send its replies.
 
         @param end: The time after which no further datagram is delivered.
 
         @return: Number of datagrams that are delivered.
         """
-        received = getattr(self.protocol.datagramReceived, "__func__", None)
-        if received is not BatchResponder.datagramReceived or (
-            self._hasGroupPeers and any(map(_isMulticastOrBroadcast, peers))
-        ):
-            return self._deliverEach(datagrams, peers, end)
-        return self._answer(datagrams, peers, end)
-
-    def _answer(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
-        answer = self.protocol.answer
-        done, size = 0, len(datagrams)
-        while done < len(datagrams) and self.connected:
-            some, addrs = datagrams[done : done + size], peers[done : done + size]
-            try:
-                replies = answer(some, addrs)
-                if not 0 < len(replies) <= len(some):
-                    raise ValueError("there must be one answer for each datagram")
-            except BaseException:
-                if len(some) == 1:
-                    self._logException(Failure(), "answer")
-                    done += 1
+        if self._hasGroupPeers and any(map(_isMulticastOrBroadcast, peers)):
+            return self._deliver(datagrams, peers, end)
+        protocol: Any = self.protocol
+        try:
+            replies = protocol.answer(datagrams, peers)
+            done = len(replies)
+            if not 0 < done <= len(datagrams):
+                raise ValueError("there must be one answer for each datagram")
+        except BaseException:
+            if len(datagrams) > 1:
                 # One by one, only the datagrams that raise remain unanswered.
-                size = 1
-            else:
-                self._sendReplies(replies, addrs)
-                done += len(replies)
-            if self._seconds() >= end:
-                break
+                return self._deliver(datagrams, peers, end)
+            self._logException(Failure(), "answer")
+            return 1
+        if self.connected:
+            self._send(replies, peers)
         return done
 
-    def _sendReplies(self, replies: Sequence[Reply], peers: list[Any]) -> None:
-        sendable: Any = replies
-        if set(map(type, replies)) != {bytes}:
-            sendable, recipients = [], []
-            for reply, peer in zip(replies, peers):
-                if isinstance(reply, BaseException):
-                    self._logException(Failure(reply), "answer")
-                elif reply is not None:
-                    sendable.append(reply)
-                    recipients.append(peer)
-            peers = recipients
-        if sendable and self.connected:
-            self._send(sendable, peers)
+    def _deliver(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
+        """
+        Pass datagrams to the protocol one by one, and send what it writes meanwhile.
 
-    def _deliverEach(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
+        @param end: The time after which no further datagram is delivered.
+
+        @return: Number of datagrams that are delivered.
+        """
         received = self.protocol.datagramReceived
         groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
         outer = self._peers, self._peer, self._peersByAddress, self._isHolding
@@ -368,8 +362,9 @@ class DatagramPort(MulticastPort):
         seconds, flushTime = self._seconds, end - self.maxVisit + MAX_HOLD
         done = 0
         try:
-            for done, (datagram, peer) in enumerate(zip(datagrams, peers), 1):
+            for datagram, peer in zip(datagrams, peers):
                 self._peer = peer
+                done += 1
                 try:
                     if self._hasGroupPeers and peer.isMulticastOrBroadcast:
                         groupReceived(datagram, peer)
@@ -476,7 +471,10 @@ class DatagramPort(MulticastPort):
             if isUNIX and e.errno == EMSGSIZE:
                 raise MessageLengthError("message too long") from e
 
-    def _send(self, datagrams: Sequence[bytes], peers: list[Peer]) -> None:
+    def _send(self, datagrams: Sequence[Reply], peers: list[Any]) -> None:
+        """
+        Send datagrams, except those that are C{None} or an exception.
+        """
         errors: list[int] = []
         start = 0
         while start < len(datagrams):
@@ -486,11 +484,35 @@ class DatagramPort(MulticastPort):
                 if not self._sendAlone(datagrams, peers, start, e):
                     errors.append(e.errno or 0)
                 start += 1
+            except TypeError:
+                rest = datagrams[start:]
+                datagrams, peers = self._sendable(rest, peers[start:])
+                if len(datagrams) == len(rest):
+                    raise
+                start = 0
         if errors:
             self._countErrors(errors)
 
+    def _sendable(
+        self, replies: Sequence[Reply], peers: list[Any]
+    ) -> tuple[list[bytes], list[Any]]:
+        """
+        Return the replies that can be sent, and the peer of each.  Exceptions are
+        logged.
+        """
+        pairs = []
+        for reply, peer in zip(replies, peers):
+            if isinstance(reply, bytes):
+                pairs.append((reply, peer))
+            elif reply is not None:
+                if not isinstance(reply, BaseException):
+                    name = type(reply).__name__
+                    reply = TypeError(f"answer() returned {name} as a reply, not bytes")
+                self._logException(Failure(reply), "answer")
+        return [reply for reply, _ in pairs], [peer for _, peer in pairs]
+
     def _sendAlone(
-        self, datagrams: Sequence[bytes], peers: list[Peer], index: int, error: OSError
+        self, datagrams: Sequence[Any], peers: list[Any], index: int, error: OSError
     ) -> bool:
         """
         Send a datagram that could not be sent together with others.
@@ -559,3 +581,4 @@ class DatagramPort(MulticastPort):
 
 
 _isMulticastOrBroadcast = attrgetter("isMulticastOrBroadcast")
+_receivedByResponder = BatchResponder.datagramReceived

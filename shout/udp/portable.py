@@ -101,7 +101,7 @@ class PortableIO:
         try:
             for index in range(start, len(datagrams)):
                 self._sentBytes += self._send(datagrams[index], peers[index])
-        except OSError:
+        except (OSError, TypeError):
             if index == start:
                 raise
             return index - start
