@@ -304,7 +304,7 @@ class DatagramPort(MulticastPort):
                 self._singles = 0
             if self._seconds() >= end:
                 return
-            limit = min(2 * limit, SLOTS, maxDatagrams - count)
+            limit = min(8 * limit, SLOTS, maxDatagrams - count)
 
     def _receive(self, limit: int) -> Batch | None:
         """

@@ -59,13 +59,14 @@ class PortableIO:
         error, self._error = self._error, None
         if error is not None:
             raise error
-        # To ask the kernel takes a third of the time of an exception.
-        if limit > 1 and not self._isReadable(0):
-            return None
         datagrams: list[bytes] = []
         peers: list[Any] = []
         try:
-            self._receive(limit, datagrams, peers)
+            # An exception takes as long as asking the kernel three times, but the
+            # first datagram is known to be there if only one is asked for.
+            while len(datagrams) < limit and (limit == 1 or self._isReadable(0)):
+                last = limit if len(datagrams) == 3 else len(datagrams) + 1
+                self._receive(last, datagrams, peers)
         except BlockingIOError:
             pass
         except OSError as e:
