@@ -464,10 +464,11 @@ class DatagramPort(MulticastPort):
         """
         isUNIX = self.addressFamily == AF_UNIX
         try:
-            if not isUNIX:
-                sent: Any = super().write(datagram, addr)
-            elif self._connectedAddr:
-                sent = self.socket.send(datagram)
+            if self._connectedAddr:
+                assert isUNIX or addr in (None, self._connectedAddr)
+                sent: Any = self.socket.send(datagram)
+            elif not isUNIX:
+                sent = super().write(datagram, addr)
             elif addr is None:
                 raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
             else:
@@ -479,7 +480,7 @@ class DatagramPort(MulticastPort):
                 raise
         except OSError as e:
             self._countErrors([e.errno or 0])
-            if isUNIX and e.errno == EMSGSIZE:
+            if e.errno == EMSGSIZE and (isUNIX or len(datagram) > self._maxPayload):
                 raise MessageLengthError("message too long") from e
 
     def _send(self, datagrams: Sequence[Reply], peers: list[Any]) -> None:
