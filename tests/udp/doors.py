@@ -27,7 +27,7 @@ from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
 from twisted.internet.udp import MulticastPort
 from twisted.logger import globalLogPublisher
 from twisted.python.log import textFromEventDict
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from shout.sockets.bind import connectUDP
@@ -49,7 +49,7 @@ class ResolvingReactor(MemoryReactorClock):
         return succeed(name or "0.0.0.0")
 
 
-class DoorCase(SynchronousTestCase):
+class DoorCase(TestCase):
     """
     Starts ports by number, and stops them when the test ends.
 
