@@ -57,6 +57,17 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def twisted(session: nox.Session) -> None:
+    """
+    Run Twisted's own tests of UDP and DNS on the ports of shout.
+    """
+    session.install("-e", ".[suites]", env={"SHOUT_BUILD_EXTENSION": "yes"})
+    for isPure in ("", "1"):
+        environment = {"SHOUT_PURE_PYTHON": isPure}
+        session.run("python", "-m", "tests.twistedsuites", env=environment)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """
     Check the style, the formatting and the layers of the code.

@@ -38,9 +38,7 @@ def listen(
 
     @return: The port, which is listening.
     """
-    isBatched = available and sock.family != socket.AF_UNIX
-    portType = BatchedPort if isBatched else DatagramPort
-    port = portType(sock, protocol, reactor, maxPacketSize)
+    port = _makePort(sock, protocol, reactor, maxPacketSize)
     port.startListening()  # type: ignore[no-untyped-call]
     return port
 
@@ -97,15 +95,27 @@ def listenMulticast(
         from twisted.internet import reactor as installed
 
         reactor = installed
-    template = MulticastPort(
+    unbound = MulticastPort(
         port, protocol, interface, maxPacketSize, reactor, listenMultiple
     )
-    sock = template.createInternetSocket()
     try:
-        sock.bind((interface, port))
+        sock = unbound.createInternetSocket()
+        try:
+            sock.bind((interface, port))
+        except BaseException:
+            sock.close()
+            raise
     except OSError as e:
-        sock.close()
         raise CannotListenError(  # type: ignore[no-untyped-call]
             interface, port, e
         ) from e
-    return listen(sock, protocol, reactor, maxPacketSize)
+    bound = _makePort(sock, protocol, reactor, maxPacketSize)
+    bound.noisy = True
+    bound.port, bound.interface = port, interface
+    bound.startListening()  # type: ignore[no-untyped-call]
+    return bound
+
+
+def _makePort(sock: socket.socket, *args: Any) -> DatagramPort:
+    isBatched = available and sock.family != socket.AF_UNIX
+    return (BatchedPort if isBatched else DatagramPort)(sock, *args)

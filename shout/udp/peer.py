@@ -42,7 +42,7 @@ class Peer(tuple[str, int]):
     includes its scope, as in C{fe80::1%eth0}.
 
     A client that sends to two local addresses is two peers, which are equal but
-    not identical.
+    not identical.  A copy, or a pickled peer, is a plain tuple.
 
     @ivar owner: The object that decoded the peer.  Each port has one.
 
@@ -68,6 +68,10 @@ class Peer(tuple[str, int]):
     ancillaryData: list[ControlMessage]
     rawAddress: bytes
     maxSegment = 65000
+
+    def __reduce__(self) -> Any:
+        # In another process there is no port that owns the peer.
+        return tuple, (tuple(self),)
 
 
 def decodeRaw(rawAddress: bytes) -> Peer:

@@ -51,8 +51,11 @@ Batch = tuple[list[bytes], list[Any]]
 Datagrams, and the peer of each.
 """
 
-# Seconds between two log lines for one kind of exception.
+# Seconds between two log lines about exceptions of one method.
 _QUIET_PERIOD = 30.0
+
+# Number of exceptions of datagramReceived that a noisy port logs in that time.
+_NOISY_LINES = 5
 
 
 # On a connected socket, an ICMP error makes a poll or epoll reactor close the port as
@@ -87,6 +90,9 @@ class DatagramPort(MulticastPort):
 
     @cvar receiveBuffer: Bytes of receive buffer to request from the system.
 
+    @cvar noisy: C{True} for a port that logs when it starts and when it is closed, like
+        Twisted's, and the first few exceptions of C{datagramReceived} instead of one.
+
     @ivar sendErrors: Number of datagrams that could not be sent, by error number.
 
     @ivar protocolErrors: Number of exceptions that the protocol has raised.
@@ -101,6 +107,7 @@ class DatagramPort(MulticastPort):
     maxVisit = 0.005
     maxDrain = 1.0
     receiveBuffer = RECEIVE_BUFFER
+    noisy = False
 
     peerError: OSError | None = None
 
@@ -150,7 +157,7 @@ class DatagramPort(MulticastPort):
         self.protocolErrors = 0
         self._seconds = seconds
         self._sentBytes = self._kernelDrops = 0
-        self._lastLogged: dict[str, float] = {}
+        self._logTimes: dict[str, deque[float]] = {}
         # Batches that were received and are not delivered yet.
         self._rest: deque[Batch] = deque()
         self._readAgainCall: Any = None
@@ -185,7 +192,7 @@ class DatagramPort(MulticastPort):
         else:
             self._connectedAddr = peer if isUNIX else peer[:2]
         self._io = self._openIO(sock)
-        if self.protocol.noisy:
+        if self.noisy:
             prefix = self._getLogPrefix(self.protocol)
             log.msg(f"{prefix} starting on {self._realPortNumber}")
 
@@ -317,7 +324,9 @@ class DatagramPort(MulticastPort):
             return batch
         starts = range(0, len(batch[0]), SLOTS)
         datagrams, peers = batch
-        self._rest.extend((datagrams[i : i + SLOTS], peers[i : i + SLOTS]) for i in starts)
+        self._rest.extend(
+            (datagrams[i : i + SLOTS], peers[i : i + SLOTS]) for i in starts
+        )
         return self._rest.popleft()
 
     def _answer(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
@@ -386,8 +395,10 @@ class DatagramPort(MulticastPort):
     def _logException(self, failure: Failure, method: str) -> None:
         self.protocolErrors += 1
         now = self._seconds()
-        if now - self._lastLogged.get(method, -_QUIET_PERIOD) >= _QUIET_PERIOD:
-            self._lastLogged[method] = now
+        lines = _NOISY_LINES if self.noisy and method == "datagramReceived" else 1
+        times = self._logTimes.setdefault(method, deque(maxlen=lines))
+        if len(times) < lines or now - times[0] >= _QUIET_PERIOD:
+            times.append(now)
             self._log.failure(
                 "{method} raised (exceptions so far: {count})",
                 failure,
@@ -453,10 +464,11 @@ class DatagramPort(MulticastPort):
         """
         isUNIX = self.addressFamily == AF_UNIX
         try:
-            if not isUNIX:
-                sent: Any = super().write(datagram, addr)
-            elif self._connectedAddr:
-                sent = self.socket.send(datagram)
+            if self._connectedAddr:
+                assert isUNIX or addr in (None, self._connectedAddr)
+                sent: Any = self.socket.send(datagram)
+            elif not isUNIX:
+                sent = super().write(datagram, addr)
             elif addr is None:
                 raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
             else:
@@ -468,7 +480,7 @@ class DatagramPort(MulticastPort):
                 raise
         except OSError as e:
             self._countErrors([e.errno or 0])
-            if isUNIX and e.errno == EMSGSIZE:
+            if e.errno == EMSGSIZE and (isUNIX or len(datagram) > self._maxPayload):
                 raise MessageLengthError("message too long") from e
 
     def _send(self, datagrams: Sequence[Reply], peers: list[Any]) -> None:
@@ -568,7 +580,7 @@ class DatagramPort(MulticastPort):
         self._flush()
         # The counter is gone with the socket.
         self._kernelDrops = self.kernelDrops
-        if self.protocol.noisy:
+        if self.noisy:
             log.msg(f"(UDP Port {self._realPortNumber} Closed)")
         self._realPortNumber = None
         self._rest.clear()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.test import reactormixins
 from twisted.internet.test.reactormixins import ReactorBuilder
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,6 +23,32 @@ else:
     Mixin = object
 
 
+REACTORS = [
+    "twisted.internet.selectreactor.SelectReactor",
+    "twisted.internet.pollreactor.PollReactor",
+    "twisted.internet.epollreactor.EPollReactor",
+    # Twisted 22.4 has no factory for the tests yet.
+    "twisted.internet.test.reactormixins.AsyncioSelectorReactor"
+    if hasattr(reactormixins, "AsyncioSelectorReactor")
+    else "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
+    "tests.udp.reactors.UvloopReactor",
+]
+"""
+The reactors for Unix.
+"""
+
+
+def UvloopReactor(case: SynchronousTestCase) -> AsyncioSelectorReactor:
+    """
+    Make a reactor for a test that runs on uvloop.  Without uvloop the test is skipped.
+    """
+    import uvloop
+
+    loop = uvloop.new_event_loop()
+    case.addCleanup(loop.close)
+    return AsyncioSelectorReactor(loop)
+
+
 class ICMPErrorTestsBuilder(ReactorBuilder, Mixin):
     """
     Tests for a connected port on each of the reactors for Unix.
@@ -32,15 +59,7 @@ class ICMPErrorTestsBuilder(ReactorBuilder, Mixin):
     @cvar portType: Called with a socket, a protocol and a reactor to make a port.
     """
 
-    _reactors = [
-        "twisted.internet.selectreactor.SelectReactor",
-        "twisted.internet.pollreactor.PollReactor",
-        "twisted.internet.epollreactor.EPollReactor",
-        # Twisted 22.4 has no factory for the tests yet.
-        "twisted.internet.test.reactormixins.AsyncioSelectorReactor"
-        if hasattr(reactormixins, "AsyncioSelectorReactor")
-        else "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
-    ]
+    _reactors = REACTORS
 
     portType: Callable[..., DatagramPort]
 
