@@ -1,8 +1,8 @@
 """
 The C extensions, which are optional.  Everything else is in setup.cfg.
 
-With SHOUT_BUILD_EXTENSION=yes in the environment it is an error if they cannot be built;
-with no they are left out.
+With SHOUT_BUILD_EXTENSION=yes in the environment it is an error if they cannot be
+built; with no they are left out.
 """
 
 import os

@@ -9,7 +9,7 @@
    to one peer leave as one message with a UDP_SEGMENT control message, so that the
    kernel walks its send path once for all of them; see udp(7). */
 
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #ifdef SHOUT_LIMITED_API
 #define Py_LIMITED_API 0x030A0000
 #endif
