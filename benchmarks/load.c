@@ -122,7 +122,7 @@ static int receive(struct client *client, int flags)
         request->number != number || request->state == ANSWERED ||
         client != &clients[number % sockets]) {
         for (int i = 0; !wrong && i < length && i < (int)sizeof example - 1; i++)
-            example[i] = reply[i] > ' ' && reply[i] != '\\' && reply[i] != '"'
+            example[i] = reply[i] >= ' ' && reply[i] != '\\' && reply[i] != '"'
                              ? reply[i] : '.';
         wrong++;
         return 1;
