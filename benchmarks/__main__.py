@@ -13,39 +13,56 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.load import LOADS
-from benchmarks.measure import WARM_UP, measure
+from benchmarks.load import CLOSED, MIN_ARRIVALS, RATES, openLoops
+from benchmarks.measure import measure
 from benchmarks.plot import draw
 from benchmarks.report import (
     Measurement,
     describe,
     describeMachine,
+    markdown,
     summarize,
     table,
     writeJSON,
 )
-from benchmarks.servers import SERVERS, Failed, Missing, also
-from shout.udp import mmsg
+from benchmarks.servers import SERVERS, Failed, Missing, also, build
 
 HELP = """\
 Compares shout, as twistd starts it, with other servers that answer in capitals.
 The servers are measured in turn and repeatedly, each alone on one core, with the load
 generator on another core.  Two workers get two cores if there is a third one for the
-load generator, and otherwise share one.  Every reply is checked.  The table goes to
-standard output.
+load generator, and otherwise share one.  Every datagram is sent by its own system call
+from one of many sockets, and every reply is checked.  The table goes to standard
+output.
 
 loads:
-  stream    one client: 128 datagrams in flight over four sockets
   crowd     256 clients in turn: one datagram in flight each
-  ping      one datagram in flight: the round trip
+  stream    128 datagrams in flight over 4 sockets
+  8x4       8 clients with 4 datagrams in flight each
+  32x1      32 clients with one datagram in flight each
+  ping      one client with one datagram in flight
+  open      64 clients whose datagrams arrive at random (Poisson), at the given rates
+
+servers:
+  shout     twistd shout with its default options, and with workers
+  batched   its protocol on the ports of shout.udp, in a program with one port
+  portable
+  twisted   its protocol on Twisted's own port
+  loop      six lines: recvfrom(), upper(), sendto()
+  c         C: recvfrom(), sendto()
+  c-same    C, the same job as shout: epoll, recvmmsg(), sendmmsg(), IP_PKTINFO
 """
 
 EXAMPLES = """\
 examples:
   python -m benchmarks --quick
   python -m benchmarks --json results.json --plot results.svg
+  python -m benchmarks --servers shout,twisted,c --loads crowd,open --rates 5000,50000
   python -m benchmarks --servers shout,c --also 'other=./other --port {port}'
 """
+
+
+LOADS = [*CLOSED, "open"]
 
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
@@ -67,11 +84,14 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 
         return names
 
-    def sizes(text: str) -> list[int]:
-        sizes = [int(size) for size in text.split(",")]
-        if not all(0 <= size <= 65507 for size in sizes):
-            raise ValueError(text)
-        return sizes
+    def integers(least: int, most: int) -> Callable[[str], list[int]]:
+        def integers(text: str) -> list[int]:
+            values = [int(value) for value in text.split(",")]
+            if not all(least <= value <= most for value in values):
+                raise ValueError(text)
+            return values
+
+        return integers
 
     def rounds(text: str) -> int:
         if int(text) < 1:
@@ -84,14 +104,24 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
         return float(text)
 
     add = parser.add_argument
-    add("--quick", action="store_true", help="2 rounds of 0.3 s, and fewer sizes")
+    add("--quick", action="store_true", help="2 rounds of 0.3 s, and 2 rates")
     add("--rounds", type=rounds, help="number of rounds [5]")
-    add("--seconds", type=seconds, help="seconds per measurement [1]")
-    add("--sizes", type=sizes, help="bytes per datagram [0,32,512,1400,8000]")
+    add("--seconds", type=seconds, help="seconds per measurement, at least [1]")
+    add(
+        "--sizes",
+        type=integers(8, 65507),
+        default=[32, 1400],
+        help="bytes per datagram; open loops have only the first [32,1400]",
+    )
+    add(
+        "--rates",
+        type=integers(1, 1_000_000),
+        help=f"datagrams per second of open loops [{','.join(map(str, RATES))}]",
+    )
     add(
         "--loads",
         type=names(LOADS),
-        default=list(LOADS),
+        default=LOADS,
         help=f"[{','.join(LOADS)}]",
     )
     add(
@@ -108,15 +138,14 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
         metavar="NAME=COMMAND",
         help="measure another server as well; its command contains {port}",
     )
+    add("--markdown", action="store_true", help="print the CPU times in Markdown, too")
     add("--json", type=Path, metavar="FILE", help="write all values to FILE")
     add(
         "--plot", type=Path, metavar="FILE", help="draw them to FILE (needs matplotlib)"
     )
     options = parser.parse_args(arguments)
-    defaults = (
-        (2, 0.3, [32, 1400]) if options.quick else (5, 1.0, [0, 32, 512, 1400, 8000])
-    )
-    for name, value in zip(("rounds", "seconds", "sizes"), defaults):
+    defaults = (2, 0.3, [5000, 50000]) if options.quick else (5, 1.0, RATES)
+    for name, value in zip(("rounds", "seconds", "rates"), defaults):
         if getattr(options, name) is None:
             setattr(options, name, value)
     return options
@@ -129,25 +158,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     @return: The exit status: 1 if a reply was wrong or a server failed.
     """
     options = parse(arguments)
-    if not mmsg.available:
-        sys.exit(
-            "the load generator needs recvmmsg(2) and sendmmsg(2), which only Linux has"
-        )
     if options.plot and find_spec("matplotlib") is None:
         sys.exit("--plot needs matplotlib: pip install matplotlib")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     measurements: list[Measurement] = []
     status = 0
+    loads = {name: CLOSED[name] for name in options.loads if name in CLOSED}
+    if "open" in options.loads:
+        loads.update(openLoops(options.rates))
     with TemporaryDirectory(prefix="shout-benchmarks-") as name:
+        try:
+            program = build("load", Path(name))
+        except Missing as e:
+            sys.exit(f"the load generator: {e}")
         commands = prepare(options, Path(name))
-        total = len(commands) * len(options.sizes) * len(options.loads) * options.rounds
-        seconds = total * (options.seconds + WARM_UP + 0.1)
-        writeLine(f"{total} measurements, about {seconds:.0f} seconds")
+        total = sum(
+            max(options.seconds, MIN_ARRIVALS / load.rate) + 0.3
+            if load.rate
+            else (options.seconds + 0.3) * len(options.sizes)
+            for load in loads.values()
+        )
+        total *= len(commands) * options.rounds
+        writeLine(f"about {total / 60:.0f} minutes")
         running = measure(
+            program,
             commands,
             Path(name),
-            {load: LOADS[load] for load in options.loads},
+            loads,
             options.sizes,
             options.rounds,
             options.seconds,
@@ -171,6 +209,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine, summary = describeMachine(), summarize(measurements)
     print(describe(machine))
     print(table(summary))
+    if options.markdown:
+        label = "CPU per reply, in µs (ratio to {})"
+        closed, opened = (
+            [name for name in loads if (name in CLOSED) is isClosed]
+            for isClosed in (True, False)
+        )
+        print()
+        print(markdown(summary, closed, "cpu", label.format("c-same"), "c-same"))
+        if opened:
+            print()
+            print(markdown(summary, opened, "cpu", label.format("twisted"), "twisted"))
     if options.json:
         writeJSON(options.json, machine, measurements)
     if options.plot:
@@ -198,12 +247,14 @@ def describeProgress(measurement: Measurement) -> str:
     """
     values = measurement.values
     line = f"round {measurement.round + 1}  "
-    line += f"{measurement.load:7} {measurement.size:5}  {measurement.server:13}"
+    line += f"{measurement.load:11} {measurement.size:5}  {measurement.server:15}"
     if measurement.load == "memory":
         return f"{line}{values['rss']:9.1f} MiB"
     if not values:
         return f"{line}no reply"
     line += f"{values['cpu']:9.2f} µs {values['rate']:11,.0f}/s"
+    if values["lost"]:
+        line += f"  {values['lost']:.0f} lost"
     if values["wrong"]:
         line += f"  {values['wrong']:.0f} WRONG, such as {measurement.example}"
     return line

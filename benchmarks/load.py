@@ -1,186 +1,177 @@
 """
-The loads: L{stream}, L{crowd} and L{ping} send requests and check every reply.
+The loads: C{load.c} makes them, and checks every reply.
+
+In a closed loop each client has a number of datagrams in flight, and sends the next one
+after a reply.  In an open loop datagrams arrive at random at a given rate, as those of
+many independent clients do.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import cycle
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from benchmarks.flow import MAX_FIXED_POINTS, Flow, connect
+from benchmarks.servers import Failed
 
-# Seconds without a reply after which the datagrams in flight count as lost.
-TIMEOUT = 0.2
+RATES = [1000, 5000, 20000, 50000, 100000, 200000]
 
-PAUSE = 50e-6
+MIN_ARRIVALS = 2000
+"""
+Number of datagrams that an open loop sends at least.
+"""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Load:
+    """
+    A kind of load.
+
+    @ivar title: Description for tables.
+
+    @ivar sockets: Number of clients, each with a socket of its own.
+
+    @ivar window: Datagrams in flight per socket in a closed loop.
+
+    @ivar rate: Datagrams per second of all sockets together in an open loop.
+    """
+
+    title: str
+    sockets: int
+    window: int = 0
+    rate: int = 0
+
+    def arguments(self, seconds: float, seed: int) -> list[str]:
+        """
+        Return the arguments of the load generator.
+        """
+        if self.rate:
+            seconds = max(seconds, MIN_ARRIVALS / self.rate)
+            kind = ["open", str(self.sockets), str(self.rate), str(seed)]
+        else:
+            kind = ["closed", str(self.sockets), str(self.window)]
+        return [str(seconds), *kind]
+
+
+CLOSED = {
+    "crowd": Load("256 clients in turn, 1 in flight each", 256, window=1),
+    "stream": Load("4 clients, 32 in flight each", 4, window=32),
+    "8x4": Load("8 clients, 4 in flight each", 8, window=4),
+    "32x1": Load("32 clients, 1 in flight each", 32, window=1),
+    "ping": Load("1 client, 1 in flight", 1, window=1),
+}
+"""
+The closed loops by name.
+"""
+
+
+def openLoops(rates: Iterable[int] = RATES) -> dict[str, Load]:
+    """
+    Return open loops of 64 clients, by name.
+    """
+    return {
+        f"open-{rate}": Load(f"arriving at random, {rate:,}/s", 64, rate=rate)
+        for rate in rates
+    }
+
+
+@dataclass(frozen=True)
 class Outcome:
     """
-    The result of a load.
+    The result of a load.  Round trips are in microseconds: in an open loop from the
+    time when a datagram was due, and from the time when it was sent.
+
+    @ivar replies: Number of right replies.
+
+    @ivar example: The beginning of the first wrong reply, or an empty string.
 
     @ivar seconds: Seconds from the first request to the last reply.
 
     @ivar cpu: CPU time that the load generator itself has used, in seconds.
 
-    @ivar example: A wrong reply and the expected one, or an empty string.
-
-    @ivar p50: The median round trip in seconds; only for L{ping}.
-
-    @ivar p99: The 99th percentile of the round trips in seconds; only for L{ping}.
+    @ivar late_p99: The 99th percentile of the microseconds by which an open loop sent
+        too late.
     """
 
-    replies: int = 0
-    lost: int = 0
-    wrong: int = 0
-    seconds: float = 0.0
-    cpu: float = 0.0
-    example: str = ""
-    p50: float = 0.0
-    p99: float = 0.0
+    sent: int
+    replies: int
+    lost: int
+    wrong: int
+    example: str
+    seconds: float
+    cpu: float
+    due_p50: float
+    due_p99: float
+    sent_p50: float
+    sent_p99: float
+    late_p50: float
+    late_p99: float
 
-    def values(self, cpu: float) -> dict[str, float]:
+    def values(self, cpu: float, user: float) -> dict[str, float]:
         """
         Return the values of a L{Measurement<benchmarks.report.Measurement>}; none if
         there was no reply.
 
         @param cpu: CPU time that the server has used, in seconds.
+
+        @param user: The part of it that was not spent in the kernel.
         """
         if not self.replies:
             return {}
         return {
+            **{
+                name: value
+                for name, value in asdict(self).items()
+                if name not in ("example", "cpu")
+            },
             "cpu": cpu * 1e6 / self.replies,
-            "rate": self.replies / self.seconds,
-            "p50": self.p50 * 1e6,
-            "p99": self.p99 * 1e6,
+            "user": user * 1e6 / self.replies,
             "load": self.cpu * 1e6 / self.replies,
-            "lost": self.lost,
-            "wrong": self.wrong,
+            "rate": self.replies / self.seconds,
+            "busy": cpu * 100 / self.seconds,
         }
 
 
-def stream(port: int, size: int, seconds: float) -> Outcome:
+def run(
+    program: Path,
+    load: Load,
+    port: int,
+    size: int,
+    seconds: float,
+    seed: int = 1,
+    onReady: Callable[[], object] = lambda: None,
+) -> Outcome:
     """
-    Keep 128 datagrams in flight: 32 on each of four sockets.
+    Send datagrams to a server on 127.0.0.1, from the last core.
+
+    @param program: The compiled C{load.c}.
+
+    @param size: Length of the datagrams, in bytes; at least 8.
+
+    @param seconds: Seconds to send.  An open loop takes longer at low rates; see
+        L{MIN_ARRIVALS}.
+
+    @param seed: Number that determines the random arrivals of an open loop.
+
+    @param onReady: Called after the warm-up, while the server is idle.
+
+    @raise Failed: If the load generator exits early.
     """
-    texts = [text(i, size) for i in range(128)]
-    return _drive([Flow(port, texts[i : i + 32]) for i in range(0, 128, 32)], seconds)
-
-
-def crowd(port: int, size: int, seconds: float) -> Outcome:
-    """
-    Keep one datagram of each of 256 peers in flight.  The peers send in turn, so the
-    server never receives two consecutive datagrams from one peer.
-    """
-    texts = [text(i, size) for i in range(256)]
-    return _drive([Flow(port, texts, sources=True)], seconds)
-
-
-def _drive(flows: Sequence[Flow], seconds: float) -> Outcome:
-    cpu, begin = time.process_time(), time.perf_counter()
-    now = last = begin
-    half = sum(flow.batchSize for flow in flows) // 2
-    for flow in flows:
-        flow.start()
-    while (isSending := now - begin < seconds) or any(flow.inFlight for flow in flows):
-        received = 0
-        for flow in flows:
-            received += flow.exchange(isSending)
-        now = time.perf_counter()
-        if received:
-            last = now
-        elif now - last > TIMEOUT:
-            if not isSending:
-                break
-            last = now
-            for flow in flows:
-                flow.start()
-        if received < half:
-            # Without the pause every few replies would cost a system call.
-            time.sleep(PAUSE)
-    outcome = Outcome(seconds=last - begin, cpu=time.process_time() - cpu)
-    for flow in flows:
-        flow.close()
-        outcome.replies += flow.received
-        outcome.lost += flow.sent - flow.received
-        outcome.wrong += flow.wrong
-        outcome.example = outcome.example or flow.example
-    return outcome
-
-
-def ping(port: int, size: int, seconds: float) -> Outcome:
-    """
-    Send a request, wait for the reply, and repeat, at least 2,000 times.
-    """
-    outcome = Outcome()
-    roundTrips: list[float] = []
-    pairs = cycle([(text(i, size), text(i, size).upper()) for i in range(4)])
-    clock = time.perf_counter
-    cpu, begin = time.process_time(), clock()
-    sock, remaining = _connected(port, size), MAX_FIXED_POINTS
-    # With a server that loses nearly everything, 2,000 replies would take too long.
-    while clock() - begin < seconds or (len(roundTrips) < 2000 and outcome.lost < 20):
-        request, expected = next(pairs)
-        start = clock()
-        sock.send(request)
+    arguments = [program, str(port), str(size), *load.arguments(seconds, seed)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True) as process:
+        os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+        assert process.stdout is not None
         try:
-            reply = sock.recv(65535)
-        except BlockingIOError:
-            outcome.lost += 1
-            remaining = 0
-        else:
-            roundTrips.append(clock() - start)
-            if reply != expected:
-                outcome.wrong += 1
-                outcome.example = f"{reply[:60]!r} instead of {expected[:60]!r}"
-            if size == 0:
-                remaining -= 1
-        if remaining == 0:
-            sock.close()
-            sock, remaining = _connected(port, size), MAX_FIXED_POINTS
-    sock.close()
-    outcome.replies = len(roundTrips)
-    outcome.seconds, outcome.cpu = clock() - begin, time.process_time() - cpu
-    if roundTrips:
-        roundTrips.sort()
-        outcome.p50 = roundTrips[len(roundTrips) // 2]
-        outcome.p99 = roundTrips[len(roundTrips) * 99 // 100]
-    return outcome
-
-
-def _connected(port: int, size: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # With Python's own timeout, every recv() would be two system calls.
-    limit = struct.pack("ll", 0, int(TIMEOUT * 1e6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    connect(sock, port, size)
-    return sock
-
-
-def text(client: int, size: int) -> bytes:
-    """
-    Return the payload of a client's request.
-
-    @param client: Number of the client.
-
-    @param size: Length of the payload, in bytes.
-    """
-    words = b"client %d asks: the quick brown fox jumps over the lazy dog; " % client
-    return (words * (size // len(words) + 1))[:size]
-
-
-Load = Callable[[int, int, float], Outcome]
-"""
-A function that takes the port of a server, the size of the datagrams in bytes, and the
-duration in seconds.
-"""
-
-LOADS: dict[str, Load] = {"stream": stream, "crowd": crowd, "ping": ping}
-"""
-The loads by name.
-"""
+            process.stdout.readline()
+            onReady()
+            output, _ = process.communicate("\n")
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise Failed(f"the load generator has exited with status {process.returncode}")
+    return Outcome(**json.loads(output))

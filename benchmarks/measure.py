@@ -5,25 +5,21 @@ Rounds of measurements.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
-from benchmarks.load import Load
+from benchmarks.load import Load, Outcome, run
 from benchmarks.report import Measurement
-from benchmarks.servers import CORES, Running
+from benchmarks.servers import CORES, Failed, Running
 
-WARM_UP = 0.2
-"""
-Seconds of load before each measurement.
-"""
+T = TypeVar("T")
 
 
 def measure(
+    program: Path,
     commands: Mapping[str, Sequence[str]],
     directory: Path,
     loads: Mapping[str, Load],
@@ -32,12 +28,14 @@ def measure(
     seconds: float,
 ) -> Generator[Measurement, None, None]:
     """
-    Measure servers in turn, all of them in each round.
+    Measure servers in turn, all of them in each round, and each round in another order.
 
     The servers run on the first core, where the others sleep meanwhile; the load
     generator runs on the last core.  Servers that can use several cores get the first
     of them, but never the last.  For each size they are started anew, because the
     memory that one size leaves allocated can change the cost of the next.
+
+    @param program: The load generator.
 
     @param commands: The command lines of the servers, by name.
 
@@ -45,7 +43,7 @@ def measure(
 
     @param loads: The loads, by name.
 
-    @param sizes: The sizes of the datagrams, in bytes.
+    @param sizes: The sizes of the datagrams, in bytes.  Open loops have only the first.
 
     @param rounds: Number of rounds.
 
@@ -54,53 +52,75 @@ def measure(
     @raise Failed: If a server does not answer, or exits.
     """
     cores = sorted(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(1, get_context("spawn"), _pin, (cores[-1],)) as pool:
-        for number, size in product(range(rounds), sizes):
-            with ExitStack() as stack:
-                servers = [
-                    stack.enter_context(
-                        Running(name, command, directory, _cores(name, cores))
-                    )
-                    for name, command in commands.items()
-                ]
-                for server in servers:
-                    server.waitUntilUp()
-                for (load, run), server in product(loads.items(), servers):
-                    values, example = _measureOnce(pool, run, server, size, seconds)
-                    yield Measurement(number, server.name, load, size, values, example)
-                for server in servers:
-                    values = {"rss": server.memory()}
-                    yield Measurement(number, server.name, "memory", size, values)
+    for number, size in product(range(rounds), sizes):
+        with ExitStack() as stack:
+            servers = [
+                stack.enter_context(
+                    Running(name, command, directory, _cores(name, cores))
+                )
+                for name, command in commands.items()
+            ]
+            for server in servers:
+                server.waitUntilUp()
+            servers = inTurn(servers, number, rounds)
+            for (name, load), server in product(loads.items(), servers):
+                if load.rate and size != sizes[0]:
+                    continue
+                outcome, cpu, user = measureOnce(
+                    program, load, server, size, seconds, number
+                )
+                values = outcome.values(cpu, user)
+                yield Measurement(
+                    number, server.name, name, size, values, outcome.example
+                )
+            for server in servers:
+                values = {"rss": server.memory()}
+                yield Measurement(number, server.name, "memory", size, values)
 
 
-def _measureOnce(
-    pool: Executor, load: Load, server: Running, size: int, seconds: float
-) -> tuple[dict[str, float], str]:
+def inTurn(each: Sequence[T], number: int, rounds: int) -> Sequence[T]:
+    """
+    Return the order for a round: what is measured late in a round tends to cost more,
+    so every other round is reversed, and each begins elsewhere.
+    """
+    first = len(each) * number // rounds
+    order = [*each[first:], *each[:first]]
+    return order[::-1] if number % 2 else order
+
+
+def measureOnce(
+    program: Path,
+    load: Load,
+    server: Running,
+    size: int,
+    seconds: float,
+    number: int = 0,
+) -> tuple[Outcome, float, float]:
     """
     Measure one server under one load.
 
-    @return: The values, and a wrong reply, if there was one.
+    @param number: Number of the round.  The random arrivals differ between rounds, and
+        are the same for all servers.
+
+    @return: The outcome, the CPU time that the server has used, and the part of it that
+        was not spent in the kernel, in seconds.
     """
-    try:
-        warmUp = pool.submit(load, server.port, size, WARM_UP).result()
-        if not warmUp.replies:
-            server.check()
-            return {}, ""
-        before = server.cpu()
-        outcome = pool.submit(load, server.port, size, seconds).result()
-        cpu = server.cpu() - before
-    except OSError:
-        server.check()
-        raise
+    before: list[float] = []
+    outcome = run(
+        program,
+        load,
+        server.port,
+        size,
+        seconds,
+        number + 1,
+        lambda: before.extend((server.cpu(), server.userTime())),
+    )
+    cpu, user = server.cpu() - before[0], server.userTime() - before[1]
     server.check()
-    return outcome.values(cpu), outcome.example
+    if outcome.wrong and not outcome.replies:
+        raise Failed(f"{server.name} replies {outcome.example!r}")
+    return outcome, cpu, user
 
 
 def _cores(name: str, cores: Sequence[int]) -> Sequence[int]:
     return (cores[:-1] or cores)[: CORES.get(name, 1)]
-
-
-def _pin(core: int) -> None:
-    os.sched_setaffinity(0, {core})
-    # Ctrl-C reaches this process too, but the parent ends it, after a load.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import COLUMNS, TITLES, Summary, describe
+from benchmarks.report import COLUMNS, Summary, describe, kind, title
 
 
 def draw(path: Path, machine: dict[str, Any], summary: Summary) -> None:
@@ -30,13 +30,13 @@ def draw(path: Path, machine: dict[str, Any], summary: Summary) -> None:
     for (load, size), servers in summary.items():
         panel = next(rows[load])
         panel.set_axis_on()
-        name, label = next(iter(COLUMNS[load].items()))
+        name, label = next(iter(COLUMNS[kind(load)].items()))
         shown = [statistics[name] for statistics in servers.values()]
         below = [each.median - each.least for each in shown]
         above = [each.most - each.median for each in shown]
         panel.barh(list(servers), [each.median for each in shown], xerr=[below, above])
         panel.invert_yaxis()
-        panel.set_title(TITLES[load].format(size=f"{size:,}"), fontsize=7)
+        panel.set_title(title(load, size), fontsize=7)
         panel.set_xlabel(label, fontsize=7)
         panel.tick_params(labelsize=7)
     figure.suptitle(describe(machine), fontsize=8)

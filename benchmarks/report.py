@@ -15,43 +15,46 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-BASES = ("c", "twisted")
+from benchmarks.load import CLOSED, openLoops
+
+BASES = ("c-same", "c", "loop", "twisted")
 """
 The servers with which the others are compared.
 """
 
-TITLES = {
-    "stream": "{size} bytes, one client: 128 in flight over 4 sockets",
-    "crowd": "{size} bytes, 256 clients in turn: one in flight each",
-    "ping": "{size} bytes, one in flight: the round trip",
-    "memory": "{size} bytes: resident memory afterwards",
-}
-
 COLUMNS = {
-    "stream": {"cpu": "CPU µs/reply", "rate": "replies/s"},
-    "crowd": {"cpu": "CPU µs/reply", "rate": "replies/s"},
-    "ping": {"p50": "p50 µs", "p99": "p99 µs"},
+    "closed": {"cpu": "CPU µs/reply"},
+    "open": {"cpu": "CPU µs/reply", "due_p50": "p50 µs"},
+    "ping": {"cpu": "CPU µs/reply", "due_p50": "p50 µs"},
     "memory": {"rss": "MiB"},
 }
 """
-Per load, the values that the table shows with their range and ratios.
+Per kind of load, the values that the table shows with their range and ratios.
 """
 
 EXTRA_COLUMNS = {
-    "stream": {"lost": "lost", "load": "load µs"},
-    "crowd": {"lost": "lost", "load": "load µs"},
-    "ping": {"lost": "lost", "cpu": "CPU µs/reply"},
+    "closed": {"user": "user", "busy": "busy %", "rate": "replies/s"},
+    "open": {"user": "user", "due_p99": "p99", "sent_p50": "p50 sent"},
+    "ping": {"user": "user", "due_p99": "p99"},
     "memory": {},
 }
 """
-Per load, the values of which the table shows only the median.
+Per kind of load, the values of which the table shows only the median.
+"""
+
+COUNTS = {"lost": "lost", "wrong": "wrong"}
+"""
+The values of which the table shows the sum of all rounds.
 """
 
 LEGEND = """\
 median [least - most] of the rounds; servers without any reply are omitted
-/c, /twisted: median of the ratios to that server within each round
-lost: datagrams dropped because a receive buffer was full; fewer were in flight then
-load µs: CPU of the load generator, per reply"""
+/c-same and so on: median of the ratios to that server within each round
+CPU µs/reply: of the server; user is the part outside the kernel, found by sampling
+busy: CPU of the server in percent of the time
+p50, p99: round trip in µs from the time when the datagram was due; p50 sent: from the
+time when it was sent
+lost, wrong: sum of all rounds; a reply later than 0.2 s is lost"""
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,11 @@ class Measurement:
     """
     The values of one server in one round under one load.
 
-    @ivar values: Microseconds (C{cpu}, C{load}, C{p50}, C{p99}), MiB (C{rss}), replies
-        per second (C{rate}) and counts, by name; empty if the server did not answer.
+    @ivar values: MiB (C{rss}), or the fields of an L{Outcome<benchmarks.load.Outcome>}
+        and the microseconds of CPU per reply (C{cpu}, C{user}, C{load}), by name; empty
+        if the server did not answer.
 
-    @ivar example: A wrong reply and the expected one, or an empty string.
+    @ivar example: The beginning of a wrong reply, or an empty string.
     """
 
     round: int
@@ -84,6 +88,7 @@ class Statistic:
     median: float
     least: float
     most: float
+    total: float
     ratios: dict[str, float]
 
 
@@ -120,7 +125,7 @@ def summarize(measurements: Sequence[Measurement]) -> Summary:
             if both:
                 ratios[base] = median(both)
         all = values.values()
-        return Statistic(median(all), min(all), max(all), ratios)
+        return Statistic(median(all), min(all), max(all), sum(all), ratios)
 
     return {
         case: {
@@ -141,28 +146,49 @@ def table(summary: Summary) -> str:
     return "\n".join([*_lines(summary), "", LEGEND, *_notes(summary)])
 
 
+def title(load: str, size: int) -> str:
+    """
+    Return the title of the table of a load.
+    """
+    if load == "memory":
+        return f"{size:,} bytes: resident memory afterwards"
+    rate = load.removeprefix("open-")
+    loads = openLoops([int(rate)]) if rate != load else CLOSED
+    return f"{size:,} bytes, {loads[load].title}"
+
+
+def kind(load: str) -> str:
+    """
+    Return the key of a load in L{COLUMNS}.
+    """
+    name = load.partition("-")[0]
+    return name if name in COLUMNS else "closed"
+
+
 def _lines(summary: Summary) -> Iterator[str]:
     for (load, size), servers in summary.items():
-        rows = [[TITLES[load].format(size=f"{size:,}")]]
-        for label in COLUMNS[load].values():
+        columns, extra = COLUMNS[kind(load)], EXTRA_COLUMNS[kind(load)]
+        counts = {} if load == "memory" else COUNTS
+        rows = [[""]]
+        for label in columns.values():
             rows[0] += [label, "", *(f"/{base}" for base in BASES)]
-        rows[0] += EXTRA_COLUMNS[load].values()
+        rows[0] += [*extra.values(), *counts.values()]
         for server, statistics in servers.items():
             row = [f"  {server}"]
-            for name in COLUMNS[load]:
+            for name in columns:
                 each = statistics[name]
                 row += [_number(each.median)]
                 row += [f"[{_number(each.least)} - {_number(each.most)}]"]
                 for base in BASES:
                     ratio = each.ratios.get(base)
                     row += ["-" if ratio is None else f"{ratio:.2f}"]
-            row += [_number(statistics[name].median) for name in EXTRA_COLUMNS[load]]
+            row += [_number(statistics[name].median) for name in extra]
+            row += [_number(statistics[name].total) for name in counts]
             rows.append(row)
         widths = [max(map(len, column)) for column in list(zip(*rows))[1:]]
         yield ""
-        yield rows[0][0]
+        yield title(load, size)
         for first, *rest in rows:
-            first = "" if first == rows[0][0] else first
             cells = (cell.rjust(width) for cell, width in zip(rest, widths))
             yield f"{first:20}" + "  ".join(cells)
 
@@ -173,17 +199,49 @@ def _number(value: float) -> str:
 
 def _notes(summary: Summary) -> Iterator[str]:
     for (load, size), servers in summary.items():
-        if "load" not in EXTRA_COLUMNS[load]:
+        if load == "memory":
+            continue
+        if kind(load) == "open":
+            late = max(each["late_p99"].median for each in servers.values())
+            yield (
+                f"note: {load}: the load generator sent 99 % of the datagrams at most "
+                f"{late:.3g} µs late"
+            )
             continue
         fastest = min(servers, key=lambda name: servers[name]["cpu"].median)
-        statistics = servers[fastest]
-        ours, theirs = statistics["load"].median, statistics["cpu"].median
-        if ours >= theirs:
-            yield (
-                f"note: {load}, {size:,} bytes: the load generator uses {ours:.3g} µs "
-                f"per reply, the fastest server ({fastest}) {theirs:.3g}: compare CPU, "
-                "not replies/s"
-            )
+        ours, theirs = (servers[fastest][name].median for name in ("load", "cpu"))
+        yield (
+            f"note: {load}, {size:,} bytes: the load generator uses {ours:.3g} µs per "
+            f"reply, the fastest server ({fastest}) {theirs:.3g}"
+        )
+
+
+def markdown(
+    summary: Summary, loads: Sequence[str], name: str, label: str, base: str
+) -> str:
+    """
+    Return one value of some loads as a table in Markdown: the median, and the ratio to
+    a server.
+
+    @param name: The name of the value.
+
+    @param label: Description of the value.
+    """
+    cases = [case for load in loads for case in summary if case[0] == load]
+    head = [label, *(f"{load} {size:,}" for load, size in cases)]
+    rows = [head, ["---"] * len(head)]
+    for server in dict.fromkeys(name for case in cases for name in summary[case]):
+        row = [server]
+        for case in cases:
+            each = summary[case].get(server, {}).get(name)
+            if each is None:
+                row += ["no reply"]
+            elif base in each.ratios:
+                row += [f"{_number(each.median)} ({each.ratios[base]:.2f})"]
+            else:
+                row += [_number(each.median)]
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def describeMachine() -> dict[str, Any]:

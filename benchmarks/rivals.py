@@ -22,30 +22,31 @@ def loop(port: int) -> None:
         sock.sendto(datagram.upper(), peer)
 
 
-def unguarded(port: int) -> None:
+def port(port: int) -> None:
     from twisted.internet import reactor as installed
 
-    from shout import Shout, ShoutService, bindUDP
-
-    class Unguarded(Shout):
-        def answer(self, datagrams: Any, addrs: Any) -> Any:
-            replies = list(map(self.transform, datagrams))
-            self.counters.count(self.family, len(datagrams), len(replies))
-            return replies
+    from shout import Shout
 
     reactor: Any = installed
-    ShoutService(bindUDP(port), Unguarded, reactor).startService()
+    _listenUDP(port, Shout(), reactor)
     reactor.run()
 
 
-def guarded(port: int) -> None:
-    from twisted.internet import reactor as installed
+def isBatched(port: int) -> None:
+    from twisted.internet import reactor
 
-    from shout import ShoutService, bindUDP
+    from shout import Shout
 
-    reactor: Any = installed
-    ShoutService(bindUDP(port), reactor=reactor).startService()
-    reactor.run()
+    listening = _listenUDP(port, Shout(), reactor)
+    sys.exit(type(listening).__name__ != "BatchedPort")
+
+
+def _listenUDP(port: int, protocol: Any, reactor: Any) -> Any:
+    from shout import bindUDP, udp
+
+    if hasattr(udp, "listenUDP"):
+        return udp.listenUDP(port, protocol, reactor=reactor)
+    return udp.listen(bindUDP(port, ["0.0.0.0"])[0], protocol, reactor)
 
 
 def twisted(port: int) -> None:

@@ -29,11 +29,17 @@ class Missing(Exception):
 
 class Failed(Exception):
     """
-    A server did not answer, or exited.
+    A server or the load generator did not answer, or exited.
     """
 
 
-def shout(*options: str) -> Callable[[Path], list[str]]:
+Command = Callable[[Path], list[str]]
+"""
+A function that returns the command line of a server; see L{SERVERS}.
+"""
+
+
+def shout(*options: str) -> Command:
     def command(directory: Path) -> list[str]:
         twistd = Path(sys.executable).with_name("twistd")
         if not twistd.exists() or find_spec("shout") is None:
@@ -43,43 +49,78 @@ def shout(*options: str) -> Callable[[Path], list[str]]:
     return command
 
 
-def rival(name: str, module: str = "") -> Callable[[Path], list[str]]:
+def rival(name: str, module: str = "", **variables: str) -> Command:
     def command(directory: Path) -> list[str]:
         if module and find_spec(module) is None:
             raise Missing(f"{module} is not installed: pip install {module}")
-        return [sys.executable, str(HERE / "rivals.py"), name, "{port}"]
+        settings = [f"{key}={value}" for key, value in variables.items()]
+        return [
+            "env",
+            *settings,
+            sys.executable,
+            str(HERE / "rivals.py"),
+            name,
+            "{port}",
+        ]
 
     return command
 
 
-def compiled(variant: str) -> Callable[[Path], list[str]]:
+def batched(directory: Path) -> list[str]:
+    """
+    Return the command line of the batched port, whose C extension may be missing.
+    """
+    check = subprocess.run([sys.executable, str(HERE / "rivals.py"), "isBatched", "0"])
+    if check.returncode:
+        raise Missing("the C extension of shout.udp is not built")
+    return rival("port")(directory)
+
+
+def build(name: str, directory: Path) -> Path:
+    """
+    Compile a program of this directory.
+
+    @param name: The name of the program.
+
+    @param directory: The directory for the program.
+
+    @raise Missing: If there is no compiler.
+    """
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        raise Missing("no C compiler: install one, or name it in CC")
+    program, source = directory / name, HERE / f"{name}.c"
+    options = ["-O3", "-Wall", "-Wextra", "-Werror"]
+    if (
+        not program.exists()
+        and subprocess.run(
+            [compiler, *options, "-o", program, source, "-lm"]
+        ).returncode
+    ):
+        raise Missing(f"{compiler} does not compile {source.name}")
+    return program
+
+
+def compiled(variant: str) -> Command:
     def command(directory: Path) -> list[str]:
-        compiler = shutil.which(os.environ.get("CC", "cc"))
-        server = directory / "server"
-        if compiler is None:
-            raise Missing("no C compiler: install one, or name it in CC")
-        if not server.exists():
-            source = HERE / "server.c"
-            if subprocess.run([compiler, "-O2", "-o", server, source]).returncode:
-                raise Missing(f"{compiler} does not compile {source.name}")
-        return [str(server), variant, "{port}"]
+        return [str(build("server", directory)), variant, "{port}"]
 
     return command
 
 
-SERVERS: dict[str, Callable[[Path], list[str]]] = {
+SERVERS: dict[str, Command] = {
     "shout": shout(),
     "shout-1-worker": shout("--workers", "1"),
     "shout-2-workers": shout("--workers", "2"),
-    "guarded": rival("guarded", "shout"),
-    "unguarded": rival("unguarded", "shout"),
-    "twisted": rival("twisted", "twisted"),
+    "batched": batched,
+    "portable": rival("port", SHOUT_PURE_PYTHON="1"),
+    "twisted": rival("twisted"),
     "loop": rival("loop"),
     "asyncio": rival("asyncio"),
     "uvloop": rival("uvloop", "uvloop"),
     "socketserver": rival("socketserver"),
     "c": compiled("recvfrom"),
-    "c-mmsg": compiled("recvmmsg"),
+    "c-same": compiled("same"),
 }
 """
 Functions that return the command line of a server, by name.  They take a directory
@@ -94,7 +135,7 @@ Number of cores for servers that can use more than one, by name.
 """
 
 
-def also(text: str) -> tuple[str, Callable[[Path], list[str]]]:
+def also(text: str) -> tuple[str, Command]:
     """
     Parse a server given as C{name=command with {port}}.
 
@@ -197,6 +238,14 @@ class Running:
         """
         return _cpu(self._process.pid) + sum(map(_cpu, self._children()))
 
+    def userTime(self) -> float:
+        """
+        Return the part of the CPU time that was not spent in the kernel, in seconds.
+        It is coarse: hundredths of a second, found by sampling.
+        """
+        pids = [self._process.pid, *self._children()]
+        return sum(int(_stat(pid)[11]) for pid in pids) / os.sysconf("SC_CLK_TCK")
+
     def memory(self) -> float:
         """
         Return the resident memory, with the private memory of all children, in MiB.
@@ -218,8 +267,15 @@ def _cpu(pid: int) -> float:
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
     except FileNotFoundError:
         # A kernel without CONFIG_SCHED_INFO: hundredths of a second.
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        fields = _stat(pid)
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    """
+    Return the fields of proc_pid_stat(5) from the state on.
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _private(pid: int) -> int:

@@ -7,17 +7,20 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 from twisted.internet.testing import FakeDatagramTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import kill
 from benchmarks.flood import Echo
-from benchmarks.load import LOADS, Outcome
-from benchmarks.report import Measurement, summarize, table
-from tests.batches import needsBatches
+from benchmarks.load import CLOSED, Load, Outcome, openLoops, run
+from benchmarks.measure import inTurn
+from benchmarks.report import Measurement, markdown, summarize, table
+from benchmarks.servers import Missing, build
 
-Answer = Callable[[int, bytes], "bytes | None"]
+Answer = Callable[[int, bytes], "list[bytes]"]
 
 
 class EchoTests(SynchronousTestCase):
@@ -58,37 +61,52 @@ class KillTests(SynchronousTestCase):
             self.assertFalse(bad.isGood, bad)
 
 
-@needsBatches
 class LoadTests(SynchronousTestCase):
     """
     Tests for the loads, against a server in a thread.
     """
 
-    def run_(self, load: str, size: int, answer: Answer) -> Outcome:
+    loads = [CLOSED["crowd"], CLOSED["stream"], *openLoops([20000]).values()]
+
+    def setUp(self) -> None:
+        """
+        Compile the load generator.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        try:
+            self.program = build("load", directory).absolute()
+        except Missing as e:
+            self.skipTest(str(e))
+
+    def run_(self, load: Load, size: int, answer: Answer) -> Outcome:
         """
         Run a load for a moment.
 
-        @param answer: Called with the number of a datagram, counted from 1, and the
-            datagram; returns the reply or L{None}.
+        @param answer: Called after the warm-up with the number of a datagram, counted
+            from 1, and the datagram; returns the replies.
         """
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(server.close)
         server.bind(("127.0.0.1", 0))
-        goOn = True
+        goOn, isReady = True, threading.Event()
 
         def serve() -> None:
             number = 0
             while goOn:
                 datagram, peer = server.recvfrom(65535)
-                number += 1
-                reply = answer(number, datagram)
-                if reply is not None:
+                replies = [datagram.upper()]
+                if isReady.is_set():
+                    number += 1
+                    replies = answer(number, datagram)
+                for reply in replies:
                     server.sendto(reply, peer)
 
         thread = threading.Thread(target=serve)
         thread.start()
+        port = server.getsockname()[1]
         try:
-            return LOADS[load](server.getsockname()[1], size, 0.05)
+            return run(self.program, load, port, size, 0.1, onReady=isReady.set)
         finally:
             goOn = False
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
@@ -99,54 +117,77 @@ class LoadTests(SynchronousTestCase):
         """
         Capitals are right replies, whatever the size.
         """
-        for load in LOADS:
-            for size in 0, 32, 8000:
-                outcome = self.run_(load, size, lambda _, datagram: datagram.upper())
+        for load in self.loads:
+            for size in 8, 32, 8000:
+                outcome = self.run_(load, size, lambda _, datagram: [datagram.upper()])
                 self.assertEqual((outcome.wrong, outcome.example), (0, ""))
                 self.assertGreater(outcome.replies, 0)
 
     def test_wrong(self) -> None:
         """
-        A single reply that is not in capitals, too long or too short is counted.
+        Replies that are not in capitals, too long, too short, for no request or for one
+        that has its reply are counted.
         """
-        spoilt: list[Callable[[bytes], bytes]] = [
-            bytes.lower,
-            lambda reply: reply + b"!",
-            lambda reply: reply[:-1],
-        ]
-        for load in LOADS:
-            for spoil in spoilt:
 
-                def answer(
-                    number: int,
-                    datagram: bytes,
-                    spoil: Callable[[bytes], bytes] = spoil,
-                ) -> bytes:
-                    reply = datagram.upper()
-                    return spoil(reply) if number == 100 else reply
+        def answer(number: int, datagram: bytes) -> list[bytes]:
+            reply = datagram.upper()
+            wrong = {
+                1: datagram,
+                2: reply + b"!",
+                3: reply[:-1],
+                4: reply[:-1] + b"!",
+                5: b"PPPPPPPP" + reply[8:],
+                6: reply,
+            }
+            return [reply, wrong[number]] if number in wrong else [reply]
 
-                outcome = self.run_(load, 32, answer)
-                self.assertEqual(outcome.wrong, 1)
-                self.assertIn(" instead of b'CLIENT ", outcome.example)
+        for load in self.loads:
+            outcome = self.run_(load, 32, answer)
+            self.assertEqual(outcome.wrong, 6)
+            self.assertIn("brown fox", outcome.example)
 
     def test_lost(self) -> None:
         """
         A load goes on when a reply is lost, and counts it.
         """
-        for load in LOADS:
+        for load in self.loads:
             outcome = self.run_(
                 load,
                 32,
-                lambda number, datagram: None if number == 100 else datagram.upper(),
+                lambda number, datagram: [datagram.upper()] if number != 5 else [],
             )
             self.assertEqual(outcome.wrong, 0)
             self.assertGreaterEqual(outcome.lost, 1)
             self.assertGreater(outcome.replies, 100)
 
+    def test_values(self) -> None:
+        """
+        The CPU time is per reply, in microseconds.
+        """
+        outcome = self.run_(self.loads[0], 32, lambda _, datagram: [datagram.upper()])
+        values = replace(outcome, replies=100, seconds=0.5).values(0.001, 0.0002)
+        self.assertEqual((values["cpu"], values["user"]), (10, 2))
+        self.assertEqual((values["rate"], values["busy"]), (200, 0.2))
+        self.assertEqual(replace(outcome, replies=0).values(0.001, 0.0002), {})
+
+
+class OrderTests(SynchronousTestCase):
+    """
+    Tests for L{inTurn}.
+    """
+
+    def test_inTurn(self) -> None:
+        """
+        Each round has all servers, from another one on, and every other round has
+        them in reverse.
+        """
+        orders = ["".join(inTurn("abcdef", number, 3)) for number in range(3)]
+        self.assertEqual(orders, ["abcdef", "bafedc", "efabcd"])
+
 
 class ReportTests(SynchronousTestCase):
     """
-    Tests for L{summarize} and L{table}.
+    Tests for L{summarize}, L{table} and L{markdown}.
     """
 
     measurements = [
@@ -169,4 +210,21 @@ class ReportTests(SynchronousTestCase):
         """
         lines = table(summarize(self.measurements)).splitlines()
         line = next(line for line in lines if line.startswith("  shout"))
-        self.assertEqual(line.split(), ["shout", "30", "[10", "-", "60]", "3.00", "-"])
+        self.assertEqual(
+            line.split(), ["shout", "30", "[10", "-", "60]", "-", "3.00", "-", "-"]
+        )
+
+    def test_markdown(self) -> None:
+        """
+        In Markdown a cell has the median and a ratio.
+        """
+        text = markdown(summarize(self.measurements), ["memory"], "rss", "MiB", "c")
+        self.assertEqual(
+            text.splitlines(),
+            [
+                "| MiB | memory 0 |",
+                "| --- | --- |",
+                "| shout | 30 (3.00) |",
+                "| c | 10 (1.00) |",
+            ],
+        )
