@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from unittest import skipUnless
 
-from shout.udp.mmsg import available
+from shout.udp.batched import available
 
 needsBatches = skipUnless(
-    available, "recvmmsg(2) is missing, or SHOUT_PURE_PYTHON is set"
+    available, "the C extension is not built, or SHOUT_PURE_PYTHON is set"
 )

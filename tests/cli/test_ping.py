@@ -25,7 +25,7 @@ from shout.measure.probe import ECHOED, OTHER_RUN
 from shout.measure.target import Target
 from shout.sockets.address import authority
 from shout.sockets.unix import bindUNIX
-from shout.udp.mmsg import available
+from shout.udp.batched import available
 from tests.cli.command import CommandCase
 from tests.directory import shortDirectory
 from tests.families import PAIR

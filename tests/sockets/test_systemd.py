@@ -22,7 +22,7 @@ from shout.sockets.address import authority
 from shout.sockets.bind import connectUDP
 from shout.sockets.systemd import activationEnvironment, inheritedSockets
 from shout.sockets.unix import connectUNIX
-from shout.udp.mmsg import available
+from shout.udp.batched import available
 from shout.udp.peer import hostAndPort
 from tests import launch
 from tests.batches import needsBatches

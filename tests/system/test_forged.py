@@ -23,7 +23,7 @@ from shout import Shout, ShoutService, bindUDP
 from shout.counters import Counters
 from shout.guard import Guard, LoopGuard
 from shout.sockets.bind import connectUDP
-from shout.udp.mmsg import available
+from shout.udp.batched import available
 from shout.udp.sockopt import raiseReceiveBuffer
 from tests.batches import needsBatches
 from tests.forging import Forger, whyNot

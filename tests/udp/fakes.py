@@ -9,11 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
-from twisted.trial.unittest import SynchronousTestCase
-
-from shout.udp import send
-from shout.udp.mmsg import sendmmsg
-from shout.udp.receive import SLOTS
 
 
 class RecordingProtocol(DatagramProtocol):
@@ -56,30 +51,53 @@ class RecordingProtocol(DatagramProtocol):
         self.stopped = True
 
 
-class FakeSendmmsg:
+class FakeIO:
     """
-    A replacement for L{sendmmsg} in L{shout.udp.send}, which can fail.
+    A replacement for the object by which a port receives and sends.  It uses the real
+    one, but can fail.
 
-    @ivar counts: Number of messages in each call.
+    @ivar counts: Number of datagrams that each call of C{send} has sent; 0 if it has
+        failed.
 
-    @ivar failures: Error numbers of the next calls; 0 for success.
+    @ivar unsendable: Error numbers of the datagrams that cannot be sent.
 
-    @ivar limit: Maximum number of messages that a call sends.
+    @ivar failures: Error numbers of the next calls of C{send}; 0 for success.
+
+    @ivar limit: Maximum number of datagrams that a call sends.
+
+    @ivar limits: The argument of each call of C{receive}.
     """
 
-    def __init__(self, case: SynchronousTestCase) -> None:
+    def __init__(self, port: Any) -> None:
         """
-        @param case: The test.  When it ends, the function is restored.
+        @param port: The port.
         """
         self.counts: list[int] = []
+        self.unsendable: dict[bytes, int] = {}
         self.failures: list[int] = []
-        self.limit = SLOTS
-        case.patch(send, "sendmmsg", self)
+        self.limit = 1000
+        self.limits: list[int] = []
+        self._io = port._io
+        port._io = self
 
-    def __call__(self, fd: int, headers: Any, count: int, first: int) -> int:
-        self.counts.append(count)
-        if self.failures:
-            number = self.failures.pop(0)
-            if number:
-                raise OSError(number, os.strerror(number))
-        return sendmmsg(fd, headers, min(count, self.limit), first)
+    def receive(self, limit: int) -> Any:
+        self.limits.append(limit)
+        return self._io.receive(limit)
+
+    def send(self, datagrams: Any, peers: Any, start: int) -> int:
+        number = self.failures.pop(0) if self.failures else 0
+        number = number or self.unsendable.get(datagrams[start], 0)
+        self.counts.append(0)
+        if number:
+            raise OSError(number, os.strerror(number))
+        end = start + 1
+        while end < min(len(datagrams), start + self.limit):
+            if datagrams[end] in self.unsendable:
+                break
+            end += 1
+        sent: int = self._io.send(datagrams[:end], peers, start)
+        self.counts[-1] = sent
+        return sent
+
+    def totalBytes(self) -> Any:
+        return self._io.totalBytes()

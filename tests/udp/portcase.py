@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout import bindUDP
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
-from shout.udp.batched import BatchedPort
+from shout.udp.port import DatagramPort
 from tests.families import LOOPBACK
 from tests.udp.fakes import RecordingProtocol
 
@@ -25,24 +25,32 @@ class PortCase(SynchronousTestCase):
     Starts ports, and stops them when the test ends.  The sockets are real: on the
     loopback a datagram that was sent has arrived.
 
-    @cvar portType: Called with a socket, a protocol and a reactor to make a port.
+    @cvar portType: Called with a socket, a protocol and a reactor to make a port.  A
+        subclass with another one runs the same tests on that.
 
     @ivar protocol: The protocol of ports for which none is given.
     """
 
-    portType: Callable[..., Any]
+    portType: Callable[..., Any] = DatagramPort
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.protocol = RecordingProtocol()
 
     def listen(
-        self, sock: socket.socket, protocol: DatagramProtocol | None = None
+        self,
+        sock: socket.socket,
+        protocol: DatagramProtocol | None = None,
+        **options: Any,
     ) -> Any:
         """
-        Start a port on a socket.
+        Start a port on a socket.  For the port no time passes unless the reactor is
+        advanced.
+
+        @param options: More arguments for the port.
         """
-        port = self.portType(sock, protocol or self.protocol, self.reactor)
+        options.setdefault("seconds", self.reactor.seconds)
+        port = self.portType(sock, protocol or self.protocol, self.reactor, **options)
         port.startListening()
         self.addCleanup(self.stop, port)
         return port
@@ -87,26 +95,18 @@ class PortCase(SynchronousTestCase):
         name = client.getsockname()
         return name if client.family == socket.AF_UNIX else name[:2]
 
-
-class BatchedPortCase(PortCase):
-    """
-    Starts batched ports that echo, and exchanges datagrams with them.
-    """
-
-    portType = BatchedPort
-
-    def echo(self, address: str = "127.0.0.1") -> BatchedPort:
+    def echo(self, address: str = "127.0.0.1") -> Any:
         """
         Start a port whose protocol sends each datagram back.
         """
         [sock] = bindUDP(0, [address])
         self.protocol = RecordingProtocol()
-        port: BatchedPort = self.listen(sock)
+        port = self.listen(sock)
         self.protocol.react = port.write
         return port
 
     def exchange(
-        self, client: socket.socket, port: BatchedPort, datagrams: Iterable[bytes]
+        self, client: socket.socket, port: Any, datagrams: Iterable[bytes]
     ) -> list[bytes]:
         """
         Send datagrams from a client, read the port once, and return the replies.

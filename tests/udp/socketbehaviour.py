@@ -59,8 +59,7 @@ class SocketPortBehaviour(PortBehaviour):
         client = self.client(port)
         for _ in range(100):
             client.send(bytes(100))
-        while port._read(1):
-            pass
+        port.drain()
         received = len(self.protocol.received)
         self.assertLess(received, 100)
         self.assertEqual(port.kernelDrops, 100 - received)

@@ -1,5 +1,5 @@
 """
-Tests for the errors of L{shout.udp.batched}.
+Tests for the errors of L{shout.udp.port}.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from twisted.internet.error import MessageLengthError
 
 from shout import bindUDP
 from shout.sockets.bind import connectUDP
+from shout.udp.batched import BatchedPort
 from tests.batches import needsBatches
 from tests.families import eachFamily, needsIPv6
-from tests.udp.fakes import FakeSendmmsg, RecordingProtocol
-from tests.udp.portcase import BatchedPortCase
+from tests.udp.fakes import FakeIO, RecordingProtocol
+from tests.udp.portcase import PortCase
 
 # From linux/in6.h; Python does not have them.
 IPV6_MTU_DISCOVER = 23
@@ -26,11 +27,9 @@ IPV6_PMTUDISC_DO = 2
 ISROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-@needsBatches
-class SendErrorTests(BatchedPortCase):
+class SendErrorTests(PortCase):
     """
-    Tests for datagrams that a L{BatchedPort<shout.udp.batched.BatchedPort>} cannot
-    send.
+    Tests for datagrams that a port cannot send.
     """
 
     def test_errors(self) -> None:
@@ -48,9 +47,7 @@ class SendErrorTests(BatchedPortCase):
             errno.ENETUNREACH,
         ):
             port = self.echo()
-            calls = FakeSendmmsg(self)
-            calls.limit = 2
-            calls.failures = [0, number]
+            FakeIO(port).unsendable[b"xx"] = number
             self.protocol.sendFailed = (  # type: ignore[attr-defined]
                 lambda number, count: reported.append((number, count))
             )
@@ -166,7 +163,8 @@ class SendErrorTests(BatchedPortCase):
 
     def test_sendFailedRaises(self) -> None:
         """
-        An exception from C{sendFailed} is logged, and the next error is reported.
+        An exception from C{sendFailed} is logged and counted, and the next error is
+        reported.
         """
         port = self.echo()
         reported: list[int] = []
@@ -176,12 +174,13 @@ class SendErrorTests(BatchedPortCase):
             raise ZeroDivisionError()
 
         self.protocol.sendFailed = sendFailed  # type: ignore[attr-defined]
-        FakeSendmmsg(self).failures = [errno.ENOBUFS, errno.EPERM]
+        FakeIO(port).unsendable = {b"x": errno.ENOBUFS, b"yy": errno.EPERM}
         self.assertEqual(
             self.exchange(self.client(port), port, [b"x", b"yy", b"zzz"]), [b"zzz"]
         )
         self.assertEqual(reported, [errno.ENOBUFS, errno.EPERM])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(port.protocolErrors, 2)
 
     def test_writeInSendFailed(self) -> None:
         """
@@ -198,15 +197,14 @@ class SendErrorTests(BatchedPortCase):
             port.write(b"sorry", client.getsockname())
 
         self.protocol.sendFailed = sendFailed  # type: ignore[attr-defined]
-        FakeSendmmsg(self).failures = [errno.ENOBUFS] * 2
-        replies = self.exchange(client, port, [b"a", b"bb"])
-        self.assertEqual(replies, [b"sorry"])
+        FakeIO(port).unsendable[b"a"] = errno.ENOBUFS
+        self.assertEqual(self.exchange(client, port, [b"a"]), [b"sorry"])
         self.protocol.react = lambda datagram, addr: port.write(
             datagram, ("127.0.0.1", 0)
         )
         self.assertEqual(self.exchange(client, port, [b"x"]), [b"sorry"])
-        self.assertEqual(reported, [(errno.ENOBUFS, 2), (errno.EINVAL, 1)])
-        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 2, errno.EINVAL: 3})
+        self.assertEqual(reported, [(errno.ENOBUFS, 1), (errno.EINVAL, 1)])
+        self.assertEqual(port.sendErrors, {errno.ENOBUFS: 1, errno.EINVAL: 3})
 
     def test_totalBytes(self) -> None:
         """
@@ -215,18 +213,26 @@ class SendErrorTests(BatchedPortCase):
         """
         port = self.echo()
         client = self.client(port)
-        calls = FakeSendmmsg(self)
-        for failures, datagrams, sent in (
-            ([], [b"alone"], 5),
-            ([], [b"one", b"two", b"three"], 11),
-            ([errno.ENOBUFS], [b"one", b"two", b"three", b""], 8),
-            ([errno.EINVAL], [b"aa", b"bb", b"ccc"], 7),
-            ([0, errno.EPERM], [b"a", b"bb", b"ccc", b"ccc"], 9),
-            ([errno.EPERM], [b"a", b"bb", b"ccc"], 5),
+        io = FakeIO(port)
+        for unsendable, number, datagrams, sent in (
+            (b"none", 0, [b"alone"], 5),
+            (b"none", 0, [b"one", b"two", b"three"], 11),
+            (b"one", errno.ENOBUFS, [b"one", b"two", b"three", b""], 8),
+            (b"aa", errno.EINVAL, [b"aa", b"bb", b"ccc"], 5),
+            (b"bb", errno.EPERM, [b"a", b"bb", b"ccc", b"ccc"], 7),
         ):
-            calls.failures = failures
+            io.unsendable = {unsendable: number}
             before = port.totalBytes()
             replies = self.exchange(client, port, datagrams)
             self.assertEqual(sum(map(len, replies)), sent)
             received = before[0] + sum(map(len, datagrams))
             self.assertEqual(port.totalBytes(), (received, before[1] + sent))
+
+
+@needsBatches
+class BatchedSendErrorTests(SendErrorTests):
+    """
+    The same tests for L{BatchedPort}.
+    """
+
+    portType = BatchedPort
