@@ -7,9 +7,11 @@ system call.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Callable
+from errno import EDESTADDRREQ
 from fcntl import ioctl
 from struct import unpack
 from termios import FIONREAD
@@ -56,17 +58,22 @@ class PortableIO:
 
         @raise OSError: The error of the system call.
         """
-        error, self._error = self._error, None
-        if error is not None:
+        if self._error is not None:
+            error, self._error = self._error, None
             raise error
         datagrams: list[bytes] = []
         peers: list[Any] = []
+        receiveOne = self._receiveOne
         try:
-            # An exception takes as long as asking the kernel three times, but the
-            # first datagram is known to be there if only one is asked for.
-            while len(datagrams) < limit and (limit == 1 or self._isReadable(0)):
-                last = limit if len(datagrams) == 3 else len(datagrams) + 1
-                self._receive(last, datagrams, peers)
+            # A single datagram is known to be there.  Of several, the kernel is asked
+            # for the first three: an exception takes as long as that.
+            while len(datagrams) < limit:
+                if 1 < limit and len(datagrams) < 3 and not self._isReadable(0):
+                    break
+                datagram, peer = receiveOne()
+                datagrams.append(datagram)
+                peers.append(peer)
+                self._receivedBytes += len(datagram)
         except BlockingIOError:
             pass
         except OSError as e:
@@ -74,14 +81,9 @@ class PortableIO:
                 raise
             # The next call raises it.
             self._error = e
-        for datagram in datagrams:
-            self._receivedBytes += len(datagram)
         return (datagrams, peers) if datagrams else None
 
-    def _receive(self, limit: int, datagrams: list[bytes], peers: list[Any]) -> None:
-        """
-        Append datagrams and their peers to lists, until a system call fails.
-        """
+    def _receiveOne(self) -> tuple[bytes, Any]:
         raise NotImplementedError
 
     def send(self, datagrams: list[bytes], peers: list[Any], start: int) -> int:
@@ -98,34 +100,33 @@ class PortableIO:
 
         @raise OSError: If the first one cannot be sent.
         """
-        index = start
+        index, sendOne = start, self._sendOne
         try:
             for index in range(start, len(datagrams)):
-                self._sentBytes += self._send(datagrams[index], peers[index])
+                self._sentBytes += sendOne(datagrams[index], peers[index])
         except (OSError, TypeError):
             if index == start:
                 raise
             return index - start
         return len(datagrams) - start
 
-    def _send(self, datagram: bytes, peer: Any) -> int:
+    def _sendOne(self, datagram: bytes, peer: Any) -> int:
         raise NotImplementedError
 
 
 class UNIXIO(PortableIO):
     """
-    For UNIX sockets.  A peer is the path of its socket.
+    For UNIX sockets.  A peer is the path of its socket, or C{None}.
     """
 
-    def _receive(self, limit: int, datagrams: list[bytes], peers: list[Any]) -> None:
-        while len(datagrams) < limit:
-            # The length of the next datagram, or more; see FIONREAD in udp(7).
-            (length,) = unpack("i", ioctl(self._socket, FIONREAD, bytes(4)))
-            datagram, path = self._socket.recvfrom(max(length, _MAX_DATAGRAM))
-            datagrams.append(datagram)
-            peers.append(path)
+    def _receiveOne(self) -> tuple[bytes, Any]:
+        # The length of the next datagram, or more; see FIONREAD in udp(7).
+        (length,) = unpack("i", ioctl(self._socket, FIONREAD, bytes(4)))
+        return self._socket.recvfrom(max(length, _MAX_DATAGRAM))
 
-    def _send(self, datagram: bytes, peer: Any) -> int:
+    def _sendOne(self, datagram: bytes, peer: Any) -> int:
+        if peer is None:
+            raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
         return self._socket.sendto(datagram, peer)
 
 
@@ -148,24 +149,16 @@ class UDPIO(PortableIO):
         super().__init__(sock)
         self._decode = decode
         self._peers: dict[Any, tuple[list[ControlMessage], Peer]] = {}
+        self._recvmsg, self._sendmsg = sock.recvmsg, sock.sendmsg
 
-    def _receive(self, limit: int, datagrams: list[bytes], peers: list[Any]) -> None:
-        receive, find = self._socket.recvmsg, self._peers.get
-        while len(datagrams) < limit:
-            datagram, control, _, address = receive(_MAX_DATAGRAM, _CONTROL_SIZE)
-            found = find(address)
-            if found is None or found[0] != control:
-                found = self._add(address, control)
-            datagrams.append(datagram)
-            peers.append(found[1])
+    def _receiveOne(self) -> tuple[bytes, Peer]:
+        datagram, control, _, address = self._recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
+        found = self._peers.get(address)
+        if found is None or found[0] != control:
+            if len(self._peers) >= self.limit:
+                self._peers.clear()
+            found = self._peers[address] = control, self._decode(address, control)
+        return datagram, found[1]
 
-    def _add(
-        self, address: Any, control: list[ControlMessage]
-    ) -> tuple[list[ControlMessage], Peer]:
-        if len(self._peers) >= self.limit:
-            self._peers.clear()
-        entry = self._peers[address] = control, self._decode(address, control)
-        return entry
-
-    def _send(self, datagram: bytes, peer: Peer) -> int:
-        return self._socket.sendmsg([datagram], peer.ancillaryData, 0, peer.sockaddr)
+    def _sendOne(self, datagram: bytes, peer: Peer) -> int:
+        return self._sendmsg([datagram], peer.ancillaryData, 0, peer.sockaddr)
