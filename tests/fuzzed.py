@@ -4,6 +4,7 @@ Invariants of all code that reads bytes from the network, for arbitrary bytes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -27,8 +28,7 @@ from shout.sources import Allow, refuseReflectors
 from shout.status.health import Report
 from shout.status.resource import StatusResource
 from shout.status.site import HardenedSite
-from shout.udp.peer import SOCKADDR_SIZE, Peers
-from shout.udp.receive import segmentLength
+from shout.udp.peer import SOCKADDR_SIZE, decodeRaw, unpackMessages
 from tests.wire import Wire
 
 # The size of tables of peers: so small that few bytes fill them.
@@ -202,30 +202,23 @@ def _checkReply(
 
 
 def _decode(source: Bytes) -> None:
-    isIPv4 = source.number() % 2 == 0
-    family, info = (AF_INET, 12) if isIPv4 else (AF_INET6, 20)
-    address = slice(4, 8) if isIPv4 else slice(8, 24)
-    peers = Peers(family)
-    peers.limit = CAPACITY
+    family = (AF_INET, AF_INET6)[source.number() % 2]
+    address = slice(4, 8) if family == AF_INET else slice(8, 24)
     while source:
-        rawAddress = source.take(SOCKADDR_SIZE) + source.piece()
-        peer = peers[rawAddress]
-        assert peers[rawAddress] is peer
+        name = family.to_bytes(2, sys.byteorder) + source.take(SOCKADDR_SIZE - 2)
+        peer = decodeRaw(name + source.piece())
         host, port = peer
-        assert host.partition("%")[0] == inet_ntop(family, rawAddress[address])
-        assert port == int.from_bytes(rawAddress[2:4], "big")
-        assert peer.rawAddress[:SOCKADDR_SIZE] == rawAddress[:SOCKADDR_SIZE]
+        assert host.partition("%")[0] == inet_ntop(family, name[address])
+        assert port == int.from_bytes(name[2:4], "big")
+        assert peer.rawAddress[:SOCKADDR_SIZE] == name
         assert peer.sockaddr[:2] == (host.partition("%")[0], port)
-        [(_, _, control)] = peer.ancillaryData
-        assert len(control) == info
+        for _, _, info in peer.ancillaryData:
+            assert len(info) == (12 if family == AF_INET else 20)
         assert refuseReflectors(peer) in (None, "source port", "source address")
-        assert len(peers) <= CAPACITY
 
 
 def _splitControl(control: bytes) -> None:
-    length, others = segmentLength(control)
-    assert length >= 0
-    assert segmentLength(others) == (0, others)
+    assert sum(len(data) for _, data in unpackMessages(control)) <= len(control)
 
 
 def _classify(source: Bytes) -> None:

@@ -52,13 +52,27 @@ TESTS = {
     "protocol": ["capitals", "udp.responder", "guard"],
     "request": ["client"],
     "sources": ["guard"],
-    "udp.batched": ["udp.port", "udp.receive", "udp.responder", "udp.send"],
-    "udp.mmsg": ["udp.batched"],
-    "udp.peer": ["udp.batched", "udp.receive"],
-    "udp.port": ["udp.batched", "udp.responder"],
-    "udp.receive": ["udp.batched", "udp.peer"],
+    "udp.batched": [
+        "udp.port",
+        "udp.port_addresses",
+        "udp.port_errors",
+        "udp.responder",
+    ],
+    "udp.listening": ["udp.listening_reactors"],
+    "udp.peer": ["udp.port", "udp.port_addresses"],
+    "udp.port": [
+        "udp.port_addresses",
+        "udp.port_errors",
+        "udp.responder",
+        "udp.listening",
+    ],
+    "udp.portable": [
+        "udp.port",
+        "udp.port_addresses",
+        "udp.port_errors",
+        "udp.responder",
+    ],
     "udp.responder": ["protocol"],
-    "udp.send": ["udp.batched"],
     "udp.sockopt": ["sockets.bind", "udp.port"],
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .peer import decodeRaw
 from .port import SLOTS, DatagramPort
-from .sockopt import enablePacketInfo
+from .sockopt import allowForeignSource, enablePacketInfo
 
 if environ.get("SHOUT_PURE_PYTHON"):
     BatchIO: Any = None
@@ -29,9 +29,8 @@ C{True} if the C extension is built, and C{SHOUT_PURE_PYTHON} is not set in the
 environment, or empty.
 """
 
-# From linux/udp.h and linux/in6.h.
+# From linux/udp.h.
 _UDP_GRO = 104
-_IPV6_FREEBIND = 78
 
 # Errors of paths that do not support segments, or not of that length.
 _CANNOT_SEGMENT = (EINVAL, EIO, EMSGSIZE)
@@ -53,10 +52,7 @@ class BatchedPort(DatagramPort):
         # Bursts of one peer arrive in one piece; see udp(7).  It needs Linux 5.0.
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
-        # Without it the kernel refuses to send from an address that is local by a
-        # route only.
-        with suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        allowForeignSource(sock)
         return BatchIO(sock.fileno(), lambda raw: self._adopt(decodeRaw(raw)))
 
     def _sendAlone(

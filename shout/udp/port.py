@@ -30,6 +30,7 @@ from .portable import UDPIO, UNIXIO
 from .responder import MAX_HOLD, BatchResponder, Reply
 from .sockopt import (
     RECEIVE_BUFFER,
+    allowForeignSource,
     enablePacketInfo,
     kernelDrops,
     kernelDropsSince,
@@ -200,6 +201,7 @@ class DatagramPort(MulticastPort):
         if sock.family == AF_UNIX:
             return UNIXIO(sock)
         enablePacketInfo(sock)
+        allowForeignSource(sock)
         return UDPIO(sock, lambda *address: self._adopt(decode(*address)))
 
     def _adopt(self, peer: Peer) -> Peer:
@@ -499,7 +501,7 @@ class DatagramPort(MulticastPort):
             except TypeError:
                 rest = datagrams[start:]
                 datagrams, peers = self._sendable(rest, peers[start:])
-                if len(datagrams) == len(rest):
+                if set(map(type, rest)) == {bytes}:
                     raise
                 start = 0
         if errors:
@@ -509,18 +511,18 @@ class DatagramPort(MulticastPort):
         self, replies: Sequence[Reply], peers: list[Any]
     ) -> tuple[list[bytes], list[Any]]:
         """
-        Return the replies that can be sent, and the peer of each.  Exceptions are
-        logged.
+        Return the replies that can be sent as bytes, and the peer of each.  Exceptions
+        are logged.
         """
         pairs = []
         for reply, peer in zip(replies, peers):
-            if isinstance(reply, bytes):
-                pairs.append((reply, peer))
-            elif reply is not None:
-                if not isinstance(reply, BaseException):
-                    name = type(reply).__name__
-                    reply = TypeError(f"answer() returned {name} as a reply, not bytes")
-                self._logException(Failure(reply), "answer")
+            try:
+                if isinstance(reply, BaseException):
+                    raise reply
+                if reply is not None:
+                    pairs.append((memoryview(reply).tobytes(), peer))
+            except BaseException:
+                self._logException(Failure(), "answer")
         return [reply for reply, _ in pairs], [peer for _, peer in pairs]
 
     def _sendAlone(

@@ -125,7 +125,8 @@ class UNIXIO(PortableIO):
         return self._socket.recvfrom(max(length, _MAX_DATAGRAM))
 
     def _sendOne(self, datagram: bytes, peer: Any) -> int:
-        if peer is None:
+        # Without a datagram sendto() raises TypeError, as for other peers.
+        if peer is None and datagram is not None:
             raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
         return self._socket.sendto(datagram, peer)
 

@@ -28,6 +28,7 @@ _MTU_DISCOVER = {
 }
 _PMTUDISC_DONT, _PMTUDISC_PROBE = 0, 3
 _IPV6_AUTOFLOWLABEL = 70
+_IPV6_FREEBIND = 78
 
 _RCVBUF = socket.SOL_SOCKET, socket.SO_RCVBUF
 
@@ -44,6 +45,17 @@ def enablePacketInfo(sock: socket.socket) -> None:
     # For IPv4 peers of a dual-stack socket.  Older kernels reject it.
     with suppress(OSError):
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def allowForeignSource(sock: socket.socket) -> None:
+    """
+    Allow an IPv6 socket to send from any address.  Otherwise Linux refuses to send
+    from an address that is local by a route only.
+    """
+    if sys.platform == "linux":
+        # It needs Linux 4.15, and an IPv6 socket.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
 
 
 def raiseReceiveBuffer(sock: socket.socket, size: int = RECEIVE_BUFFER) -> None:

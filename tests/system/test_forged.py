@@ -378,4 +378,4 @@ def tablesOf(guard: Any, port: Any) -> list[Any]:
     Return all tables with an entry for each peer.
     """
     tables = [guard.accepted, guard._reasons, guard._loops._buckets]
-    return [*tables, port._receiveBatch.peers] if available else tables
+    return tables if available else [*tables, port._io._peers]

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.udp.batched} on a network.
+Tests for L{shout.udp.port} on a network.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import socket
 from typing import Any
 from unittest import skipIf
 
-from twisted.internet.testing import MemoryReactorClock
-from twisted.trial.unittest import SynchronousTestCase
-
 from shout import bindUDP
 from shout.sockets.bind import connectUDP
 from shout.udp.batched import BatchedPort
@@ -23,43 +20,40 @@ from shout.udp.sockopt import raiseReceiveBuffer
 from tests.batches import needsBatches
 from tests.hosts import Hosts, whyNot
 from tests.udp.fakes import RecordingProtocol
+from tests.udp.portcase import PortCase
 
 
-@needsBatches
 @skipIf(whyNot, whyNot)
-class NetworkTests(SynchronousTestCase):
+class NetworkTests(PortCase):
     """
-    Tests for L{BatchedPort} between two hosts.
+    Tests for L{DatagramPort} between two hosts.
     """
 
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        super().setUp()
         self.hosts = Hosts(self)
         self.groupDatagrams: list[bytes] = []
 
-    def echo(self, address: str, portType: type[DatagramPort] = BatchedPort) -> Any:
+    def echo(self, address: str = "0.0.0.0") -> Any:
         """
         Start a port on the first host whose protocol sends each datagram back.
         """
         with self.hosts.on("a"):
             [sock] = bindUDP(9999, [address])
-        self.protocol = RecordingProtocol()
-        port = portType(sock, self.protocol, self.reactor)
+        port = self.listen(sock, protocol := RecordingProtocol())
 
         def groupReceived(datagram: bytes, addr: Any) -> None:
             self.groupDatagrams.append(datagram)
             port.write(datagram, addr)
 
-        self.protocol.react = port.write
-        self.protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
+        protocol.react = port.write
+        protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
             groupReceived
         )
-        port.startListening()
-        self.addCleanup(self.reactor.advance, 0)
-        self.addCleanup(port.stopListening)
+        self.protocol = protocol
         return port
 
-    def client(self, host: str) -> socket.socket:
+    def clientOf(self, host: str) -> socket.socket:
         """
         Return a socket on the second host that is connected to the first.
         """
@@ -94,9 +88,9 @@ class NetworkTests(SynchronousTestCase):
         """
         A host with two addresses answers from the one that the datagram was sent to.
         """
-        port = self.echo("0.0.0.0")
+        port = self.echo()
         for address in ("192.0.2.1", "192.0.2.3"):
-            client = self.client(address)
+            client = self.clientOf(address)
             for count in (1, 3):
                 for _ in range(count):
                     client.send(b"x")
@@ -109,7 +103,7 @@ class NetworkTests(SynchronousTestCase):
         """
         for wildcard, address in (("0.0.0.0", "192.0.2.1"), ("::", "2001:db8::1")):
             port = self.echo(wildcard)
-            client = self.client(address)
+            client = self.clientOf(address)
             for _ in range(2):
                 for size in (1400, 1472, 1473, 3000, 65000, 5):
                     datagrams = [os.urandom(size) for _ in range(5)]
@@ -124,17 +118,14 @@ class NetworkTests(SynchronousTestCase):
         The host of a link-local IPv6 peer includes its scope, and the peer gets its
         replies.
         """
-        for portType in (BatchedPort, DatagramPort):
-            port = self.echo("fe80::1%va", portType)
-            client = self.client("fe80::1%vb")
-            for count in (1, 3):
-                for _ in range(count):
-                    client.send(b"x")
-                peers = self.visit(port, count)
-                self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
-                self.assertEqual(peers[0], ("fe80::2%va", client.getsockname()[1]))
-            port.stopListening()
-            self.reactor.advance(0)
+        port = self.echo("fe80::1%va")
+        client = self.clientOf("fe80::1%vb")
+        for count in (1, 3):
+            for _ in range(count):
+                client.send(b"x")
+            peers = self.visit(port, count)
+            self.assertEqual([client.recv(9) for _ in range(count)], [b"x"] * count)
+            self.assertEqual(peers[0], ("fe80::2%va", client.getsockname()[1]))
 
     def test_source(self) -> None:
         """
@@ -175,7 +166,7 @@ class NetworkTests(SynchronousTestCase):
         port = self.echo("::")
         self.hosts.ip("a", "-6 route add local 2001:db8:1::/64 dev lo")
         self.hosts.ip("b", "-6 route add 2001:db8:1::/64 via 2001:db8::1")
-        client = self.client("2001:db8:1::7")
+        client = self.clientOf("2001:db8:1::7")
         for count in (1, 3):
             for _ in range(count):
                 client.send(b"x")
@@ -187,7 +178,7 @@ class NetworkTests(SynchronousTestCase):
         Datagrams to a broadcast or multicast address are passed to
         C{groupDatagramReceived}, which can answer them.
         """
-        port = self.echo("0.0.0.0")
+        port = self.echo()
         with self.hosts.on("b"):
             [v4, v6] = bindUDP(0)
         with v4, v6:
@@ -212,8 +203,8 @@ class NetworkTests(SynchronousTestCase):
         """
         A reply without a route is counted, and the others are sent.
         """
-        port = self.echo("0.0.0.0")
-        good, bad = self.client("192.0.2.1"), self.client("192.0.2.1")
+        port = self.echo()
+        good, bad = self.clientOf("192.0.2.1"), self.clientOf("192.0.2.1")
         with self.hosts.on("b"):
             self.hosts.ip("b", "address add 198.51.100.2/32 dev vb")
             self.hosts.ip("a", "route add prohibit 198.51.100.0/24")
@@ -226,3 +217,12 @@ class NetworkTests(SynchronousTestCase):
             self.visit(port, 6)
         self.assertEqual([good.recv(9) for _ in range(3)], [b"x"] * 3)
         self.assertEqual(port.sendErrors, {errno.EACCES: 3})
+
+
+@needsBatches
+class BatchedNetworkTests(NetworkTests):
+    """
+    The same tests for L{BatchedPort}.
+    """
+
+    portType = BatchedPort

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sockets.bind import bindUDP, connectUDP
-from shout.udp.timestamps import SEND_SLOTS, SLOTS, TimedBatch, enableTimestamps
+from shout.udp.batched import BatchIO, available
+from shout.udp.peer import decodeRaw
+from shout.udp.port import SLOTS
+from shout.udp.timestamps import TimedIO, enableTimestamps
 from tests.batches import needsBatches
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
