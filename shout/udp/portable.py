@@ -68,7 +68,7 @@ class PortableIO:
             # A single datagram is known to be there.  Of several, the kernel is asked
             # for the first three: an exception takes as long as that.
             while len(datagrams) < limit:
-                if 1 < limit and len(datagrams) < 3 and not self._isReadable(0):
+                if limit > 1 and len(datagrams) < 3 and not self._isReadable(0):
                     break
                 datagram, peer = receiveOne()
                 datagrams.append(datagram)

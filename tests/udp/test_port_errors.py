@@ -110,7 +110,7 @@ class SendErrorTests(PortCase):
         and are counted, alone and in a batch.
         """
         port = self.echo()
-        number = port.getHost().port  # type: ignore[union-attr]
+        number = port.getHost().port
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw:
             for count in (1, 3):
                 for _ in range(count):

@@ -18,7 +18,6 @@ from shout.sockets.unix import bindUNIX, connectUNIX
 from shout.udp import timed
 from shout.udp.sockopt import allowFragments
 from shout.udp.timed import TimedPort
-from shout.udp.timestamps import Arrivals
 from tests.batches import needsBatches
 from tests.directory import shortDirectory
 from tests.families import LOOPBACK
@@ -61,9 +60,9 @@ class RecordingTimedProtocol(DatagramProtocol):
         called.callback(None)
 
 
-class RefusingSocket:
+class RefusingIO:
     """
-    A socket whose first sends fail with C{ECONNREFUSED}.
+    An IO whose first sends fail with C{ECONNREFUSED}.
     """
 
     def __init__(self, times: int) -> None:
@@ -72,11 +71,11 @@ class RefusingSocket:
         """
         self._times = times
 
-    def send(self, datagram: bytes) -> int:
+    def send(self, datagrams: list[bytes], peers: None, start: int) -> int:
         if self._times:
             self._times -= 1
             raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
-        return len(datagram)
+        return len(datagrams)
 
 
 class TimedPortCase(PeerCase):
@@ -203,8 +202,7 @@ class TimedPortTests(TimedPortCase):
         real = port.socket
         self.addCleanup(setattr, port, "socket", real)
         for times, isSent in ((3, True), (4, False)):
-            sock: Any = RefusingSocket(times)
-            port.socket = sock
+            port._io = RefusingIO(times)
             protocol.icmpErrors.clear()
             if isSent:
                 self.assertEqual(port.send([b"hello"]), 1)
@@ -218,46 +216,45 @@ class TimedPortTests(TimedPortCase):
         that is enough.
         """
 
-        class FullBatch:
+        class FullIO:
             """
-            A batch that counts its calls.
+            An IO that counts its calls.
             """
 
-            received = 0
+            calls = 0
 
-            def receive(self) -> Arrivals:
-                self.received += 1
-                return Arrivals([b"a", b"b", b"c", b"d"], [0] * 4, frozenset())
+            def receiveTimed(self, limit: int) -> tuple[list[Any], ...]:
+                self.calls += 1
+                return [b"a", b"b", b"c", b"d"], [0] * 4, [False] * 4
 
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
-        batch: Any = FullBatch()
-        port._batch = batch
-        delivered: list[int] = []
+        port._io = io = FullIO()
+        received: list[bytes] = []
 
         def timedDatagramReceived(datagram: bytes, *_: object) -> None:
+            received.append(datagram)
             if datagram == b"a":
-                delivered.append(port._read(2))
+                port._visit(2, 1)
 
         self.patch(protocol, "timedDatagramReceived", timedDatagramReceived)
-        port._read(1)
-        self.assertEqual((delivered, batch.received), ([3], 1))
+        port._visit(1, 1)
+        self.assertEqual((received, io.calls), ([b"a", b"b", b"c", b"d"], 1))
 
     async def test_partial(self) -> None:
         """
         C{send} returns the number of datagrams that the system has accepted.
         """
 
-        class PartialBatch:
+        class PartialIO:
             """
-            A batch that does not send the last datagram.
+            An IO that does not send the last datagram.
             """
 
-            def send(self, datagrams: list[bytes]) -> int:
+            def send(self, datagrams: list[bytes], peers: None, start: int) -> int:
                 return len(datagrams) - 1
 
         port, _ = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
-        batch: Any = PartialBatch()
-        port._batch = batch
+        port._io = PartialIO()
         self.assertEqual(port.send([b"one", b"two", b"three"]), 2)
 
     async def test_tooLong(self) -> None:

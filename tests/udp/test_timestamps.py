@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 from unittest import skipIf
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis.strategies import binary, lists
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sockets.bind import bindUDP, connectUDP
-from shout.udp.batched import BatchIO, available
+from shout.udp.batched import BatchIO
 from shout.udp.peer import decodeRaw
 from shout.udp.port import SLOTS
 from shout.udp.timestamps import TimedIO, enableTimestamps
@@ -23,15 +24,22 @@ from tests.hosts import Hosts, whyNot
 from tests.properties import untimed
 
 
-@needsBatches
-class TimedBatchTests(SynchronousTestCase):
+class TimedIOTests(SynchronousTestCase):
     """
-    Tests for L{TimedBatch}.
+    Tests for L{TimedIO}.
     """
 
-    def pair(self, address: str) -> tuple[TimedBatch, socket.socket]:
+    maxAtOnce = 1
+
+    def open(self, sock: socket.socket) -> Any:
         """
-        Return a batch, and the peer of its socket.
+        Return the object to test.
+        """
+        return TimedIO(sock)
+
+    def pair(self, address: str) -> tuple[Any, socket.socket]:
+        """
+        Return the object to test, and the peer of its socket.
         """
         (peer,) = bindUDP(0, [address])
         sock = connectUDP(address, peer.getsockname()[1])
@@ -39,94 +47,97 @@ class TimedBatchTests(SynchronousTestCase):
         for each in (peer, sock):
             self.addCleanup(each.close)
         self.assertTrue(enableTimestamps(sock))
-        return TimedBatch(sock), peer
+        return self.open(sock), peer
+
+    def receiveAll(self, io: Any) -> list[tuple[bytes, int, bool]]:
+        """
+        Return the datagrams that have arrived, their times, and C{True} for each that
+        arrived in fragments.
+        """
+        received: list[tuple[bytes, int, bool]] = []
+        while batch := io.receiveTimed(SLOTS):
+            received += zip(*batch)
+        return received
 
     def test_receive(self) -> None:
         """
         Datagrams are received whole and in order, with their arrival times.
         """
         for address in LOOPBACK:
-            batch, peer = self.pair(address)
-            for lengths in ([5], [3, 3, 3], [0, 1, 60000, 2]):
+            io, peer = self.pair(address)
+            for lengths in ([5], [3, 3, 3], [0, 1, 60000, 2], [1] * 100):
                 before = time.time_ns()
                 for length in lengths:
                     peer.send(b"x" * length)
-                datagrams, times, fragmented = batch.receive()
+                datagrams, times, areFragmented = zip(*self.receiveAll(io))
                 self.assertEqual([*map(len, datagrams)], lengths)
                 self.assertEqual(list(times), sorted(times))
                 # Unless the clock is set during the test.
                 self.assertTrue(before <= times[0] <= times[-1] <= time.time_ns())
-                self.assertEqual(fragmented, frozenset())
-            self.assertRaises(BlockingIOError, batch.receive)
+                self.assertEqual(set(areFragmented), {False})
 
     def test_times(self) -> None:
         """
         A time is that of the arrival, not that of reading.
         """
-        batch, peer = self.pair("127.0.0.1")
+        io, peer = self.pair("127.0.0.1")
         while True:
             peer.send(b"hello")
             sent = time.time_ns()
             # Linux enables timestamps with a delay.
-            if batch.receive().times[0] <= sent:
+            if self.receiveAll(io)[0][1] <= sent:
                 break
 
     def test_nanoseconds(self) -> None:
         """
         Times have a resolution of nanoseconds.
         """
-        batch, peer = self.pair("127.0.0.1")
+        io, peer = self.pair("127.0.0.1")
         times: list[int] = []
         for _ in range(20):
             peer.send(b"hello")
-            times += batch.receive().times
+            times += [arrival for _, arrival, _ in self.receiveAll(io)]
         self.assertTrue(any(time % 1000 for time in times), times)
-
-    def test_many(self) -> None:
-        """
-        Datagrams beyond the number of slots are received by the next call.
-        """
-        batch, peer = self.pair("127.0.0.1")
-        sent = [b"%d" % number for number in range(SLOTS + 10)]
-        for datagram in sent:
-            peer.send(datagram)
-        received = [*batch.receive().datagrams, *batch.receive().datagrams]
-        self.assertEqual(received, sent)
 
     def test_send(self) -> None:
         """
         Datagrams are sent whole and in order.
         """
-        batch, peer = self.pair("127.0.0.1")
+        io, peer = self.pair("127.0.0.1")
 
-        @settings(untimed, max_examples=50)
-        @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=SEND_SLOTS))
         def check(datagrams: list[bytes]) -> None:
-            self.assertEqual(batch.send(datagrams), len(datagrams))
+            start = 0
+            while start < len(datagrams):
+                sent = io.send(datagrams, None, start)
+                self.assertEqual(sent, min(self.maxAtOnce, len(datagrams) - start))
+                start += sent
             self.assertEqual([peer.recv(65535) for _ in datagrams], datagrams)
 
-        check()
-        long = [bytes([number]) * 20_000 for number in range(SEND_SLOTS)]
-        self.assertEqual(batch.send(long), SEND_SLOTS)
-        self.assertEqual([peer.recv(65535) for _ in long], long)
+        given(lists(binary(max_size=2000), min_size=1, max_size=4))(
+            settings(untimed, max_examples=50)(check)
+        )()
+        check([bytes([number]) * 20_000 for number in range(4)])
+
+    def test_totalBytes(self) -> None:
+        """
+        Payload bytes received and sent are counted.
+        """
+        io, peer = self.pair("127.0.0.1")
+        peer.send(b"hello")
+        self.receiveAll(io)
+        io.send([b"no"], None, 0)
+        self.assertEqual(io.totalBytes(), (5, 2))
 
     def test_refused(self) -> None:
         """
         An error of the first datagram is raised.
         """
-        batch, peer = self.pair("127.0.0.1")
+        io, peer = self.pair("127.0.0.1")
         peer.close()
-        self.assertEqual(batch.send([b"one"]), 1)
-        self.assertRaises(ConnectionRefusedError, batch.send, [b"two", b"three"])
+        self.assertEqual(io.send([b"one"], None, 0), 1)
+        self.assertRaises(ConnectionRefusedError, io.send, [b"two", b"three"], None, 0)
 
-
-@needsBatches
-@skipIf(whyNot, whyNot)
-class NetworkTests(SynchronousTestCase):
-    """
-    Tests for L{TimedBatch} between two hosts.
-    """
-
+    @skipIf(whyNot, whyNot)
     def test_fragments(self) -> None:
         """
         Datagrams that arrived in fragments are reported.
@@ -139,12 +150,28 @@ class NetworkTests(SynchronousTestCase):
                 sock = connectUDP(address, 22954)
             with peer, sock:
                 self.assertTrue(enableTimestamps(sock))
-                batch = TimedBatch(sock)
+                io = self.open(sock)
                 for length in (100, 3000, 0, 5000):
                     peer.sendto(bytes(length), sock.getsockname())
-                datagrams, _, fragmented = batch.receive()
-                self.assertEqual([*map(len, datagrams)], [100, 3000, 0, 5000])
-                self.assertEqual(fragmented, {1, 3})
+                self.assertEqual(
+                    [
+                        (len(d), isFragmented)
+                        for d, _, isFragmented in self.receiveAll(io)
+                    ],
+                    [(100, False), (3000, True), (0, False), (5000, True)],
+                )
+
+
+@needsBatches
+class BatchIOTests(TimedIOTests):
+    """
+    The same tests for C{BatchIO}.
+    """
+
+    maxAtOnce = SLOTS
+
+    def open(self, sock: socket.socket) -> Any:
+        return BatchIO(sock.fileno(), decodeRaw)
 
 
 class EnableTimestampsTests(SynchronousTestCase):
