@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from ipaddress import ip_network
+from socket import AF_INET
 from typing import NoReturn
 
 from twisted import copyright
@@ -15,6 +16,7 @@ from twisted.python.usage import Options as _Options
 from twisted.python.usage import UsageError
 
 import shout
+from shout.udp.listening import portTypeFor
 from shout.workers.reuseport import hasReusePortBalancing
 
 DEFAULT_PORT = 9999
@@ -146,7 +148,7 @@ class Options(_Options):
         """
         Show the versions of shout and Twisted, and exit.
         """
-        print(f"shout {shout.__version__} (Twisted {copyright.version})")
+        print(versions())
         sys.exit(0)
 
     def parseArgs(self, *args: str) -> None:
@@ -177,3 +179,11 @@ def _number(option: str, text: str, low: int, high: int, more: str = "") -> int:
             f"{option} takes a number from {low} to {high}{more}, not {text!r}"
         )
     return int(text)
+
+
+def versions() -> str:
+    """
+    Return the versions of shout and Twisted, and the kind of UDP ports in use.
+    """
+    kind = portTypeFor(AF_INET).kind
+    return f"shout {shout.__version__} ({kind}, Twisted {copyright.version})"

@@ -15,8 +15,17 @@ from twisted.logger import Logger
 from shout.counters import FAMILIES, Counters, Snapshot
 from shout.protocol import Responder, Shout
 from shout.sockets.address import describe, example
-from shout.udp.listening import listen
+from shout.udp.listening import listen, portTypeFor
 from shout.udp.port import DatagramPort
+
+
+def describePort(sock: socket.socket) -> str:
+    """
+    Return the address of a socket for people, with the kind of port for UDP.
+    """
+    if sock.family == socket.AF_UNIX:
+        return describe(sock)
+    return f"{describe(sock)} ({portTypeFor(sock.family).kind})"
 
 
 class SocketService(Service):
@@ -113,7 +122,7 @@ class ShoutService(SocketService):
 
     def _announce(self) -> None:
         for port in self.ports:
-            self._log.info("listening on {address}", address=describe(port.socket))
+            self._log.info("listening on {address}", address=describePort(port.socket))
         for port in self.ports[:1]:
             self._log.info("try it with: {command}", command=example(port.socket))
 

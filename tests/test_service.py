@@ -22,6 +22,7 @@ from shout.counters import Snapshot
 from shout.sockets.address import authority
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
+from shout.udp.batched import available
 from tests.asynccase import AsyncCase
 from tests.directory import shortDirectory
 from tests.families import EVERYWHERE, LOOPBACK, PAIR, eachFamily
@@ -130,11 +131,15 @@ class ShoutServiceTests(TestCase):
         path = os.path.join(shortDirectory(self), "s")
         sockets = [*bindUDP(0), bindUNIX(path)]
         port = sockets[0].getsockname()[1]
+        kind = "batched" if available else "portable"
         self.service(sockets)
         self.assertEqual(
             messages(self.log),
             [
-                *(f"listening on UDP {authority(each, port)}" for each in EVERYWHERE),
+                *(
+                    f"listening on UDP {authority(each, port)} ({kind})"
+                    for each in EVERYWHERE
+                ),
                 f"listening on UNIX {path}",
                 f"try it with: nc -u 127.0.0.1 {port}",
             ],

@@ -5,15 +5,11 @@ Parsing of command lines.
 from __future__ import annotations
 
 import socket
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
-
-from twisted import copyright
-
-import shout
 
 DEFAULT_PORT = 9999
 
@@ -22,6 +18,19 @@ class UsageError(Exception):
     """
     The command line is wrong.  The message is one line for the user.
     """
+
+
+class _Version(Action):
+    """
+    Prints the versions, and exits.
+    """
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> None:
+        # Imported here, because most commands do not need the ports.
+        from shout.options import versions
+
+        print(versions())
+        parser.exit()
 
 
 class Parser(ArgumentParser):
@@ -51,9 +60,8 @@ class Parser(ArgumentParser):
         """
         Add the options that only print something.
         """
-        versions = f"shout {shout.__version__} (Twisted {copyright.version})"
         version = "show the versions of shout and Twisted"
-        self.add_argument("--version", action="version", version=versions, help=version)
+        self.add_argument("--version", action=_Version, nargs=0, help=version)
         self.add_argument("-h", "--help", action="help", help="show this help")
 
     def parseWords(

@@ -44,6 +44,7 @@ class BatchedPort(DatagramPort):
     batch, in order, or after a millisecond.  All others are sent at once.
     """
 
+    kind = "batched"
     _firstLimit = SLOTS
     _canHold = True
 

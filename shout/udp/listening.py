@@ -38,7 +38,7 @@ def listen(
 
     @return: The port, which is listening.
     """
-    port = _makePort(sock, protocol, reactor, maxPacketSize)
+    port = portTypeFor(sock.family)(sock, protocol, reactor, maxPacketSize)
     port.startListening()  # type: ignore[no-untyped-call]
     return port
 
@@ -109,13 +109,16 @@ def listenMulticast(
         raise CannotListenError(  # type: ignore[no-untyped-call]
             interface, port, e
         ) from e
-    bound = _makePort(sock, protocol, reactor, maxPacketSize)
+    bound = portTypeFor(sock.family)(sock, protocol, reactor, maxPacketSize)
     bound.noisy = True
     bound.port, bound.interface = port, interface
     bound.startListening()  # type: ignore[no-untyped-call]
     return bound
 
 
-def _makePort(sock: socket.socket, *args: Any) -> DatagramPort:
-    isBatched = available and sock.family != socket.AF_UNIX
-    return (BatchedPort if isBatched else DatagramPort)(sock, *args)
+def portTypeFor(family: int) -> type[DatagramPort]:
+    """
+    Return the class of the ports for sockets of an address family.
+    """
+    isBatched = available and family != socket.AF_UNIX
+    return BatchedPort if isBatched else DatagramPort

@@ -83,6 +83,8 @@ class DatagramPort(MulticastPort):
     a broadcast or multicast address, and C{sendFailed(number, count)} is called with
     an error number and the number of datagrams that could not be sent.
 
+    @cvar kind: The kind of port in one word, for people.
+
     @cvar maxDatagrams: Number of datagrams after which a visit by the reactor ends.
 
     @cvar maxVisit: Seconds after which a visit by the reactor ends.
@@ -104,6 +106,7 @@ class DatagramPort(MulticastPort):
 
     _log = Logger()
 
+    kind = "portable"
     maxDatagrams = 256
     maxVisit = 0.005
     maxDrain = 1.0

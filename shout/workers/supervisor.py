@@ -21,7 +21,7 @@ from zope.interface import implementer
 from shout.counters import Snapshot
 from shout.protocol import Responder, Shout
 from shout.ratelimitedlog import RateLimitedLog
-from shout.service import SocketService
+from shout.service import SocketService, describePort
 from shout.sockets.address import describe, example
 from shout.udp.sockopt import kernelDrops, kernelDropsSince
 from shout.workers.channel import Channel
@@ -121,7 +121,7 @@ class Supervisor(SocketService):
         self._notReady.remove(slot)
         if self._notReady:
             return
-        for address in self._addresses():
+        for address in dict.fromkeys(map(describePort, self._sockets)):
             self._log.info("listening on {address}", address=address)
         self._log.info(
             "started {count} workers: processes {pids}",

@@ -262,10 +262,10 @@ class ActivationTests(TwistdCase):
         sockets = self.sockets()
         v4, *v6, unix = (sock.getsockname() for sock in sockets)
         server = self.activate([sys.executable, "-c", ERASE], sockets)
-        self.waitFor(server, rf"listening on UDP 127\.0\.0\.1:{v4[1]}$")
+        self.waitFor(server, rf"listening on UDP 127\.0\.0\.1:{v4[1]} ")
         clients = [connectUDP(*v4), connectUNIX(unix)]
         for address in v6:
-            self.waitFor(server, rf"listening on UDP \[::\]:{address[1]}$")
+            self.waitFor(server, rf"listening on UDP \[::\]:{address[1]} ")
             # Without batches a reply may be sent from another address.
             hosts = [*LOOPBACK, "127.0.0.2"] if available else LOOPBACK
             clients += [connectUDP(host, address[1]) for host in hosts]

@@ -144,7 +144,7 @@ class BatchedPortTests(SynchronousTestCase):
         """
         reactor = MemoryReactorClock()
         [sock] = bindUDP(0, ["127.0.0.1"])
-        self.port = BatchedPort(sock, protocol, reactor)
+        self.port = BatchedPort(sock, protocol, reactor, seconds=reactor.seconds)
         self.port.startListening()
         replies = []
         with connectUDP(*sock.getsockname()) as client:
@@ -186,7 +186,7 @@ class BatchedPortTests(SynchronousTestCase):
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         reactor = MemoryReactorClock()
-        port = BatchedPort(sock, ReversingResponder(), reactor)
+        port = BatchedPort(sock, ReversingResponder(), reactor, seconds=reactor.seconds)
         port.startListening()
         address = sock.getsockname()
         with connectUDP(*address) as quiet, connectUDP(*address) as client:
