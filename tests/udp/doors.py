@@ -5,6 +5,7 @@ those of shout.
 
 from __future__ import annotations
 
+import os
 import socket
 from errno import EAFNOSUPPORT
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ from shout.sockets.bind import connectUDP
 from tests.families import needsIPv6
 from tests.udp.fakes import RecordingProtocol
 
-GROUP = "239.255.1.2"
+# Of this process alone, since a socket receives what any process of the host has joined.
+GROUP = f"239.255.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
 """
 A multicast address of the local scope (RFC 2365).
 """
