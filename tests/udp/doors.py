@@ -35,7 +35,7 @@ from shout.sockets.bind import connectUDP
 from tests.families import needsIPv6
 from tests.udp.fakes import RecordingProtocol
 
-# Of this process alone, since a socket receives what any process of the host has joined.
+# Of this process, since a socket receives the groups that any process has joined.
 GROUP = f"239.255.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
 """
 A multicast address of the local scope (RFC 2365).
