@@ -26,33 +26,17 @@ def port(port: int) -> None:
     from twisted.internet import reactor as installed
 
     from shout import Shout
+    from shout.udp import listenUDP
 
     reactor: Any = installed
-    _listenUDP(port, Shout(), reactor)
+    listenUDP(port, Shout())
     reactor.run()
-
-
-def isBatched(port: int) -> None:
-    from twisted.internet import reactor
-
-    from shout import Shout
-
-    listening = _listenUDP(port, Shout(), reactor)
-    sys.exit(type(listening).__name__ != "BatchedPort")
-
-
-def _listenUDP(port: int, protocol: Any, reactor: Any) -> Any:
-    from shout import bindUDP, udp
-
-    if hasattr(udp, "listenUDP"):
-        return udp.listenUDP(port, protocol, reactor=reactor)
-    return udp.listen(bindUDP(port, ["0.0.0.0"])[0], protocol, reactor)
 
 
 def twisted(port: int) -> None:
     from twisted.internet import reactor as installed
 
-    from shout.protocol import Shout
+    from shout import Shout
 
     reactor: Any = installed
     reactor.listenUDP(port, Shout(), maxPacketSize=65536)

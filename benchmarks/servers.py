@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from shout.udp.batched import available
+
 HERE = Path(__file__).parent
 
 # Seconds for a server to start to answer, and to exit.
@@ -67,12 +69,8 @@ def rival(name: str, module: str = "", **variables: str) -> Command:
 
 
 def batched(directory: Path) -> list[str]:
-    """
-    Return the command line of the batched port, whose C extension may be missing.
-    """
-    check = subprocess.run([sys.executable, str(HERE / "rivals.py"), "isBatched", "0"])
-    if check.returncode:
-        raise Missing("the C extension of shout.udp is not built")
+    if not available:
+        raise Missing("the C extension is not built, or SHOUT_PURE_PYTHON is set")
     return rival("port")(directory)
 
 
