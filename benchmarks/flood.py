@@ -18,6 +18,7 @@ from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
 
+from benchmarks.servers import PORTS, onPort
 from shout import Shout
 from shout.counters import Counters
 
@@ -36,9 +37,8 @@ KINDS = {
 # From linux/udp.h.
 UDP_SEGMENT = 103
 
-# The service; the batched and the portable port with a protocol that takes single
-# datagrams; and Twisted's own port.
-SERVERS = ("shout", "batched", "portable", "twisted")
+# The service, and ports with a protocol that takes single datagrams.
+SERVERS = ("shout", *PORTS)
 
 
 class Echo(DatagramProtocol):
@@ -153,11 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for kind in SERVERS:
         for name, (payload, segment) in KINDS.items():
             command = [sys.executable, "-m", "benchmarks.flood", "--serve", kind]
-            command += ["--seconds", str(options.seconds)]
-            environment = {"SHOUT_PURE_PYTHON": "1"} if kind == "portable" else {}
+            command = onPort(kind, [*command, "--seconds", str(options.seconds)])
             with subprocess.Popen(
                 command,
-                env={**os.environ, **environment},
                 stdout=subprocess.PIPE,
                 text=True,
                 preexec_fn=lambda: os.sched_setaffinity(0, {cores[0]}),

@@ -51,27 +51,30 @@ def shout(*options: str) -> Command:
     return command
 
 
-def rival(name: str, module: str = "", **variables: str) -> Command:
+PORTS = ("twisted", "batched", "portable")
+"""
+The kinds of ports: Twisted's own, and those of L{shout.udp}.
+"""
+
+
+def onPort(kind: str, command: list[str]) -> list[str]:
+    """
+    Return a command line so that ports of L{shout.udp} are of a given kind.
+
+    @raise Missing: If the C extension is missing.
+    """
+    if kind == "batched" and not available:
+        raise Missing("the C extension is not built, or SHOUT_PURE_PYTHON is set")
+    return ["env", "SHOUT_PURE_PYTHON=1", *command] if kind == "portable" else command
+
+
+def rival(name: str, module: str = "", kind: str = "") -> Command:
     def command(directory: Path) -> list[str]:
         if module and find_spec(module) is None:
             raise Missing(f"{module} is not installed: pip install {module}")
-        settings = [f"{key}={value}" for key, value in variables.items()]
-        return [
-            "env",
-            *settings,
-            sys.executable,
-            str(HERE / "rivals.py"),
-            name,
-            "{port}",
-        ]
+        return onPort(kind, [sys.executable, str(HERE / "rivals.py"), name, "{port}"])
 
     return command
-
-
-def batched(directory: Path) -> list[str]:
-    if not available:
-        raise Missing("the C extension is not built, or SHOUT_PURE_PYTHON is set")
-    return rival("port")(directory)
 
 
 def build(name: str, directory: Path) -> Path:
@@ -110,8 +113,8 @@ SERVERS: dict[str, Command] = {
     "shout": shout(),
     "shout-1-worker": shout("--workers", "1"),
     "shout-2-workers": shout("--workers", "2"),
-    "batched": batched,
-    "portable": rival("port", SHOUT_PURE_PYTHON="1"),
+    "batched": rival("port", kind="batched"),
+    "portable": rival("port", kind="portable"),
     "twisted": rival("twisted"),
     "loop": rival("loop"),
     "asyncio": rival("asyncio"),
@@ -152,6 +155,8 @@ class Running:
     @ivar name: The name of the server.
 
     @ivar port: The port of the server.
+
+    @ivar pid: The process ID of the server.
     """
 
     def __init__(
@@ -184,7 +189,8 @@ class Running:
                 )
         except OSError as e:
             raise Failed(f"{name} cannot be started: {e}") from e
-        os.sched_setaffinity(self._process.pid, cores)
+        self.pid = self._process.pid
+        os.sched_setaffinity(self.pid, cores)
 
     def __enter__(self) -> Running:
         return self
@@ -197,9 +203,11 @@ class Running:
             self._process.kill()
             self._process.wait()
 
-    def waitUntilUp(self) -> None:
+    def waitUntilUp(self, datagram: bytes = b"up?") -> None:
         """
         Wait until the server answers.
+
+        @param datagram: A datagram that has an answer.
 
         @raise Failed: If it does not answer in time.
         """
@@ -209,7 +217,7 @@ class Running:
             sock.connect(("127.0.0.1", self.port))
             while time.monotonic() < deadline and self._process.poll() is None:
                 try:
-                    sock.send(b"up?")
+                    sock.send(datagram)
                     sock.recv(65535)
                     return
                 except ConnectionRefusedError:
@@ -234,27 +242,26 @@ class Running:
         """
         Return the CPU time of all threads and children, in seconds.
         """
-        return _cpu(self._process.pid) + sum(map(_cpu, self._children()))
+        return _cpu(self.pid) + sum(map(_cpu, self._children()))
 
     def userTime(self) -> float:
         """
         Return the part of the CPU time that was not spent in the kernel, in seconds.
         It is coarse: hundredths of a second, found by sampling.
         """
-        pids = [self._process.pid, *self._children()]
+        pids = [self.pid, *self._children()]
         return sum(int(_stat(pid)[11]) for pid in pids) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> float:
         """
         Return the resident memory, with the private memory of all children, in MiB.
         """
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        status = Path(f"/proc/{self.pid}/status").read_text()
         own = sum(map(_private, self._children()))
         return (int(status.partition("VmRSS:")[2].split()[0]) + own) / 1024
 
     def _children(self) -> list[int]:
-        pid = self._process.pid
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(child) for child in text.split()]
 
 
