@@ -210,16 +210,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(describe(machine))
     print(table(summary))
     if options.markdown:
-        label = "CPU per reply, in µs (ratio to {})"
-        closed, opened = (
-            [name for name in loads if (name in CLOSED) is isClosed]
-            for isClosed in (True, False)
-        )
-        print()
-        print(markdown(summary, closed, "cpu", label.format("c-same"), "c-same"))
-        if opened:
+        closed = [load for load in loads if load in CLOSED]
+        opened = [load for load in loads if load not in CLOSED]
+        for each, value, label, base in (
+            (closed, "cpu", "CPU per reply, in µs", "c-same"),
+            (opened, "cpu", "CPU per reply, in µs", "twisted"),
+            (opened, "due_p50", "median round trip, in µs", "twisted"),
+        ):
             print()
-            print(markdown(summary, opened, "cpu", label.format("twisted"), "twisted"))
+            print(markdown(summary, each, value, f"{label} (ratio to {base})", base))
     if options.json:
         writeJSON(options.json, machine, measurements)
     if options.plot:
