@@ -19,44 +19,12 @@ from pathlib import Path
 from shutil import which
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from benchmarks.measure import inTurn
-from benchmarks.servers import PORTS, Missing, Running, onPort
-
-NAMES = [f"host{number}.example.test" for number in range(100)]
+from benchmarks.servers import PORTS, Running, prepare, rival
 
 # For the address of the root, so the answer is an error.
 QUERY = b"\0\1\1\0\0\1\0\0\0\0\0\0\0\0\1\0\1"
-
-
-def serve(kind: str, number: int) -> None:
-    """
-    Run the DNS server.
-
-    @param kind: One of L{PORTS}.
-
-    @param number: The port number.
-    """
-    from twisted.internet import reactor as installed
-    from twisted.names import authority, common, dns, server
-
-    from shout.udp import listenUDP
-
-    class Zone(authority.FileAuthority):
-        def __init__(self) -> None:
-            common.ResolverBase.__init__(self)  # type: ignore[no-untyped-call]
-            self.soa = b"example.test", dns.Record_SOA()
-            addresses = [dns.Record_A(f"192.0.2.{each}") for each in range(100)]
-            self.records = {
-                name.encode(): [address] for name, address in zip(NAMES, addresses)
-            }
-
-    factory = server.DNSServerFactory(authorities=[Zone()])
-    reactor: Any = installed
-    listen: Any = reactor.listenUDP if kind == "twisted" else listenUDP
-    listen(number, dns.DNSDatagramProtocol(factory), "127.0.0.1")
-    reactor.run()
 
 
 def perform(server: Running, arguments: Sequence[str]) -> tuple[float, float, int]:
@@ -102,29 +70,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--seconds", type=int, default=2, help="per round and port [2]")
     add("--clients", default="20", help="[20]")
     add("--in-flight", default="100", help="queries in flight of all clients [100]")
-    add("--serve", nargs=2, metavar=("PORT", "NUMBER"), help="internal")
     options = parser.parse_args(arguments)
-    if options.serve:
-        serve(options.serve[0], int(options.serve[1]))
-        return 0
     if which("dnsperf") is None:
         sys.exit("dnsperf is not installed: apt-get install dnsperf")
-    core = min(os.sched_getaffinity(0))
+    cores = {min(os.sched_getaffinity(0))}
     results: dict[str, list[tuple[float, float, int]]] = {}
-    with TemporaryDirectory() as directory, ExitStack() as stack:
-        queries = Path(directory, "queries")
-        queries.write_text("".join(f"{name} A\n" for name in NAMES))
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        directory = Path(name)
+        queries = directory / "queries"
+        queries.write_text("".join(f"host{i}.example.test A\n" for i in range(100)))
         load = ["-d", str(queries), "-c", options.clients, "-q", options.in_flight]
-        servers = []
-        for kind in PORTS:
-            program = [sys.executable, "-m", "benchmarks.dns", "--serve", kind]
-            try:
-                command = onPort(kind, [*program, "{port}"])
-            except Missing as e:
-                print(f"skipping {kind}: {e}", file=sys.stderr)
-                continue
-            server = Running(kind, command, Path(directory), {core})
-            servers.append(stack.enter_context(server))
+        commands = prepare({kind: rival("dns", kind=kind) for kind in PORTS}, directory)
+        servers = [
+            stack.enter_context(Running(kind, command, directory, cores))
+            for kind, command in commands.items()
+        ]
+        for server in servers:
             server.waitUntilUp(QUERY)
             perform(server, [*load, "-l", "1"])
         for number in range(options.rounds):

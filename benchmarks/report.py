@@ -60,7 +60,7 @@ CPU µs/reply: of the server; user is the part outside the kernel, found by samp
 busy: CPU of the server in percent of the time
 p50, p99: round trip in µs from the time when the datagram was due
 sent: from the time when it was sent; late: from due to sent, which is the load's fault
-lost, wrong: sum of all rounds; a reply later than 0.2 s is lost"""
+lost, wrong: sum of all rounds; replies are awaited for 0.2 s (at random: 0.5 s)"""
 
 
 @dataclass(frozen=True)

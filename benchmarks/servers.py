@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -72,7 +72,8 @@ def rival(name: str, module: str = "", kind: str = "") -> Command:
     def command(directory: Path) -> list[str]:
         if module and find_spec(module) is None:
             raise Missing(f"{module} is not installed: pip install {module}")
-        return onPort(kind, [sys.executable, str(HERE / "rivals.py"), name, "{port}"])
+        command = [sys.executable, str(HERE / "rivals.py"), name, "{port}"]
+        return onPort(kind, [*command, kind]) if kind else command
 
     return command
 
@@ -113,9 +114,7 @@ SERVERS: dict[str, Command] = {
     "shout": shout(),
     "shout-1-worker": shout("--workers", "1"),
     "shout-2-workers": shout("--workers", "2"),
-    "batched": rival("port", kind="batched"),
-    "portable": rival("port", kind="portable"),
-    "twisted": rival("twisted"),
+    **{kind: rival("shout", kind=kind) for kind in PORTS},
     "loop": rival("loop"),
     "asyncio": rival("asyncio"),
     "uvloop": rival("uvloop", "uvloop"),
@@ -134,6 +133,19 @@ CORES = {"shout-2-workers": 2}
 """
 Number of cores for servers that can use more than one, by name.
 """
+
+
+def prepare(commands: Mapping[str, Command], directory: Path) -> dict[str, list[str]]:
+    """
+    Return the command lines of servers, without those that cannot be started.
+    """
+    prepared = {}
+    for name, command in commands.items():
+        try:
+            prepared[name] = command(directory)
+        except Missing as e:
+            print(f"skipping {name}: {e}", file=sys.stderr)
+    return prepared
 
 
 def also(text: str) -> tuple[str, Command]:
