@@ -178,10 +178,11 @@ def sdist(session: nox.Session, host: str) -> None:
     if host == "lowest":
         twisted = twisted.replace(">=", "==")
     [archive] = Path("dist").resolve().glob("*.tar.gz")
-    session.install(f"{archive}[test]", twisted)
     directory = session.create_tmp()
     session.chdir(directory)
     session.run("tar", "-xzf", archive, "--strip-components=1", external=True)
+    # Python finds the sources here, so the extensions are built beside them.
+    session.install("-e", ".[test]", twisted)
     environment = {}
     if host == "asNobody":
         # What root has installed for itself is closed to others.

@@ -84,10 +84,11 @@ class MakeServiceTests(SynchronousTestCase):
         )
         allowed, other = ("192.0.2.1", 40000), ("198.51.100.1", 40000)
         replies = [
-            protocol.answer([b"a"] * 3, [allowed, other, ("192.0.2.2", 7)])
+            protocol.answer([b"a"], [addr])
             for protocol in protocols
+            for addr in (allowed, other, ("192.0.2.2", 7))
         ]
-        self.assertEqual(replies, [[b"A", None, None]] * 2)
+        self.assertEqual(replies, [[b"A"], [None], [None]] * 2)
         self.assertEqual(protocols[0].answer([b"a"], [allowed]), [None])
 
     def test_workers(self) -> None:
