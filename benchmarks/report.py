@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
+from socket import AF_INET
 from statistics import median
 from typing import Any
 
 from benchmarks.load import CLOSED, openLoops
+from shout.udp.listening import portTypeFor
 
 BASES = ("c-same", "c", "loop", "twisted")
 """
@@ -262,6 +264,7 @@ def describeMachine() -> dict[str, Any]:
         "python": platform.python_version(),
         "twisted": import_module("twisted").__version__,
         "shout": import_module("shout").__version__,
+        "port": portTypeFor(AF_INET).kind,
     }
 
 
@@ -271,7 +274,7 @@ def describe(machine: dict[str, Any]) -> str:
     """
     return (
         "{system}, {processor}, {cores} cores; Python {python}, Twisted {twisted}, "
-        "shout {shout}; {when}"
+        "shout {shout} ({port}); {when}"
     ).format(**machine)
 
 

@@ -92,13 +92,8 @@ def build(name: str, directory: Path) -> Path:
     if compiler is None:
         raise Missing("no C compiler: install one, or name it in CC")
     program, source = directory / name, HERE / f"{name}.c"
-    options = ["-O3", "-Wall", "-Wextra", "-Werror"]
-    if (
-        not program.exists()
-        and subprocess.run(
-            [compiler, *options, "-o", program, source, "-lm"]
-        ).returncode
-    ):
+    command = [compiler, "-O3", "-Wall", "-Wextra", "-Werror", "-o", program, source]
+    if not program.exists() and subprocess.run([*command, "-lm"]).returncode:
         raise Missing(f"{compiler} does not compile {source.name}")
     return program
 
