@@ -92,11 +92,9 @@ def build(name: str, directory: Path) -> Path:
     if compiler is None:
         raise Missing("no C compiler: install one, or name it in CC")
     program, source = directory / name, HERE / f"{name}.c"
-    command = [compiler, "-O3", "-Wall", "-Wextra", "-Werror", "-o", str(program)]
-    if (
-        not program.exists()
-        and subprocess.run([*command, str(source), "-lm"]).returncode
-    ):
+    options = ["-O3", "-Wall", "-Wextra", "-Werror", "-o", str(program)]
+    command = [compiler, *options, str(source), "-lm"]
+    if not program.exists() and subprocess.run(command).returncode:
         raise Missing(f"{compiler} does not compile {source.name}")
     return program
 
