@@ -347,6 +347,8 @@ class DatagramPort(MulticastPort):
         protocol: Any = self.protocol
         try:
             replies = protocol.answer(datagrams, peers)
+            if type(replies) is not list:
+                replies = list(replies)
             done = len(replies)
             if not 0 < done <= len(datagrams):
                 raise ValueError("there must be one answer for each datagram")
