@@ -274,6 +274,8 @@ class DatagramPort(MulticastPort):
         after L{maxDrain} seconds.
         """
         size = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF)
+        # Otherwise it may end after one datagram.
+        self._singles = 0
         self._visit(size // 512, self.maxDrain)
 
     def _visit(self, maxDatagrams: int, seconds: float) -> None:
