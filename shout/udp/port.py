@@ -288,7 +288,8 @@ class DatagramPort(MulticastPort):
         """
         received = getattr(self.protocol.datagramReceived, "__func__", None)
         deliver = self._answer if received is _receivedByResponder else self._deliver
-        end = self._seconds() + seconds
+        start = self._seconds()
+        flushTime, end = start + MAX_HOLD, start + seconds
         count, limit = 0, 1 if self._singles > 8 else self._firstLimit
         while count < maxDatagrams and self.connected:
             # This may be a nested call: a protocol can run the reactor while it
@@ -304,7 +305,7 @@ class DatagramPort(MulticastPort):
             if batch is None:
                 return
             datagrams, peers = batch
-            done = deliver(datagrams, peers, end)
+            done = deliver(datagrams, peers, flushTime, end)
             if done < len(datagrams):
                 self._rest.appendleft((datagrams[done:], peers[done:]))
             count += done
@@ -336,16 +337,20 @@ class DatagramPort(MulticastPort):
         )
         return self._rest.popleft()
 
-    def _answer(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
+    def _answer(
+        self, datagrams: list[bytes], peers: list[Any], flushTime: float, end: float
+    ) -> int:
         """
         Pass datagrams to a L{BatchResponder}, and send its replies.
+
+        @param flushTime: The time after which replies are sent.
 
         @param end: The time after which no further datagram is delivered.
 
         @return: Number of datagrams that are delivered.
         """
         if self._hasGroupPeers and any(map(_isMulticastOrBroadcast, peers)):
-            return self._deliver(datagrams, peers, end)
+            return self._deliver(datagrams, peers, flushTime, end)
         protocol: Any = self.protocol
         try:
             replies = protocol.answer(datagrams, peers)
@@ -357,16 +362,20 @@ class DatagramPort(MulticastPort):
         except BaseException:
             if len(datagrams) > 1:
                 # One by one, only the datagrams that raise remain unanswered.
-                return self._deliver(datagrams, peers, end)
+                return self._deliver(datagrams, peers, flushTime, end)
             self._logException(Failure(), "answer")
             return 1
         if self.connected:
             self._send(replies, peers)
         return done
 
-    def _deliver(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
+    def _deliver(
+        self, datagrams: list[bytes], peers: list[Any], flushTime: float, end: float
+    ) -> int:
         """
         Pass datagrams to the protocol one by one, and send what it writes meanwhile.
+
+        @param flushTime: The time after which replies are sent.
 
         @param end: The time after which no further datagram is delivered.
 
@@ -377,8 +386,7 @@ class DatagramPort(MulticastPort):
         outer = self._peers, self._peer, self._peersByAddress, self._isHolding
         self._peers, self._peersByAddress = peers, {}
         self._isHolding = self._canHold and len(peers) > 1
-        seconds, flushTime = self._seconds, end - self.maxVisit + MAX_HOLD
-        done = 0
+        seconds, done = self._seconds, 0
         try:
             for datagram, peer in zip(datagrams, peers):
                 self._peer = peer
