@@ -46,6 +46,8 @@ class BatchedPort(DatagramPort):
 
     kind = "batched"
     _firstLimit = SLOTS
+    # A coalesced burst of up to 128 datagrams occupies a kibibyte.
+    _leastMemory = 8
     _canHold = True
 
     def _openIO(self, sock: socket.socket) -> Any:

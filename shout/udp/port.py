@@ -122,6 +122,9 @@ class DatagramPort(MulticastPort):
     # Number of datagrams to receive first in a visit.
     _firstLimit = 1
 
+    # Bytes of receive buffer that even an empty datagram occupies.
+    _leastMemory = 512
+
     # True if datagrams that are sent together are cheaper.
     _canHold = False
 
@@ -269,14 +272,13 @@ class DatagramPort(MulticastPort):
         """
         Deliver all datagrams that have arrived.
 
-        It ends although more arrive meanwhile: after one datagram per 512 bytes of
-        the receive buffer, since even an empty datagram occupies more than that, and
-        after L{maxDrain} seconds.
+        It ends although more arrive meanwhile: after as many datagrams as the receive
+        buffer can hold, and after L{maxDrain} seconds.
         """
         size = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF)
         # Otherwise it may end after one datagram.
         self._singles = 0
-        self._visit(size // 512, self.maxDrain)
+        self._visit(size // self._leastMemory, self.maxDrain)
 
     def _visit(self, maxDatagrams: int, seconds: float) -> None:
         """
