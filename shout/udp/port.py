@@ -180,7 +180,8 @@ class DatagramPort(MulticastPort):
         self._isHolding = False
         self._pending: list[bytes] = []
         self._recipients: list[Peer] = []
-        self._isInSendFailed = False
+        # Names of the methods of the protocol that are being called about an error.
+        self._reporting: set[str] = set()
 
     def _bindSocket(self) -> None:
         sock = self.socket
@@ -558,30 +559,34 @@ class DatagramPort(MulticastPort):
         """
         if ECONNREFUSED in errors:
             self._handlePeerError(OSError(ECONNREFUSED, os.strerror(ECONNREFUSED)))
-        sendFailed = getattr(self.protocol, "sendFailed", None)
         for number, count in Counter(errors).items():
             self.sendErrors[number] += count
-            # No recursion when a write from within sendFailed fails, too.
-            if sendFailed is None or self._isInSendFailed:
-                continue
-            outer, self._isHolding = self._isHolding, False
-            self._isInSendFailed = True
-            try:
-                sendFailed(number, count)
-            except BaseException:
-                self._logException(Failure(), "sendFailed")
-            finally:
-                self._isHolding, self._isInSendFailed = outer, False
+            self._report("sendFailed", number, count)
 
     def _handlePeerError(self, error: OSError) -> None:
         # On an unconnected socket a pending ICMP error may be about any peer, so it
         # is ignored.
         if self._connectedAddr:
             self.peerError = error
-            try:
-                self.protocol.connectionRefused()
-            except BaseException:
-                self._logException(Failure(), "connectionRefused")
+            self._report("connectionRefused")
+
+    def _report(self, name: str, *args: Any) -> None:
+        """
+        Call a method of the protocol, if it has that, about an error.
+        """
+        method = getattr(self.protocol, name, None)
+        # No recursion when a write from within the method fails, too.
+        if method is None or name in self._reporting:
+            return
+        outer, self._isHolding = self._isHolding, False
+        self._reporting.add(name)
+        try:
+            method(*args)
+        except BaseException:
+            self._logException(Failure(), name)
+        finally:
+            self._isHolding = outer
+            self._reporting.remove(name)
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
