@@ -71,7 +71,7 @@ typedef struct {
     PyObject_HEAD
     int fd;
     int canSegment;
-    int isReceiving;
+    int isReceiving, isSending;
     int overwritten; /* Number of headers that the kernel has overwritten. */
     unsigned int evictions;
     unsigned long long receivedBytes, sentBytes;
@@ -341,6 +341,8 @@ static PyObject *receiveTimed(BatchIO *self, PyObject *limit)
         return NULL;
     if (count == 0)
         Py_RETURN_NONE;
+    /* A garbage collection can run Python code. */
+    self->isReceiving = 1;
     total = totalOf(self, count);
     datagrams = datagramsOf(self, count, total);
     if (datagrams != NULL)
@@ -349,6 +351,7 @@ static PyObject *receiveTimed(BatchIO *self, PyObject *limit)
         areFragmented = valuesOf(self, count, total, fragmentationOf);
     if (areFragmented != NULL)
         result = PyTuple_Pack(3, datagrams, times, areFragmented);
+    self->isReceiving = 0;
     Py_XDECREF(datagrams);
     Py_XDECREF(times);
     Py_XDECREF(areFragmented);
@@ -413,6 +416,8 @@ static int endOfMessage(BatchIO *self, PyObject *peers, Py_ssize_t start, int fi
     PyObject *peer = PyList_GetItem(peers, start + first);
     size_t length = self->sendVectors[first].iov_len, size = length;
     int end = first + 1;
+    if (peer == NULL)
+        return -1;
     while (end < count && length > 0 && self->sendVectors[end].iov_len == length &&
            (size += length) <= MAX_SEGMENTED &&
            PyList_GetItem(peers, start + end) == peer) {
@@ -483,6 +488,13 @@ static PyObject *send_(BatchIO *self, PyObject *args)
         PyErr_SetString(PyExc_TypeError, "send() takes lists");
         return NULL;
     }
+    if (self->isSending) {
+        PyErr_SetString(PyExc_RuntimeError, "send() is not reentrant");
+        return NULL;
+    }
+    /* An attribute of a peer can be a property, and sending from there would move the
+       vectors to datagrams that are gone. */
+    self->isSending = 1;
     count = pointToDatagrams(self, datagrams, start, contents);
     if (count > 0)
         messages = makeMessages(self, peers, start, count, addresses);
@@ -503,6 +515,7 @@ static PyObject *send_(BatchIO *self, PyObject *args)
         Py_DECREF(contents[i]);
         Py_XDECREF(addresses[i]);
     }
+    self->isSending = 0;
     return done < 0 ? NULL : PyLong_FromSsize_t(sent);
 }
 

@@ -10,6 +10,7 @@ import os
 import socket
 import weakref
 from typing import Any
+from unittest import SkipTest
 
 from hypothesis import given, settings
 from hypothesis.strategies import binary, integers, lists, one_of, tuples
@@ -161,6 +162,38 @@ class ReceiveTests(MmsgCase):
             self.assertEqual(len(set(map(id, peers))), 1)
         self.assertEqual(len(self.decoded), 1)
 
+    def test_longBurst(self) -> None:
+        """
+        A burst can have more datagrams than a call receives messages.
+        """
+        self.client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 3)
+        try:
+            self.client.send(b"abc" * 100)
+        except OSError:
+            raise SkipTest("the kernel sends no more than 64 segments") from None
+        batch = self.io.receive(1)
+        assert batch is not None
+        self.assertEqual(batch[0], [b"abc"] * 100)
+
+    def test_oddMessages(self) -> None:
+        """
+        Datagrams with many control messages, and with more than fit into the buffer,
+        arrive like others.
+        """
+        # IP_RECVTTL, IP_RECVORIGDSTADDR, IP_RECVOPTS, IP_RETOPTS
+        for option in socket.IP_RECVTOS, 12, 20, 6, 7:
+            self.sock.setsockopt(socket.IPPROTO_IP, option, 1)
+        self.sock.setsockopt(socket.SOL_SOCKET, 29, 1)  # SO_TIMESTAMP
+        for options in b"", b"\x01" * 40:
+            self.client.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, options)
+            for _ in range(2):
+                self.client.send(b"x")
+            datagrams, peers = self.receiveAll()
+            self.assertEqual(datagrams, [b"x"] * 2)
+            self.assertEqual(peers, [self.client.getsockname()] * 2)
+            self.assertEqual(self.io.send(datagrams, peers, 0), 2)
+            self.assertEqual([self.client.recv(9) for _ in peers], datagrams)
+
     def test_otherMessages(self) -> None:
         """
         Control messages that other code has enabled are part of the raw address.
@@ -192,6 +225,19 @@ class ReceiveTests(MmsgCase):
             self.client.send(b"x")
         self.assertRaises(ZeroDivisionError, io.receive, 1)
         self.assertIsNotNone(io.receive(1))
+
+    def test_anyPeer(self) -> None:
+        """
+        C{decode} may return any object.
+        """
+        for peer in None, 5, [], "peer":
+            io = BatchIO(self.sock.fileno(), lambda rawAddress, peer=peer: peer)
+            self.client.send(b"x")
+            self.assertEqual(io.receive(64), ([b"x"], [peer]))
+        wrong: Any = None
+        io = BatchIO(self.sock.fileno(), wrong)
+        self.client.send(b"x")
+        self.assertRaises(TypeError, io.receive, 64)
 
     def test_notReentrant(self) -> None:
         """
@@ -345,6 +391,35 @@ class SendTests(MmsgCase):
 
         peers += [Changing(), Changing()]
         self.assertRaises(ValueError, self.io.send, datagrams, peers, 0)
+
+        rawAddress = self.peer().rawAddress
+
+        class Clearing:
+            @property
+            def rawAddress(self) -> bytes:
+                peers.clear()
+                return rawAddress
+
+        peers += [Clearing(), Clearing()]
+        datagrams = [b"x" * 1000, b"y" * 1000]
+        self.assertRaises(IndexError, self.io.send, datagrams, peers, 0)
+        self.assertRaises(BlockingIOError, self.client.recv, 9)
+
+    def test_notReentrant(self) -> None:
+        """
+        An attribute of a peer that is a property cannot send.
+        """
+        send, peer = self.io.send, self.peer()
+
+        class Sending:
+            @property
+            def rawAddress(self) -> bytes:
+                send([b"x"], [peer], 0)
+                return peer.rawAddress
+
+        self.assertRaises(RuntimeError, send, [b"x"], [Sending()], 0)
+        self.assertEqual(send([b"y"], [peer], 0), 1)
+        self.assertEqual(self.client.recv(9), b"y")
 
     def test_connected(self) -> None:
         """
