@@ -4,17 +4,24 @@ Tests for the addresses of L{shout.udp.port}.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
 from twisted.internet.error import InvalidAddressError
 
 from shout import Shout, bindUDP
+from shout.sockets.bind import connectUDP
 from shout.udp.batched import BatchedPort
 from tests.batches import needsBatches
-from tests.families import eachFamily, hasIPv6
+from tests.families import LOOPBACK, eachFamily, hasIPv6, needsIPv6Sockets
 from tests.udp.fakes import RecordingProtocol
 from tests.udp.portcase import PortCase
+
+# From linux/udp.h, linux/in.h and asm-generic/socket.h; Python does not have them.
+UDP_SEGMENT = 103
+IP_RECVTTL = 12
+SO_TIMESTAMP = 29
 
 
 class LocalAddressTests(PortCase):
@@ -197,6 +204,110 @@ class LocalAddressTests(PortCase):
             self.assertRaises(InvalidAddressError, self.echo("::1").write, b"x", peer)
 
 
+class ReceiveTests(PortCase):
+    """
+    Tests for the peers of datagrams.
+    """
+
+    def test_beforeListening(self) -> None:
+        """
+        Datagrams that arrive before the port starts are answered.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        with connectUDP("127.0.0.1", sock.getsockname()[1]) as client:
+            client.send(b"early")
+            port = self.listen(sock, Shout())
+            client.send(b"late")
+            port.doRead()
+            self.assertEqual(self.receiveAll(client), [b"EARLY", b"LATE"])
+
+    def test_addressBeforeListening(self) -> None:
+        """
+        Their local addresses are known, too.
+        """
+        [sock], [client] = bindUDP(0, ["0.0.0.0"]), bindUDP(0, ["127.0.0.1"])
+        number = sock.getsockname()[1]
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        with client:
+            for host in ("127.0.0.2", "127.255.255.255"):
+                client.sendto(host.encode(), (host, number))
+            port = self.listen(sock, protocol := Shout())
+            port.doRead()
+            self.assertEqual(client.recvfrom(99), (b"127.0.0.2", ("127.0.0.2", number)))
+            self.assertEqual(self.receiveAll(client), [])
+        self.assertEqual(protocol.counters.dropped, {"broadcast": 1})
+
+    def test_sameObject(self) -> None:
+        """
+        A peer is the same object for each datagram, and equals the tuple of its host
+        and its port.
+        """
+        port = self.echo()
+        client = self.client(port)
+        self.exchange(client, port, [b"a", b"b"])
+        first, second = (addr for _, addr in self.protocol.received)
+        self.assertIs(first, second)
+        self.assertEqual(first, client.getsockname())
+        self.assertEqual(hash(first), hash(client.getsockname()))
+
+    def test_otherControlMessages(self) -> None:
+        """
+        Control messages that other code has enabled on the socket are ignored, also in
+        bursts.
+        """
+        [sock] = bindUDP(0, ["0.0.0.0"])
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 1)
+        port = self.listen(sock)
+        self.protocol.react = port.write
+        client = self.connect("127.0.0.2", sock.getsockname()[1])
+        for _ in range(2):
+            datagrams = [b"alone"]
+            self.assertEqual(self.exchange(client, port, datagrams), datagrams)
+            datagrams = [b"one", b"two", b"", b"four"]
+            self.assertEqual(self.exchange(client, port, datagrams), datagrams)
+            with contextlib.suppress(OSError):
+                client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 2)
+                datagrams = [b"aa", b"bb", b"c"]
+                self.assertEqual(self.exchange(client, port, [b"aabbc"]), datagrams)
+                client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+
+    @needsIPv6Sockets
+    def test_dualStack(self) -> None:
+        """
+        On a dual-stack socket, replies to IPv4 peers leave from the address that they
+        have sent to, and broadcasts are recognised.
+        """
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        number = sock.getsockname()[1]
+        early = self.connect("127.0.0.1", number)
+        early.send(b"early")
+        port = self.listen(sock)
+        self.protocol.react = port.write
+        self.assertEqual(self.exchange(early, port, []), [b"early"])
+        groupDatagrams: list[bytes] = []
+        self.protocol.groupDatagramReceived = (  # type: ignore[attr-defined]
+            lambda datagram, addr: groupDatagrams.append(datagram)
+        )
+        for address in ("127.0.0.2", *LOOPBACK):
+            client = self.connect(address, number)
+            for count in (1, 3):
+                datagrams = [b"x" * i for i in range(count)]
+                self.assertEqual(self.exchange(client, port, datagrams), datagrams)
+        [client] = bindUDP(0, ["127.0.0.1"])
+        with client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            client.sendto(b"all", ("127.255.255.255", number))
+            client.sendto(b"one", ("127.0.0.3", number))
+            port.doRead()
+            self.assertEqual(self.receiveAll(client), [b"one"])
+        self.assertEqual(groupDatagrams, [b"all"])
+
+
 class BroadcastTests(PortCase):
     """
     Tests for datagrams that were sent to a broadcast address.
@@ -258,6 +369,15 @@ class BatchedLocalAddressTests(LocalAddressTests):
 
 @needsBatches
 class BatchedBroadcastTests(BroadcastTests):
+    """
+    The same tests for L{BatchedPort}.
+    """
+
+    portType = BatchedPort
+
+
+@needsBatches
+class BatchedReceiveTests(ReceiveTests):
     """
     The same tests for L{BatchedPort}.
     """
