@@ -140,7 +140,10 @@ class TimedPort(DatagramPort):
         if not icmpErrors and number:
             icmpErrors = [(None, explain(number))]
         for datagram, reason in icmpErrors:
-            self.protocol.icmpErrorReceived(datagram, reason)
+            try:
+                self.protocol.icmpErrorReceived(datagram, reason)
+            except BaseException:
+                self._logException(Failure(), "icmpErrorReceived")
         return bool(icmpErrors)
 
     def send(self, datagrams: list[bytes]) -> int:
