@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from typing import Any
+from unittest import skipIf
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
@@ -18,7 +19,6 @@ from shout.sockets.unix import bindUNIX, connectUNIX
 from shout.udp import timed
 from shout.udp.sockopt import allowFragments
 from shout.udp.timed import TimedPort
-from tests.batches import needsBatches
 from tests.directory import shortDirectory
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
@@ -99,7 +99,7 @@ class TimedPortTests(TimedPortCase):
     Tests for L{TimedPort}.
     """
 
-    @needsBatches
+    @skipIf(notLinux, notLinux)
     async def test_delay(self) -> None:
         """
         The time that a datagram has waited in the receive buffer is passed on.
@@ -268,6 +268,39 @@ class TimedPortTests(TimedPortCase):
         await protocol.called
         self.assertEqual((len(protocol.received), protocol.icmpErrors), (1, []))
 
+    async def test_raises(self) -> None:
+        """
+        Exceptions of the protocol are logged, and the port stays open.
+        """
+
+        def raising(*args: object) -> None:
+            raise ZeroDivisionError()
+
+        [server] = bindUDP(0, ["127.0.0.1"])
+        sock = connectUDP(*server.getsockname())
+        port, protocol = self.listen(sock)
+        for name in "timedDatagramReceived", "icmpErrorReceived":
+            self.patch(protocol, name, raising)
+        for _ in range(2):
+            server.sendto(b"x", sock.getsockname())
+        server.close()
+        port.doRead()
+        self.assertEqual(port.protocolErrors, 2)
+        port.send([b"x"])
+        port.doRead()
+        self.assertEqual(port.protocolErrors, 3)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+
+class PortableTimedPortTests(TimedPortTests):
+    """
+    The same tests without the C extension.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(timed, "available", False)
+
 
 class NetworkTests(TimedPortCase):
     """
@@ -329,7 +362,6 @@ class NetworkTests(TimedPortCase):
             reason = await self.icmpError(hosts, address, hops=1)
             self.assertEqual(reason, "time to live exceeded")
 
-    @needsBatches
     async def test_fragments(self) -> None:
         """
         A datagram that arrived in fragments is reported as such.
