@@ -230,7 +230,8 @@ class ReceiveTests(MmsgCase):
         """
         C{decode} may return any object.
         """
-        for peer in None, 5, [], "peer":
+        peers: tuple[Any, ...] = None, 5, [], "peer"
+        for peer in peers:
             io = BatchIO(self.sock.fileno(), lambda rawAddress, peer=peer: peer)
             self.client.send(b"x")
             self.assertEqual(io.receive(64), ([b"x"], [peer]))

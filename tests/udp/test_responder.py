@@ -5,7 +5,8 @@ Tests for L{shout.udp.responder}.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from errno import EDESTADDRREQ, EMSGSIZE, EPERM
 from socket import AF_UNIX, SOCK_DGRAM, socket
 from typing import Any
@@ -15,13 +16,13 @@ from twisted.internet.testing import FakeDatagramTransport, MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import bindUDP, bindUNIX
-from shout.sockets.bind import connectUDP
 from shout.udp.batched import BatchedPort
 from shout.udp.port import DatagramPort
 from shout.udp.responder import BatchResponder
 from tests.batches import needsBatches
 from tests.directory import shortDirectory
 from tests.transports import FailingTransport
+from tests.udp.portcase import PortCase
 
 PEER = ("192.0.2.1", 4000)
 
@@ -132,43 +133,44 @@ class BatchResponderTests(SynchronousTestCase):
         reactor.advance(0)
 
 
-@needsBatches
-class BatchedPortTests(SynchronousTestCase):
+class PortTests(PortCase):
     """
-    Tests for L{BatchResponder} on a L{BatchedPort}.
+    Tests for L{BatchResponder} on a L{DatagramPort}.
     """
 
-    def exchange(self, protocol: BatchResponder, *datagrams: bytes) -> list[bytes]:
+    def answersOf(self, protocol: BatchResponder, *datagrams: bytes) -> list[bytes]:
         """
-        Send datagrams to a protocol in one batch, and return the replies.
+        Send datagrams to a protocol before its port reads, and return the replies.
         """
-        reactor = MemoryReactorClock()
         [sock] = bindUDP(0, ["127.0.0.1"])
-        self.port = BatchedPort(sock, protocol, reactor, seconds=reactor.seconds)
-        self.port.startListening()
-        replies = []
-        with connectUDP(*sock.getsockname()) as client:
-            for datagram in datagrams:
-                client.send(datagram)
-            self.port.doRead()
-            while True:
-                try:
-                    replies.append(client.recv(65535))
-                except BlockingIOError:
-                    break
-        self.port.stopListening()
-        reactor.advance(0)
-        return replies
+        self.port = self.listen(sock, protocol)
+        return self.exchange(self.client(self.port), self.port, datagrams)
 
-    def test_oneCall(self) -> None:
+    def answering(self, answer: Callable[[list[bytes]], Any]) -> ReversingResponder:
         """
-        A whole batch is answered in one call.
+        Return a responder whose replies a function makes.
         """
-        protocol = ReversingResponder()
-        self.assertEqual(
-            self.exchange(protocol, b"ab", b"cd", b"efg"), [b"ba", b"dc", b"gfe"]
+
+        class Answering(ReversingResponder):
+            def answer(self, datagrams: Any, addrs: Any) -> Any:
+                self.calls.append(len(datagrams))
+                return answer(datagrams)
+
+        return Answering()
+
+    def always(self, replies: Any) -> ReversingResponder:
+        """
+        Return a responder whose C{answer} always returns the same.
+        """
+        return self.answering(lambda datagrams: replies)
+
+    def replacing(self, replies: dict[bytes, Any]) -> ReversingResponder:
+        """
+        Return a responder that echoes datagrams, except some.
+        """
+        return self.answering(
+            lambda datagrams: [replies.get(each, each) for each in datagrams]
         )
-        self.assertEqual(protocol.calls, [3])
 
     def test_someReplies(self) -> None:
         """
@@ -178,45 +180,44 @@ class BatchedPortTests(SynchronousTestCase):
             ((b"ab", b"quiet", b"cd"), [b"ba", b"dc"]),
             ((b"quiet", b"quiet"), []),
         ):
-            self.assertEqual(self.exchange(ReversingResponder(), *datagrams), replies)
+            self.assertEqual(self.answersOf(ReversingResponder(), *datagrams), replies)
 
     def test_someRepliesOfManyPeers(self) -> None:
         """
         Then the other replies are still sent to the right peers.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
-        reactor = MemoryReactorClock()
-        port = BatchedPort(sock, ReversingResponder(), reactor, seconds=reactor.seconds)
-        port.startListening()
-        address = sock.getsockname()
-        with connectUDP(*address) as quiet, connectUDP(*address) as client:
-            quiet.send(b"quiet")
-            client.send(b"ab")
-            port.doRead()
-            self.assertEqual(client.recv(99), b"ba")
-            self.assertRaises(BlockingIOError, quiet.recv, 99)
-        port.stopListening()
-        reactor.advance(0)
+        port = self.listen(sock, ReversingResponder())
+        quiet, client = self.client(port), self.client(port)
+        quiet.send(b"quiet")
+        client.send(b"ab")
+        port.doRead()
+        self.assertEqual(self.receiveAll(client), [b"ba"])
+        self.assertEqual(self.receiveAll(quiet), [])
 
-    def test_tooMany(self) -> None:
+    def test_wrongNumber(self) -> None:
         """
-        If there are more replies than datagrams, that is logged, and nothing is sent.
+        If C{answer} returns more replies than it was passed datagrams, or none, that is
+        logged, and the port continues.
         """
-
-        class TooMany(ReversingResponder):
-            def answer(self, datagrams: Any, addrs: Any) -> Any:
-                return [b"one", b"two"]
-
-        self.assertEqual(self.exchange(TooMany(), b"ab"), [])
-        [failure] = self.flushLoggedErrors(ValueError)
-        self.assertIn("one answer for each datagram", str(failure))
+        for replies in [b"one"] * 9, []:
+            protocol = self.always(replies)
+            self.assertEqual(self.answersOf(protocol, b"ab"), [])
+            [failure] = self.flushLoggedErrors(ValueError)
+            self.assertIn("one answer for each datagram", str(failure))
+            client = self.client(self.port)
+            for count in 3, 5:
+                datagrams = [b"ab"] * 2
+                self.assertEqual(self.exchange(client, self.port, datagrams), [])
+                self.assertEqual(self.port.protocolErrors, count)
+            self.assertLessEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_raises(self) -> None:
         """
         An exception for one datagram is logged, and the others are answered.
         """
         protocol = ReversingResponder()
-        self.assertEqual(self.exchange(protocol, b"ab", b"bad", b"cd"), [b"ba", b"dc"])
+        self.assertEqual(self.answersOf(protocol, b"ab", b"bad", b"cd"), [b"ba", b"dc"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_raisesAlone(self) -> None:
@@ -224,58 +225,95 @@ class BatchedPortTests(SynchronousTestCase):
         An exception for a single datagram is logged, and the call is not repeated.
         """
         protocol = ReversingResponder()
-        self.assertEqual(self.exchange(protocol, b"bad"), [])
+        self.assertEqual(self.answersOf(protocol, b"bad"), [])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(protocol.calls, [1])
 
     def test_notBytes(self) -> None:
         """
-        Replies that are not bytes are counted, the first one is logged, and the port
-        continues.
+        Replies that are not bytes are counted, the first one is logged, and the others
+        are sent.
         """
-
-        class Text(ReversingResponder):
-            def answer(self, datagrams: Any, addrs: Any) -> Any:
-                return [datagram.decode() for datagram in datagrams]
-
-        self.assertEqual(self.exchange(Text(), b"ab", b"cd"), [])
-        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
-        self.assertEqual(self.port.protocolErrors, 2)
+        for wrong in "text", 5, [b"x"], object():
+            protocol = self.replacing({b"no": wrong})
+            replies = self.answersOf(protocol, b"1", b"no", b"22", b"no", b"3")
+            self.assertEqual(replies, [b"1", b"22", b"3"])
+            self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+            self.assertEqual(self.port.protocolErrors, 2)
 
     def test_bytesLike(self) -> None:
         """
         Replies can be any bytes-like objects.
         """
+        protocol = self.answering(lambda datagrams: [*map(bytearray, datagrams)])
+        self.assertEqual(self.answersOf(protocol, b"ab", b"cd"), [b"ab", b"cd"])
 
-        class BytesLike(ReversingResponder):
-            def answer(self, datagrams: Any, addrs: Any) -> Any:
-                answers = super().answer(datagrams, addrs)
-                return [bytearray(answer or b"") for answer in answers]
+    def test_exceptions(self) -> None:
+        """
+        Exceptions among the replies are counted and the first one is logged, C{None} is
+        no reply, and the other replies are sent to their peers.
+        """
+        special = {b"bad": KeyError(), b"exit": SystemExit(), b"none": None}
+        for datagrams in (
+            [b"1", b"bad", b"none", b"2", b"exit"],
+            [b"none", b"none", b"bad", b"1", b"bad"],
+            [b"bad", b"bad", b"none"],
+            [b"1", b"none"],
+        ):
+            protocol = self.replacing(special)
+            replies = self.answersOf(protocol, *datagrams)
+            self.assertEqual(replies, [each for each in datagrams if len(each) == 1])
+            count = datagrams.count(b"bad") + datagrams.count(b"exit")
+            self.assertEqual(self.port.protocolErrors, count)
+            logged = self.flushLoggedErrors(KeyError, SystemExit)
+            self.assertEqual(len(logged), min(count, 1))
 
-        protocol = BytesLike()
-        self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
-        self.assertEqual(protocol.calls, [2])
+    def test_anyIterable(self) -> None:
+        """
+        The replies can be in a tuple or any other iterable.
+        """
+        for convert in tuple, deque, iter:
+            protocol = self.answering(convert)
+            self.assertEqual(
+                self.answersOf(protocol, b"a", b"b", b"cc"), [b"a", b"b", b"cc"]
+            )
+        for wrong in 5, None, b"abc", {"a": 1}:
+            protocol = self.always(wrong)
+            self.assertEqual(self.answersOf(protocol, b"a", b"b", b"cc"), [])
+            self.assertEqual(self.port.protocolErrors, 3)
+            self.assertIn(self.port, self.reactor.getReaders())
+            self.flushLoggedErrors(TypeError, ValueError)
 
-    def test_tooFew(self) -> None:
+    def test_fewer(self) -> None:
         """
         If there are fewer replies than datagrams, C{answer} is called again with the
         other datagrams.
         """
+        protocol = self.answering(lambda datagrams: datagrams[:2])
+        datagrams = [b"%d" % i for i in range(9)]
+        self.assertEqual(self.answersOf(protocol, *datagrams), datagrams)
+        self.assertLessEqual(len(protocol.calls), 6)
 
-        class TooFew(ReversingResponder):
-            def answer(self, datagrams: Any, addrs: Any) -> Any:
-                return super().answer(datagrams, addrs)[:1]
-
-        protocol = TooFew()
-        self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
-        self.assertEqual(protocol.calls, [2, 1])
+    def test_peersOfRest(self) -> None:
+        """
+        Then each reply still goes to the right peer.
+        """
+        protocol = self.answering(lambda datagrams: datagrams[:1])
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock, protocol)
+        clients = [self.client(port) for _ in range(5)]
+        for number, client in enumerate(clients):
+            client.send(b"%d" % number)
+        port.doRead()
+        for number, client in enumerate(clients):
+            self.assertEqual(self.receiveAll(client), [b"%d" % number])
 
     def test_aloneTooLong(self) -> None:
         """
         A single reply that is too long calls C{sendFailed}.
         """
         protocol = ReversingResponder()
-        self.assertEqual(self.exchange(protocol, b"huge"), [])
+        self.assertEqual(self.answersOf(protocol, b"huge"), [])
         self.assertEqual(protocol.failures, [(EMSGSIZE, 1)])
         self.assertEqual(self.port.sendErrors, {EMSGSIZE: 1})
 
@@ -285,7 +323,7 @@ class BatchedPortTests(SynchronousTestCase):
         """
         for datagram in (b"huge", b"vast"):
             protocol = ReversingResponder()
-            replies = self.exchange(protocol, b"ab", datagram, b"cd")
+            replies = self.answersOf(protocol, b"ab", datagram, b"cd")
             self.assertEqual(replies, [b"ba", b"dc"])
             self.assertEqual(protocol.failures, [(EMSGSIZE, 1)])
             self.assertEqual(self.port.sendErrors, {EMSGSIZE: 1})
@@ -305,5 +343,24 @@ class BatchedPortTests(SynchronousTestCase):
                 super().datagramReceived(datagram, addr)
 
         protocol = Overriding()
-        self.assertEqual(self.exchange(protocol, b"ab", b"cd"), [b"ba", b"dc"])
+        self.assertEqual(self.answersOf(protocol, b"ab", b"cd"), [b"ba", b"dc"])
         self.assertEqual(protocol.seen, [b"ab", b"cd"])
+
+
+@needsBatches
+class BatchedPortTests(PortTests):
+    """
+    The same tests for L{BatchedPort}.
+    """
+
+    portType = BatchedPort
+
+    def test_oneCall(self) -> None:
+        """
+        A whole batch is answered in one call.
+        """
+        protocol = ReversingResponder()
+        self.assertEqual(
+            self.answersOf(protocol, b"ab", b"cd", b"efg"), [b"ba", b"dc", b"gfe"]
+        )
+        self.assertEqual(protocol.calls, [3])
