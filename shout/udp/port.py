@@ -600,6 +600,10 @@ class DatagramPort(MulticastPort):
         # A datagram socket has no half to close.
         pass
 
+    def stopListening(self) -> Any:
+        # A protocol may call it again before the port is closed.
+        return getattr(self, "d", None) or super().stopListening()
+
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._flush()
         # The counter is gone with the socket.
