@@ -4,12 +4,18 @@ The behaviour of the ports for sockets that are already bound or connected.
 
 from __future__ import annotations
 
+import errno
+import gc
+import select
 import socket
 import sys
+import weakref
+from typing import Any
 from unittest import skipUnless
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
@@ -121,6 +127,90 @@ class SocketPortBehaviour(PortBehaviour):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIn(port, self.reactor.getReaders())
 
+    def test_connectionRefusedWrites(self) -> None:
+        """
+        C{connectionRefused} can write, and is not called from within itself.
+        """
+
+        class Writing(RecordingProtocol):
+            def connectionRefused(self) -> None:
+                super().connectionRefused()
+                for _ in range(5):
+                    port.write(b"x")
+
+        [server] = bindUDP(0, ["127.0.0.1"])
+        protocol = Writing()
+        port = self.listen(connectUDP(*server.getsockname()), protocol)
+        server.close()
+        port.write(b"x")
+        port.write(b"x")
+        self.assertEqual(protocol.icmpErrors, 1)
+        self.assertEqual(port.sendErrors[errno.ECONNREFUSED], 3)
+
+    def test_stopAgain(self) -> None:
+        """
+        C{stopListening} can be called again before the port is closed.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        stopped = [port.stopListening() for _ in range(2)]
+        self.reactor.advance(0)
+        for each in stopped:
+            self.successResultOf(each)
+        self.assertIsNone(port.stopListening())
+
+    def test_logsRarely(self) -> None:
+        """
+        Exceptions are counted, and one for each method is logged in 30 seconds, or five
+        of C{datagramReceived} if the port is noisy.
+        """
+
+        class Raising(RecordingProtocol):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                raise ZeroDivisionError()
+
+            def sendFailed(self, number: int, count: int) -> None:
+                raise KeyError()
+
+        for lines in 1, 5:
+            [sock] = bindUDP(0, ["127.0.0.1"])
+            port = self.listen(sock, Raising())
+            port.noisy = lines == 5
+            client = self.client(port)
+            for seconds, logged in (0, lines), (29.9, 0), (0.1, lines), (100, lines):
+                self.reactor.advance(seconds)
+                before = port.protocolErrors
+                for _ in range(10):
+                    client.send(b"x")
+                port.drain()
+                # Nothing can be sent to port 0.
+                port.write(b"x", ("127.0.0.1", 0))
+                self.assertEqual(port.protocolErrors, before + 11)
+                errors = self.flushLoggedErrors(ZeroDivisionError)
+                self.assertEqual(len(errors), logged)
+                errors = self.flushLoggedErrors(KeyError)
+                self.assertEqual(len(errors), min(logged, 1))
+            port.noisy = False
+
+    def test_collected(self) -> None:
+        """
+        A port that is closed is collected, though its peers refer to it.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        reactor = MemoryReactorClock()
+        port = self.portType(sock, RecordingProtocol(), reactor)
+        port.startListening()
+        with connectUDP(*sock.getsockname()) as client:
+            client.send(b"x")
+            port.doRead()
+        port.stopListening()
+        reactor.advance(0)
+        self.assertFalse(port.connected)
+        reference = weakref.ref(port)
+        del port
+        gc.collect()
+        self.assertIsNone(reference())
+
     def test_totalBytes(self) -> None:
         """
         Payload bytes received and sent are counted.
@@ -185,6 +275,26 @@ class SocketPortBehaviour(PortBehaviour):
             [int(datagram) for datagram, _ in self.protocol.received],
             list(range(port.maxDatagrams * 2 + 1)),
         )
+
+    def test_oneByOne(self) -> None:
+        """
+        After datagrams that have come one by one, several are delivered, too: by visits
+        while the socket is readable, and by draining.
+        """
+        for isDraining in False, True:
+            [sock] = bindUDP(0, ["127.0.0.1"])
+            port = self.listen(sock, protocol := RecordingProtocol())
+            client = self.client(port)
+            for number in range(20):
+                client.send(b"%d" % number)
+                port.doRead()
+                self.assertEqual(len(protocol.received), number + 1)
+            for number in range(20, 30):
+                client.send(b"%d" % number)
+            while not isDraining and select.select([sock], [], [], 0)[0]:
+                port.doRead()
+            port.drain()
+            self.assertEqual(protocol.payloads, [b"%d" % i for i in range(30)])
 
     def test_drainEnds(self) -> None:
         """

@@ -250,6 +250,74 @@ class TimeTests(PortCase):
         port.drain()
         self.assertEqual(len(protocol.received), 10)
 
+    def test_drainSendsReplies(self) -> None:
+        """
+        While draining, too, each reply is sent before the next datagram takes 1 ms.
+        """
+        for protocol in RecordingProtocol(), Shout():
+            port = self.slowPort(protocol, 5)
+            for _ in range(5):
+                self.asking.send(b"x")
+            port.drain()
+            self.assertEqual(self.arrived, [0, 1, 1, 1, 1])
+
+    def test_stoppedListeningWithRest(self) -> None:
+        """
+        When the port stops listening, the datagrams that are left are delivered only if
+        it is drained before.
+        """
+        for isDrained in False, True:
+            port = self.slowPort(protocol := RecordingProtocol(), 5)
+            for _ in range(3):
+                self.asking.send(b"x")
+            port.doRead()
+            if isDrained:
+                port.drain()
+            self.stop(port)
+            self.reactor.pump([0] * 5)
+            self.assertEqual(len(protocol.received), 3 if isDrained else 1)
+
+    def test_stoppedInVisit(self) -> None:
+        """
+        When the protocol stops the port, the visit goes on until its time is up.
+        """
+        port = self.slowPort(protocol := RecordingProtocol(), 3)
+        react = protocol.react
+
+        def stopping(datagram: bytes, addr: Any) -> None:
+            port.stopListening()
+            assert react is not None
+            react(datagram, addr)
+
+        protocol.react = stopping
+        for _ in range(5):
+            self.asking.send(b"x")
+        port.doRead()
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.assertEqual(len(protocol.received), 2)
+
+    def test_nestedVisit(self) -> None:
+        """
+        A nested visit delivers what a visit before it has left.
+        """
+        port = self.slowPort(protocol := RecordingProtocol(), 5)
+        react = protocol.react
+
+        def nested(datagram: bytes, addr: Any) -> None:
+            assert react is not None
+            react(datagram, addr)
+            if datagram == b"1":
+                port.doRead()
+
+        protocol.react = nested
+        for number in range(4):
+            self.asking.send(b"%d" % number)
+        for _ in range(4):
+            port.doRead()
+            self.reactor.advance(0)
+        self.assertEqual(protocol.payloads, [b"0", b"1", b"2", b"3"])
+        self.assertEqual(sum(self.arrived) + len(self.receiveAll(self.asking)), 4)
+
 
 @needsBatches
 class BatchedDeliveryTests(DeliveryTests):
