@@ -602,7 +602,8 @@ class DatagramPort(MulticastPort):
 
     def stopListening(self) -> Any:
         # A protocol may call it again before the port is closed.
-        return getattr(self, "d", None) or super().stopListening()
+        pending = getattr(self, "d", None)
+        return pending or super().stopListening()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._flush()
