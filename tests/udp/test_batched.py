@@ -7,8 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import subprocess
-import sys
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
@@ -223,13 +222,12 @@ class AvailableTests(SynchronousTestCase):
         C{SHOUT_PURE_PYTHON} in the environment disables the extension, unless it is
         empty.
         """
-        program = "from shout.udp import batched; print(batched.available)"
-        for value, expected in ("1", b"False\n"), ("", b"True\n"):
-            output = subprocess.check_output(
-                [sys.executable, "-c", program],
-                env={**os.environ, "SHOUT_PURE_PYTHON": value},
-            )
-            self.assertEqual(output, expected)
+        spec = find_spec(BatchedPort.__module__)
+        assert spec is not None and spec.loader is not None
+        for value, expected in ("1", False), ("", True):
+            self.patch(os, "environ", {"SHOUT_PURE_PYTHON": value})
+            spec.loader.exec_module(module := module_from_spec(spec))
+            self.assertIs(module.available, expected)
 
 
 class ListenTests(SynchronousTestCase):
@@ -260,6 +258,7 @@ class ListenTests(SynchronousTestCase):
         """
         *udp, unix = self.portTypes()
         self.assertEqual((set(udp), unix), ({BatchedPort}, DatagramPort))
+        self.assertEqual((BatchedPort.kind, DatagramPort.kind), ("batched", "portable"))
 
     def test_fallback(self) -> None:
         """

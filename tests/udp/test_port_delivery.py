@@ -4,15 +4,19 @@ Tests for what a protocol can do while it receives datagrams from L{shout.udp.po
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable
 from typing import Any
 
+from twisted.internet.error import MessageLengthError
+
 from shout import Shout, bindUDP
+from shout.sockets.bind import connectUDP
 from shout.udp.batched import BatchedPort
 from tests.batches import needsBatches
-from tests.udp.fakes import RecordingProtocol
+from tests.udp.fakes import FakeIO, RecordingProtocol
 from tests.udp.portcase import PortCase
 
 
@@ -37,6 +41,55 @@ class DeliveryTests(PortCase):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         received = self.exchange(client, port, [b"a", b"b"])
         self.assertEqual(received, [d + r for d in (b"a", b"b") for r in replies])
+
+    def test_tooLong(self) -> None:
+        """
+        While it receives a datagram, too, writing one that is too long raises
+        C{MessageLengthError}, and is counted.
+        """
+        port = self.echo()
+
+        def react(datagram: bytes, addr: Any) -> None:
+            error = self.assertRaises(
+                MessageLengthError, port.write, bytes(70_000), addr
+            )
+            self.assertIn("message too long", str(error))
+            port.write(datagram, addr)
+
+        self.protocol.react = react
+        datagrams = [b"1", b"2", b"3"]
+        self.assertEqual(self.exchange(self.client(port), port, datagrams), datagrams)
+        self.assertEqual(port.sendErrors, {errno.EMSGSIZE: 3})
+
+    def test_reportsOfBatch(self) -> None:
+        """
+        What C{sendFailed} and C{connectionRefused} write is sent at once.
+        """
+        [server] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(server.close)
+        address = server.getsockname()
+
+        def write(datagram: bytes) -> None:
+            port.write(datagram, address)
+            arrived.extend(self.receiveAll(server))
+            self.assertEqual(arrived[-1], datagram)
+
+        class Writing(RecordingProtocol):
+            def connectionRefused(self) -> None:
+                write(b"refused")
+
+            def sendFailed(self, number: int, count: int) -> None:
+                write(b"failed")
+
+        arrived: list[bytes] = []
+        port = self.listen(connectUDP(*address), protocol := Writing())
+        FakeIO(port).unsendable = {b"no": errno.ECONNREFUSED}
+        protocol.react = port.write
+        for datagram in b"1", b"no", b"2":
+            server.sendto(datagram, port.socket.getsockname())
+        port.doRead()
+        arrived += self.receiveAll(server)
+        self.assertEqual(sorted(arrived), [b"1", b"2", b"failed", b"refused"])
 
     def test_orderOfRecipients(self) -> None:
         """

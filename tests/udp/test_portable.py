@@ -147,12 +147,15 @@ class UDPIOTests(SynchronousTestCase):
         A peer is decoded once, and is the same object again.
         """
         peers = []
-        for _ in range(3):
-            self.client.send(b"x")
+        other = connectUDP(*self.sock.getsockname())
+        self.addCleanup(other.close)
+        for client in [self.client, other] * 3:
+            client.send(b"x")
             _, received = self.io.receive(64) or ([], [])
             peers += received
-        self.assertEqual(peers, [self.client.getsockname()] * 3)
-        self.assertEqual((len(set(map(id, peers))), self.decoded), (1, 1))
+        names = [self.client.getsockname(), other.getsockname()]
+        self.assertEqual(peers, names * 3)
+        self.assertEqual((len(set(map(id, peers))), self.decoded), (2, 2))
 
     def test_bounded(self) -> None:
         """

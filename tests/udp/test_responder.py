@@ -216,9 +216,13 @@ class PortTests(PortCase):
         """
         An exception for one datagram is logged, and the others are answered.
         """
-        protocol = ReversingResponder()
-        self.assertEqual(self.answersOf(protocol, b"ab", b"bad", b"cd"), [b"ba", b"dc"])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        for datagrams, replies in (
+            ([b"ab", b"bad", b"cd"], [b"ba", b"dc"]),
+            ([b"bad", b"cd"], [b"dc"]),
+        ):
+            self.assertEqual(self.answersOf(ReversingResponder(), *datagrams), replies)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            self.assertEqual(self.port.protocolErrors, 1)
 
     def test_raisesAlone(self) -> None:
         """
@@ -257,6 +261,7 @@ class PortTests(PortCase):
         for datagrams in (
             [b"1", b"bad", b"none", b"2", b"exit"],
             [b"none", b"none", b"bad", b"1", b"bad"],
+            [b"1", b"2", b"bad", b"3"],
             [b"bad", b"bad", b"none"],
             [b"1", b"none"],
         ):

@@ -118,6 +118,18 @@ class TimedIOTests(SynchronousTestCase):
         )()
         check([bytes([number]) * 20_000 for number in range(4)])
 
+    def test_otherMessages(self) -> None:
+        """
+        Control messages that other code has enabled are ignored.
+        """
+        [peer] = bindUDP(0, ["127.0.0.1"])
+        sock = connectUDP(*peer.getsockname())
+        with peer, sock:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+            io = self.open(sock)
+            peer.sendto(b"x", sock.getsockname())
+            self.assertEqual(io.receiveTimed(SLOTS), ([b"x"], [0], [False]))
+
     def test_totalBytes(self) -> None:
         """
         Payload bytes received and sent are counted.
@@ -185,4 +197,25 @@ class EnableTimestampsTests(SynchronousTestCase):
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with ours, theirs:
-            self.assertFalse(enableTimestamps(ours))
+            self.assertIs(enableTimestamps(ours), False)
+            theirs.send(b"x")
+            io = TimedIO(ours)
+            self.assertEqual(io.receiveTimed(SLOTS), ([b"x"], [0], [False]))
+
+    def test_refused(self) -> None:
+        """
+        A system that refuses the option has no timestamps.
+        """
+
+        class RefusingSocket:
+            """
+            A socket without options.
+            """
+
+            family = socket.AF_INET
+
+            def setsockopt(self, *args: object) -> None:
+                raise OSError("no such option")
+
+        sock: Any = RefusingSocket()
+        self.assertIs(enableTimestamps(sock), False)
