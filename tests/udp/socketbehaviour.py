@@ -26,7 +26,7 @@ from shout.udp import port as portModule
 from shout.udp import sockopt
 from shout.udp.sockopt import kernelDrops
 from tests.udp.behaviour import PortBehaviour
-from tests.udp.fakes import RecordingProtocol
+from tests.udp.fakes import FakeIO, RecordingProtocol
 
 
 class SocketPortBehaviour(PortBehaviour):
@@ -295,6 +295,47 @@ class SocketPortBehaviour(PortBehaviour):
                 port.doRead()
             port.drain()
             self.assertEqual(protocol.payloads, [b"%d" % i for i in range(30)])
+
+    def test_asksOnce(self) -> None:
+        """
+        While datagrams come one by one, most visits ask for one and do not ask again.
+        After several have come together, visits ask for more again.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        client, io = self.client(port), FakeIO(port)
+
+        def visit(count: int) -> list[int]:
+            io.limits.clear()
+            for _ in range(count):
+                client.send(b"x")
+            port.doRead()
+            return io.limits
+
+        first = visit(1)[0]
+        for _ in range(20):
+            visit(1)
+        limits = [visit(1)[:] for _ in range(32)]
+        self.assertEqual({each[0] for each in limits}, {1})
+        self.assertEqual(sorted(map(len, limits)), [1] * 28 + [2] * 4)
+        while visit(2) == [1]:
+            pass
+        port.drain()
+        self.assertEqual(visit(1)[0], first)
+        self.assertEqual(len(visit(1)), 2)
+
+    def test_maxPacketSize(self) -> None:
+        """
+        With C{maxPacketSize} datagrams are cut, and their peers are the same.
+        """
+        for size in 5, 8191, 8193:
+            [sock] = bindUDP(0, ["127.0.0.1"])
+            protocol = RecordingProtocol()
+            port = self.listen(sock, protocol, maxPacketSize=size)
+            protocol.react = port.write
+            sent = [bytes(length) for length in (3, 9000, size, size + 1)]
+            replies = self.exchange(self.client(port), port, sent)
+            self.assertEqual(replies, [datagram[:size] for datagram in sent])
 
     def test_drainEnds(self) -> None:
         """

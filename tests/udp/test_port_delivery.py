@@ -91,6 +91,17 @@ class DeliveryTests(PortCase):
         arrived += self.receiveAll(server)
         self.assertEqual(sorted(arrived), [b"1", b"2", b"failed", b"refused"])
 
+    def test_repliesOfVisit(self) -> None:
+        """
+        When a visit has reached its limit, the replies have been sent.
+        """
+        port = self.echo()
+        client = self.client(port)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        datagrams = [b"%d" % number for number in range(port.maxDatagrams + 9)]
+        replies = self.exchange(client, port, datagrams)
+        self.assertEqual(replies, datagrams[: port.maxDatagrams])
+
     def test_orderOfRecipients(self) -> None:
         """
         Datagrams to peers of the batch and to others are sent in order.
@@ -116,7 +127,11 @@ class DeliveryTests(PortCase):
         port = self.echo()
         client = self.client(port)
 
+        early: list[bytes] = []
+
         def react(datagram: bytes, addr: Any) -> None:
+            if datagram == b"inner 1":
+                early.extend(self.receiveAll(client))
             port.write(b"before " + datagram, addr)
             if datagram == b"outer":
                 client.send(b"inner 1")
@@ -125,8 +140,10 @@ class DeliveryTests(PortCase):
             port.write(b"after " + datagram, tuple(addr))
 
         self.protocol.react = react
+        replies = self.exchange(client, port, [b"outer", b"other"])
+        self.assertIn(b"before outer", early)
         self.assertEqual(
-            sorted(self.exchange(client, port, [b"outer", b"other"])),
+            sorted(early + replies),
             sorted(
                 f"{when} {what}".encode()
                 for what in ("outer", "other", "inner 1", "inner 2")
@@ -388,3 +405,14 @@ class BatchedTimeTests(TimeTests):
     """
 
     portType = BatchedPort
+
+    def test_fewCalls(self) -> None:
+        """
+        The replies of each millisecond are sent together.
+        """
+        port = self.slowPort(RecordingProtocol(), 0.3)
+        io = FakeIO(port)
+        for _ in range(9):
+            self.asking.send(b"x")
+        port.doRead()
+        self.assertEqual(io.counts, [4, 4, 1])
