@@ -136,7 +136,9 @@ static void readControl(BatchIO *self, int slot)
                    length >= sizeof(struct timespec)) {
             struct timespec time;
             memcpy(&time, CMSG_DATA(message), sizeof time);
-            arrival->time = time.tv_sec * 1000000000LL + time.tv_nsec;
+            /* Unsigned, because that may overflow, as with a clock set to 2263. */
+            arrival->time = (long long)((uint64_t)time.tv_sec * 1000000000U +
+                                        (uint64_t)time.tv_nsec);
         } else if ((level == IPPROTO_IP && type == OPTION_FRAGSIZE) ||
                    (level == IPPROTO_IPV6 && type == OPTION_FRAGSIZE6)) {
             arrival->isFragmented = 1;

@@ -77,8 +77,8 @@ class NoMemoryTests(SynchronousTestCase):
             for _ in range(3000):
                 self.client.send(bytes(600))
             failures = self.failEach(receive, 3)
-            # Three datagrams and two lists, at least.
-            self.assertGreaterEqual(failures, 5)
+            # Those for the datagrams, at least.
+            self.assertGreaterEqual(failures, 3)
             while (batch := receive(64)) is not None:
                 self.assertLessEqual({*batch[0]}, {bytes(600)})
 
