@@ -25,7 +25,9 @@ from benchmarks.report import (
     table,
     writeJSON,
 )
-from benchmarks.servers import SERVERS, Failed, Missing, also, build
+from benchmarks.servers import SERVERS, Failed, Missing, also, build, prepare
+
+LOADS = [*CLOSED, "open"]
 
 HELP = """\
 Compares shout, as twistd starts it, with other servers that answer in capitals.
@@ -45,8 +47,8 @@ loads:
 
 servers:
   shout     twistd shout with its default options, and with workers
-  batched   its protocol on the ports of shout.udp, in a program with one port
-  portable
+  batched   its protocol on the batched port of shout.udp
+  portable  its protocol on the portable port of shout.udp
   twisted   its protocol on Twisted's own port
   loop      six lines: recvfrom(), upper(), sendto()
   c         C: recvfrom(), sendto()
@@ -60,9 +62,6 @@ examples:
   python -m benchmarks --servers shout,twisted,c --loads crowd,open --rates 5000,50000
   python -m benchmarks --servers shout,c --also 'other=./other --port {port}'
 """
-
-
-LOADS = [*CLOSED, "open"]
 
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
@@ -172,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             program = build("load", Path(name))
         except Missing as e:
             sys.exit(f"the load generator: {e}")
-        commands = prepare(options, Path(name))
+        chosen = {name: SERVERS[name] for name in options.servers}
+        commands = prepare({**chosen, **dict(options.also)}, Path(name))
         total = sum(
             max(options.seconds, MIN_ARRIVALS / load.rate) + 0.3
             if load.rate
@@ -210,35 +210,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(describe(machine))
     print(table(summary))
     if options.markdown:
-        label = "CPU per reply, in µs (ratio to {})"
-        closed, opened = (
-            [name for name in loads if (name in CLOSED) is isClosed]
-            for isClosed in (True, False)
-        )
-        print()
-        print(markdown(summary, closed, "cpu", label.format("c-same"), "c-same"))
-        if opened:
+        closed = [load for load in loads if load in CLOSED]
+        opened = [load for load in loads if load not in CLOSED]
+        for names, value, label, base in (
+            (closed, "cpu", "CPU per reply, in µs", "c-same"),
+            (opened, "cpu", "CPU per reply, in µs", "twisted"),
+            (opened, "due_p50", "median round trip, in µs", "twisted"),
+        ):
             print()
-            print(markdown(summary, opened, "cpu", label.format("twisted"), "twisted"))
+            print(markdown(summary, names, value, f"{label} (ratio to {base})", base))
     if options.json:
         writeJSON(options.json, machine, measurements)
     if options.plot:
         draw(options.plot, machine, summary)
     return status
-
-
-def prepare(options: Namespace, directory: Path) -> dict[str, list[str]]:
-    """
-    Return the command lines of the servers, without those that cannot be started.
-    """
-    chosen = {name: SERVERS[name] for name in options.servers}
-    commands = {}
-    for name, command in {**chosen, **dict(options.also)}.items():
-        try:
-            commands[name] = command(directory)
-        except Missing as e:
-            writeLine(f"skipping {name}: {e}")
-    return commands
 
 
 def describeProgress(measurement: Measurement) -> str:

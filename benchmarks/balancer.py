@@ -9,14 +9,13 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.load import LOADS
-from benchmarks.servers import Running
-
-WARM_UP = 0.2
+from benchmarks.load import CLOSED, Load, run
+from benchmarks.servers import Running, build
 
 # Like docs/deploy/nginx.conf, but in one process, which makes its CPU easy to read.
 CONFIGURATION = """
@@ -48,7 +47,7 @@ def compare(directory: Path, rounds: int, seconds: float) -> None:
     uses per reply.
     """
     core = min(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    program = build("load", directory)
     twistd = Path(sys.executable).parent / "twistd"
     command = [str(twistd), "-n", "--pidfile=", "shout", "-i", "127.0.0.1"]
     print(f"{'load':10}{'bytes':>8}{'target':>8}{'replies/s':>12}{'lost':>8}", end="")
@@ -64,26 +63,27 @@ def compare(directory: Path, rounds: int, seconds: float) -> None:
         path.write_text(text)
         with Running("nginx", front, directory, {core}) as nginx:
             nginx.waitUntilUp()
-            for name in ("crowd", "stream"):
-                for size in (32, 1400):
-                    rows: dict[str, list[tuple[float, ...]]] = {}
-                    for _ in range(rounds):
-                        for target in (behind, nginx):
-                            LOADS[name](target.port, size, WARM_UP)
-                            before = behind.cpu(), nginx.cpu()
-                            outcome = LOADS[name](target.port, size, seconds)
-                            after = behind.cpu(), nginx.cpu()
-                            cost = [
-                                (b - a) * 1e6 / outcome.replies
-                                for a, b in zip(before, after)
-                            ]
-                            rate = outcome.replies / outcome.seconds
-                            row = (rate, outcome.lost, *cost)
-                            rows.setdefault(target.name, []).append(row)
-                    for target_, measured in rows.items():
-                        rate, lost, *cost = map(median, zip(*measured))
-                        print(f"{name:10}{size:8}{target_:>8}{rate:12,.0f}", end="")
-                        print(f"{lost:8,.0f}{cost[0]:12.2f}{cost[1]:12.2f}")
+
+            def measure(load: Load, port: int, size: int) -> tuple[float, ...]:
+                before: list[float] = []
+
+                def onReady() -> None:
+                    before.extend(server.cpu() for server in (behind, nginx))
+
+                outcome = run(program, load, port, size, seconds, onReady=onReady)
+                after = behind.cpu(), nginx.cpu()
+                cost = ((b - a) * 1e6 / outcome.replies for a, b in zip(before, after))
+                return outcome.replies / outcome.seconds, outcome.lost, *cost
+
+            for name, size in product(("crowd", "stream"), (32, 1400)):
+                rows: dict[str, list[tuple[float, ...]]] = {}
+                for _, target in product(range(rounds), (behind, nginx)):
+                    row = measure(CLOSED[name], target.port, size)
+                    rows.setdefault(target.name, []).append(row)
+                for target_, measured in rows.items():
+                    rate, lost, *cost = map(median, zip(*measured))
+                    print(f"{name:10}{size:8}{target_:>8}{rate:12,.0f}", end="")
+                    print(f"{lost:8,.0f}{cost[0]:12.2f}{cost[1]:12.2f}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,11 @@
 """
 C{python -m benchmarks.capacity} prints the tables of C{docs/scaling.md}, computed from
-the figures of C{docs/speed.md}.
+the figures of C{docs/speed.md}: those of C{shout} in the table that C{python -m
+benchmarks --markdown} prints::
+
+    | CPU per reply, in µs (ratio to c-same) | crowd 32 | crowd 1,400 | stream 32 | ...
+    | --- | --- | --- | --- | ...
+    | shout | 2.31 (1.25) | 2.82 (1.33) | 1.68 (0.98) | ...
 """
 
 from __future__ import annotations
@@ -24,13 +29,22 @@ def costs(speed: str) -> dict[int, tuple[float, float]]:
 
     @param speed: The text of C{docs/speed.md}.
 
-    @return: Microseconds of CPU per reply, by the size of the datagram: for consecutive
-        datagrams from one peer, and for consecutive datagrams from different peers.
+    @return: Microseconds of CPU per reply, by the size of the datagram: for bursts from
+        one peer, and for consecutive datagrams from different peers.
     """
-    row = re.search(r"^\| shout with its guard \|(.*)\|$", speed, re.MULTILINE)
-    assert row is not None
-    figures = [float(cell.split("(")[0]) for cell in row[1].split("|")]
-    return {32: (figures[0], figures[1]), 1400: (figures[2], figures[3])}
+    table = re.search(r"^\|.*\| crowd 32 \|.*(\n\|.*)+", speed, re.MULTILINE)
+    assert table is not None
+    lines = [line.split("|")[1:-1] for line in table[0].split("\n")]
+    head, *rows = ([cell.strip() for cell in line] for line in lines)
+    row = dict(zip(head, next(row for row in rows if row[0] == "shout")))
+    return {
+        size: (cost(row[f"stream {size:,}"]), cost(row[f"crowd {size:,}"]))
+        for size in (32, 1400)
+    }
+
+
+def cost(cell: str) -> float:
+    return float(cell.partition("(")[0])
 
 
 def oneWorker(speed: str) -> str:

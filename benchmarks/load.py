@@ -160,7 +160,7 @@ def run(
 
     @raise Failed: If the load generator exits early.
     """
-    arguments = [program, str(port), str(size), *load.arguments(seconds, seed)]
+    arguments = [str(program), str(port), str(size), *load.arguments(seconds, seed)]
     pipe = subprocess.PIPE
     with subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True) as process:
         os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})

@@ -62,8 +62,8 @@ def measure(
             ]
             for server in servers:
                 server.waitUntilUp()
-            servers = inTurn(servers, number, rounds)
-            for (name, load), server in product(loads.items(), servers):
+            order = inTurn(servers, number, rounds)
+            for (name, load), server in product(loads.items(), order):
                 if load.rate and size != sizes[0]:
                     continue
                 outcome, cpu, user = measureOnce(

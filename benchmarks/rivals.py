@@ -1,7 +1,8 @@
 """
 Servers that answer in capitals, each written as is usual with its library.
 
-C{python rivals.py NAME PORT} runs one.  Each function has its own imports, so the
+C{python rivals.py NAME PORT [KIND]} runs one, the protocols for Twisted on a port of a
+kind; see L{PORTS<benchmarks.servers.PORTS>}.  Each function has its own imports, so the
 resident memory of one server does not include the libraries of others.
 """
 
@@ -22,40 +23,74 @@ def loop(port: int) -> None:
         sock.sendto(datagram.upper(), peer)
 
 
-def port(port: int) -> None:
-    from twisted.internet import reactor as installed
-
+def shout(port: int, kind: str) -> None:
     from shout import Shout
 
-    reactor: Any = installed
-    _listenUDP(port, Shout(), reactor)
-    reactor.run()
+    _run(port, kind, Shout())
 
 
-def isBatched(port: int) -> None:
-    from twisted.internet import reactor
+def slow(port: int, kind: str) -> None:
+    from time import sleep
 
-    from shout import Shout
+    from twisted.internet.protocol import DatagramProtocol
 
-    listening = _listenUDP(port, Shout(), reactor)
-    sys.exit(type(listening).__name__ != "BatchedPort")
+    class Slow(DatagramProtocol):
+        def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+            sleep(0.005)
+            assert self.transport is not None
+            self.transport.write(datagram, addr)
 
-
-def _listenUDP(port: int, protocol: Any, reactor: Any) -> Any:
-    from shout import bindUDP, udp
-
-    if hasattr(udp, "listenUDP"):
-        return udp.listenUDP(port, protocol, reactor=reactor)
-    return udp.listen(bindUDP(port, ["0.0.0.0"])[0], protocol, reactor)
+    _run(port, kind, Slow())
 
 
-def twisted(port: int) -> None:
+def slowResponder(port: int, kind: str) -> None:
+    from time import sleep
+
+    from shout import Responder
+
+    class Slow(Responder):
+        def respond(self, datagram: bytes, addr: Any) -> bytes:
+            sleep(0.005)
+            return datagram.upper()
+
+    _run(port, kind, Slow())
+
+
+def dns(port: int, kind: str) -> None:
+    from importlib import import_module
+
+    from twisted.names.authority import FileAuthority
+    from twisted.names.common import ResolverBase
+
+    dns: Any = import_module("twisted.names.dns")
+    server: Any = import_module("twisted.names.server")
+
+    class Zone(FileAuthority):
+        def __init__(self: Any) -> None:
+            ResolverBase.__init__(self)  # type: ignore[no-untyped-call]
+            self.soa = b"example.test", dns.Record_SOA()
+            self.records = {
+                b"host%d.example.test" % each: [dns.Record_A(f"192.0.2.{each}")]
+                for each in range(100)
+            }
+
+    factory = server.DNSServerFactory(authorities=[Zone()])
+    _run(port, kind, dns.DNSDatagramProtocol(factory))
+
+
+def _run(port: int, kind: str, protocol: Any) -> None:
+    """
+    Run a protocol on Twisted's own port, or on one of L{shout.udp}.
+    """
     from twisted.internet import reactor as installed
 
-    from shout.protocol import Shout
+    from shout.udp import listenUDP
 
     reactor: Any = installed
-    reactor.listenUDP(port, Shout(), maxPacketSize=65536)
+    if kind == "twisted":
+        reactor.listenUDP(port, protocol, maxPacketSize=65536)
+    else:
+        listenUDP(port, protocol)
     reactor.run()
 
 
@@ -98,4 +133,4 @@ def socketserver(port: int) -> None:
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](int(sys.argv[2]))
+    globals()[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])

@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+
+from shout.udp.batched import available
 
 HERE = Path(__file__).parent
 
@@ -49,31 +51,31 @@ def shout(*options: str) -> Command:
     return command
 
 
-def rival(name: str, module: str = "", **variables: str) -> Command:
+PORTS = ("twisted", "batched", "portable")
+"""
+The kinds of ports: Twisted's own, and those of L{shout.udp}.
+"""
+
+
+def onPort(kind: str, command: list[str]) -> list[str]:
+    """
+    Return a command line so that ports of L{shout.udp} are of a given kind.
+
+    @raise Missing: If the C extension is missing.
+    """
+    if kind == "batched" and not available:
+        raise Missing("the C extension is not built, or SHOUT_PURE_PYTHON is set")
+    return ["env", "SHOUT_PURE_PYTHON=1", *command] if kind == "portable" else command
+
+
+def rival(name: str, module: str = "", kind: str = "") -> Command:
     def command(directory: Path) -> list[str]:
         if module and find_spec(module) is None:
             raise Missing(f"{module} is not installed: pip install {module}")
-        settings = [f"{key}={value}" for key, value in variables.items()]
-        return [
-            "env",
-            *settings,
-            sys.executable,
-            str(HERE / "rivals.py"),
-            name,
-            "{port}",
-        ]
+        command = [sys.executable, str(HERE / "rivals.py"), name, "{port}"]
+        return onPort(kind, [*command, kind]) if kind else command
 
     return command
-
-
-def batched(directory: Path) -> list[str]:
-    """
-    Return the command line of the batched port, whose C extension may be missing.
-    """
-    check = subprocess.run([sys.executable, str(HERE / "rivals.py"), "isBatched", "0"])
-    if check.returncode:
-        raise Missing("the C extension of shout.udp is not built")
-    return rival("port")(directory)
 
 
 def build(name: str, directory: Path) -> Path:
@@ -90,13 +92,9 @@ def build(name: str, directory: Path) -> Path:
     if compiler is None:
         raise Missing("no C compiler: install one, or name it in CC")
     program, source = directory / name, HERE / f"{name}.c"
-    options = ["-O3", "-Wall", "-Wextra", "-Werror"]
-    if (
-        not program.exists()
-        and subprocess.run(
-            [compiler, *options, "-o", program, source, "-lm"]
-        ).returncode
-    ):
+    options = ["-O3", "-Wall", "-Wextra", "-Werror", "-o", str(program)]
+    command = [compiler, *options, str(source), "-lm"]
+    if not program.exists() and subprocess.run(command).returncode:
         raise Missing(f"{compiler} does not compile {source.name}")
     return program
 
@@ -112,9 +110,7 @@ SERVERS: dict[str, Command] = {
     "shout": shout(),
     "shout-1-worker": shout("--workers", "1"),
     "shout-2-workers": shout("--workers", "2"),
-    "batched": batched,
-    "portable": rival("port", SHOUT_PURE_PYTHON="1"),
-    "twisted": rival("twisted"),
+    **{kind: rival("shout", kind=kind) for kind in PORTS},
     "loop": rival("loop"),
     "asyncio": rival("asyncio"),
     "uvloop": rival("uvloop", "uvloop"),
@@ -133,6 +129,19 @@ CORES = {"shout-2-workers": 2}
 """
 Number of cores for servers that can use more than one, by name.
 """
+
+
+def prepare(commands: Mapping[str, Command], directory: Path) -> dict[str, list[str]]:
+    """
+    Return the command lines of servers, without those that cannot be started.
+    """
+    prepared = {}
+    for name, command in commands.items():
+        try:
+            prepared[name] = command(directory)
+        except Missing as e:
+            print(f"skipping {name}: {e}", file=sys.stderr)
+    return prepared
 
 
 def also(text: str) -> tuple[str, Command]:
@@ -154,6 +163,8 @@ class Running:
     @ivar name: The name of the server.
 
     @ivar port: The port of the server.
+
+    @ivar pid: The process ID of the server.
     """
 
     def __init__(
@@ -186,7 +197,8 @@ class Running:
                 )
         except OSError as e:
             raise Failed(f"{name} cannot be started: {e}") from e
-        os.sched_setaffinity(self._process.pid, cores)
+        self.pid = self._process.pid
+        os.sched_setaffinity(self.pid, cores)
 
     def __enter__(self) -> Running:
         return self
@@ -199,9 +211,11 @@ class Running:
             self._process.kill()
             self._process.wait()
 
-    def waitUntilUp(self) -> None:
+    def waitUntilUp(self, datagram: bytes = b"up?") -> None:
         """
         Wait until the server answers.
+
+        @param datagram: A datagram that has an answer.
 
         @raise Failed: If it does not answer in time.
         """
@@ -211,7 +225,7 @@ class Running:
             sock.connect(("127.0.0.1", self.port))
             while time.monotonic() < deadline and self._process.poll() is None:
                 try:
-                    sock.send(b"up?")
+                    sock.send(datagram)
                     sock.recv(65535)
                     return
                 except ConnectionRefusedError:
@@ -236,27 +250,26 @@ class Running:
         """
         Return the CPU time of all threads and children, in seconds.
         """
-        return _cpu(self._process.pid) + sum(map(_cpu, self._children()))
+        return _cpu(self.pid) + sum(map(_cpu, self._children()))
 
     def userTime(self) -> float:
         """
         Return the part of the CPU time that was not spent in the kernel, in seconds.
         It is coarse: hundredths of a second, found by sampling.
         """
-        pids = [self._process.pid, *self._children()]
+        pids = [self.pid, *self._children()]
         return sum(int(_stat(pid)[11]) for pid in pids) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> float:
         """
         Return the resident memory, with the private memory of all children, in MiB.
         """
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        status = Path(f"/proc/{self.pid}/status").read_text()
         own = sum(map(_private, self._children()))
         return (int(status.partition("VmRSS:")[2].split()[0]) + own) / 1024
 
     def _children(self) -> list[int]:
-        pid = self._process.pid
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(child) for child in text.split()]
 
 

@@ -14,6 +14,10 @@ C{twistd -n shout} runs on one core.  At the same time the other cores send:
 All of it stays on the loopback, at a fraction of the rate that the server can answer,
 so a full receive buffer is no cause of losses.  The exit status is 1 if a reply to an
 honest peer was lost or wrong, or if memory or log grew.
+
+C{python -m benchmarks.soak --sources 300000} only sends datagrams from as many forged
+sources, and prints the resident memory after the first one, when the tables of peers
+are full, and at the end.
 """
 
 from __future__ import annotations
@@ -52,6 +56,8 @@ CLOSING = 500
 BROADCASTS = 100
 
 SOURCES = 1_000_000
+# Number of sources that fill the tables of a server.
+FILLING = 20_000
 REFUSED_PORTS = (0, 7, 19, 53, 123, 1900, 11211)
 
 # In seconds.
@@ -119,13 +125,39 @@ def forge(time: Iterator[int], count: Counter[str]) -> None:
             forger.send(b"forged", SERVER, SERVER)
             count["from the server's address"] += 1
         for number in range(FORGED // TICKS):
-            source = count["forged sent"] % SOURCES
-            # From 127.16.0.0 on.
-            host = f"127.{16 + (source >> 16)}.{source >> 8 & 255}.{source & 255}"
+            host = forgedHost(count["forged sent"] % SOURCES)
             port = random.choice(REFUSED_PORTS) if number % 10 == 0 else 23000
             forger.send(random.choice((b"forged", b"FORGED")), (host, port), SERVER)
             count["forged sent"] += 1
     count["distinct forged sources"] = min(count["forged sent"], SOURCES)
+
+
+def forgedHost(number: int) -> str:
+    """
+    Return one of up to 15 million addresses, from 127.16.0.0 on.
+    """
+    return f"127.{16 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+
+
+def flood(sources: int, log: str) -> list[int]:
+    """
+    Send a datagram from each of many forged sources to a server.
+
+    @return: The resident sizes in KiB: after the first source, after L{FILLING}, and at
+        the end.
+    """
+    forger, peer = Forger(), client()
+    sizes = []
+    with server(log, min(os.sched_getaffinity(0))) as process:
+        for number in range(sources):
+            forger.send(b"forged", (forgedHost(number), 23000), SERVER)
+            # The reply to an honest peer means that those before it were received.
+            if number % 100 == 0:
+                peer.send(b"honest")
+                peer.recv(100)
+            if number in (0, FILLING, sources - 1):
+                sizes.append(residentSize(process.pid))
+    return sizes
 
 
 def annoy(time: Iterator[int], count: Counter[str]) -> None:
@@ -260,7 +292,11 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=int, default=600, help="seconds to run, at least 10 [600]"
     )
-    seconds = parser.parse_args().seconds
+    parser.add_argument(
+        "--sources", type=int, help="only send from this number of forged sources"
+    )
+    options = parser.parse_args()
+    seconds = options.seconds
     if seconds < 10:
         parser.error(f"--seconds takes a number from 10 on, not {seconds}")
     if whyNot:
@@ -268,6 +304,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as directory:
         log = os.path.join(directory, "log")
+        if options.sources:
+            print(*flood(options.sources, log), "KiB resident")
+            return
         total, sizes = soak(seconds, log)
         text = read(log)
     reasons = set(re.findall("not answered: [0-9]+ (.*)", text))
