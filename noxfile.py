@@ -8,6 +8,8 @@ nox -R -s tests -- tests.test_guard   runs some tests, without installing anythi
 
 from __future__ import annotations
 
+import os
+import re
 from configparser import RawConfigParser
 from pathlib import Path
 
@@ -26,11 +28,16 @@ TRIAL = ("python", "-c", "from twisted.scripts.trial import run; run()")
 # The worker processes of trial wait more than they compute.
 ALL = ["-j4", "tests"]
 
+# The tests that run code in C.
+NATIVE = ["-j2", "tests.udp", "tests.test_capitals", "tests.test_fuzz"]
+NATIVE += ["tests.test_protocol", "tests.test_protocol_responder"]
+
 # The commands that start another command in each special host.
 OFFLINE = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
 HOSTS = {
     "latest": (),
     "lowest": (),
+    "withoutExtension": (),
     "withoutBatches": ("env", "SHOUT_PURE_PYTHON=1"),
     "withoutIPv6": ("unshare", "--net", "sh", "-c", f'{OFFLINE} && exec "$@"', "sh"),
     "asNobody": ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
@@ -164,8 +171,77 @@ def wheel(session: nox.Session) -> None:
         session.error("twistd does not list shout")
     page = "from importlib.resources import files; files('shout.status')"
     session.run("python", "-c", f"{page}.joinpath('status.html').read_bytes()")
-    session.run("shout", "--version")
+    version = str(session.run("shout", "--version", silent=True))
+    if os.environ.get("SHOUT_BUILD_EXTENSION") == "yes" and "batched" not in version:
+        session.error(f"the wheel has no extension: {version}")
     session.run("shoutping", "--version")
+
+
+def unpack(session: nox.Session) -> str:
+    """
+    Unpack the sdist into an empty directory, and change to it.  Python finds the
+    sources there, so extensions are built beside them.
+    """
+    [archive] = Path("dist").resolve().glob("*.tar.gz")
+    directory = Path(session.create_tmp(), "sdist")
+    session.run("rm", "-rf", directory, external=True)
+    directory.mkdir()
+    session.chdir(directory)
+    session.run("tar", "-xzf", archive, "--strip-components=1", external=True)
+    return str(directory)
+
+
+@nox.session(reuse_venv=False)
+def compiler(session: nox.Session) -> None:
+    """
+    Install the sdist where there is no C compiler.
+    """
+    [archive] = Path("dist").resolve().glob("*.tar.gz")
+    session.chdir(session.create_tmp())
+    for choice, code, prefix in ("yes", 1, "error"), ("", 0, "warning: build_ext"):
+        log = session.run(
+            *("pip", "install", "--verbose", archive),
+            env={"CC": "missing", "SHOUT_BUILD_EXTENSION": choice},
+            success_codes=[code],
+            silent=True,
+        )
+        if not re.search(f"{prefix}: (?=.*missing).*No such file", str(log)):
+            session.error(f"the log does not say what is missing:\n{log}")
+    if "portable" not in str(session.run("shout", "--version", silent=True)):
+        session.error("the ports are not portable")
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """
+    Run the tests of the C extensions under AddressSanitizer and
+    UndefinedBehaviorSanitizer.
+    """
+    unpack(session)
+    sanitizers = "-fsanitize=address,undefined -fno-sanitize-recover"
+    warnings = "-Wall -Wextra -Werror -fanalyzer"
+    environment = {
+        "CC": "gcc",
+        "CFLAGS": f"{warnings} {sanitizers} -O1 -fno-omit-frame-pointer",
+        "LDFLAGS": sanitizers,
+        "SHOUT_BUILD_EXTENSION": "yes",
+    }
+    session.install("-e", ".[test]", env=environment)
+    libraries = [
+        str(session.run("gcc", f"-print-file-name={name}", external=True, silent=True))
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    environment |= {
+        "LD_PRELOAD": " ".join(map(str.strip, libraries)),
+        # CPython keeps memory until the end.
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        # Otherwise several objects share one allocation.
+        "PYTHONMALLOC": "malloc",
+    }
+    built = "import shout._capitals, shout.udp._mmsg"
+    session.run("python", "-c", built, env=environment)
+    session.run(*TRIAL, *(session.posargs or NATIVE), env=environment)
 
 
 @nox.session
@@ -177,12 +253,9 @@ def sdist(session: nox.Session, host: str) -> None:
     twisted = SETUP["options"]["install_requires"].strip()
     if host == "lowest":
         twisted = twisted.replace(">=", "==")
-    [archive] = Path("dist").resolve().glob("*.tar.gz")
-    directory = session.create_tmp()
-    session.chdir(directory)
-    session.run("tar", "-xzf", archive, "--strip-components=1", external=True)
-    # Python finds the sources here, so the extensions are built beside them.
-    session.install("-e", ".[test]", twisted)
+    directory = unpack(session)
+    choice = {"SHOUT_BUILD_EXTENSION": "no"} if host == "withoutExtension" else {}
+    session.install("-e", ".[test]", twisted, env=choice)
     environment = {}
     if host == "asNobody":
         # What root has installed for itself is closed to others.

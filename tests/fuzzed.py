@@ -6,29 +6,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from ipaddress import IPv4Network, IPv6Network
-from socket import AF_INET, AF_INET6, inet_ntop
+from socket import AF_INET, AF_INET6, IPPROTO_UDP, inet_ntop, socket
 from typing import Any
 from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import MessageLengthError
+from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock, deferLater
-from twisted.internet.testing import EventLoggingObserver
+from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from shout import Shout, UnicodeShout, guard
+from shout import Shout, UnicodeShout, bindUDP, guard
 from shout.cli.stdio import LineSplitter
 from shout.counters import Snapshot
 from shout.guard import Guard, Limit, LoopGuard, TokenBuckets
 from shout.measure.probe import MIN_SIZE, RIGHT, Probes
 from shout.request import AskError, RequestProtocol
+from shout.sockets.bind import connectUDP
 from shout.sources import Allow, refuseReflectors
 from shout.status.health import Report
 from shout.status.resource import StatusResource
 from shout.status.site import HardenedSite
+from shout.udp.batched import BatchedPort, available
 from shout.udp.peer import SOCKADDR_SIZE, decodeRaw, unpackMessages
+from shout.udp.port import DatagramPort
+from tests.families import LOOPBACK
 from tests.wire import Wire
 
 # The size of tables of peers: so small that few bytes fill them.
@@ -116,6 +122,7 @@ def fuzzOne(data: bytes) -> None:
     _match(Bytes(data))
     _splitLines(Bytes(data))
     _serve(Bytes(data))
+    _echo(Bytes(data))
 
 
 class _SmallLoops(LoopGuard):
@@ -378,3 +385,59 @@ def _checkWire(wire: Wire) -> None:
         assert status in (200, 400, 404, 405, 408, 413, 414, 431)
         assert headers["connection"] == "close"
         assert not body or len(body) == int(headers["content-length"])
+
+
+class _Echo(DatagramProtocol):
+    noisy = False
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        assert self.transport is not None
+        self.transport.write(datagram, addr)
+
+
+def _echo(source: Bytes) -> None:
+    portTypes: list[type[DatagramPort]] = [DatagramPort, BatchedPort]
+    portType = portTypes[source.number() % (1 + available)]
+    reactor = MemoryReactorClock()
+    [sock] = bindUDP(0, [LOOPBACK[source.number() % len(LOOPBACK)]])
+    port = portType(sock, _Echo(), reactor, seconds=reactor.seconds)
+    port.startListening()
+    with ExitStack() as stack:
+        stack.callback(reactor.advance, 0)
+        stack.callback(port.stopListening)
+        address = sock.getsockname()[:2]
+        clients = [stack.enter_context(connectUDP(*address)) for _ in range(4)]
+        while source:
+            # What all send at once fits into the receive buffers.
+            replies = [_send(client, source) for client in clients]
+            if source.number() == 0 and len(clients) > 1:
+                # Its replies cause ICMP errors.
+                clients.pop().close()
+            port.drain()
+            for client, expected in zip(clients, replies):
+                assert [client.recv(65535) for _ in expected] == expected
+    assert not port.protocolErrors and not reactor.getDelayedCalls()
+
+
+def _send(client: socket, source: Bytes) -> list[bytes]:
+    """
+    Send datagrams: a short one, one of any size, or a burst.
+
+    @return: The datagrams.
+    """
+    kind = source.number()
+    if kind < 128:
+        datagram = source.piece()
+    elif kind < 160:
+        datagram = bytes([kind]) * (source.number(2) % 65508)
+    else:
+        datagram = bytes([kind]) * (1 + 4 * source.number())
+    count = 1 if kind < 160 else min(kind - 159, 60_000 // len(datagram), 64)
+    if count == 1 or not available:
+        for _ in range(count):
+            client.send(datagram)
+    else:
+        # UDP_SEGMENT; see udp(7).  A port can receive the burst in one piece.
+        length = len(datagram).to_bytes(2, sys.byteorder)
+        client.sendmsg([datagram * count], [(IPPROTO_UDP, 103, length)])
+    return [datagram] * count

@@ -192,7 +192,8 @@ class CapitalsTests(CapitalsTestsMixin, SynchronousTestCase):
                 failures += 1
             finally:
                 remove_mem_hooks()
-        self.assertGreaterEqual(failures, len(batch))
+        # The last datagram is beyond max_bytes.
+        self.assertGreaterEqual(failures, len(batch) - 1)
 
     def test_selected(self) -> None:
         """

@@ -111,7 +111,7 @@ static void readControl(BatchIO *self, int slot)
 {
     Arrival *arrival = &self->arrivals[slot];
     struct msghdr *header = &self->received[slot].msg_hdr;
-    unsigned char *end = self->raw[slot] + NAME;
+    unsigned char *end = self->raw[slot] + NAME, *stop = end + header->msg_controllen;
     struct cmsghdr *message = CMSG_FIRSTHDR(header), *next;
     arrival->length = arrival->segment = self->received[slot].msg_len;
     arrival->parts = 1;
@@ -119,7 +119,10 @@ static void readControl(BatchIO *self, int slot)
     arrival->isFragmented = 0;
     for (; message != NULL; message = next) {
         int level = message->cmsg_level, type = message->cmsg_type;
+        size_t rest = (size_t)(stop - (unsigned char *)message);
         size_t length = message->cmsg_len - CMSG_LEN(0), space = CMSG_SPACE(length);
+        if (message->cmsg_len < CMSG_LEN(0) || message->cmsg_len > rest)
+            break;
         /* The message may be moved over itself below. */
         next = CMSG_NXTHDR(header, message);
         if (level == IPPROTO_UDP && type == OPTION_GRO && length >= sizeof(int)) {
@@ -133,11 +136,13 @@ static void readControl(BatchIO *self, int slot)
                    length >= sizeof(struct timespec)) {
             struct timespec time;
             memcpy(&time, CMSG_DATA(message), sizeof time);
-            arrival->time = time.tv_sec * 1000000000LL + time.tv_nsec;
+            /* Unsigned, because that may overflow, as with a clock set to 2263. */
+            arrival->time = (long long)((uint64_t)time.tv_sec * 1000000000U +
+                                        (uint64_t)time.tv_nsec);
         } else if ((level == IPPROTO_IP && type == OPTION_FRAGSIZE) ||
                    (level == IPPROTO_IPV6 && type == OPTION_FRAGSIZE6)) {
             arrival->isFragmented = 1;
-        } else if (end + space <= self->raw[slot] + RAW) {
+        } else {
             memmove(end, message, CMSG_LEN(length));
             memset(end + CMSG_LEN(length), 0, space - CMSG_LEN(length));
             end += space;
@@ -410,14 +415,11 @@ static long maxSegmentOf(BatchIO *self, PyObject *peer)
 
 /* Returns the index after the last datagram that can leave in one message with a first
    one, or -1 with an exception. */
-static int endOfMessage(BatchIO *self, PyObject *peers, Py_ssize_t start, int first,
-                        int count)
+static int endOfMessage(BatchIO *self, PyObject *peers, PyObject *peer,
+                        Py_ssize_t start, int first, int count)
 {
-    PyObject *peer = PyList_GetItem(peers, start + first);
     size_t length = self->sendVectors[first].iov_len, size = length;
     int end = first + 1;
-    if (peer == NULL)
-        return -1;
     while (end < count && length > 0 && self->sendVectors[end].iov_len == length &&
            (size += length) <= MAX_SEGMENTED &&
            PyList_GetItem(peers, start + end) == peer) {
@@ -463,7 +465,7 @@ static int makeMessages(BatchIO *self, PyObject *peers, Py_ssize_t start, int co
         if (peer != NULL && addressMessage(self, header, peer, &held[first]) < 0)
             return -1;
         if (peer != NULL && self->canSegment)
-            end = endOfMessage(self, peers, start, first, count);
+            end = endOfMessage(self, peers, peer, start, first, count);
         if (end < 0 || PyErr_Occurred())
             return -1;
         header->msg_iovlen = (size_t)(end - first);
@@ -511,6 +513,7 @@ static PyObject *send_(BatchIO *self, PyObject *args)
         sent += (Py_ssize_t)self->sent[message].msg_hdr.msg_iovlen;
         self->sentBytes += self->sent[message].msg_len;
     }
+    self->isSending = 0;
     for (int i = 0; i < SLOTS && contents[i] != NULL; i++) {
         Py_DECREF(contents[i]);
         Py_XDECREF(addresses[i]);

@@ -381,46 +381,28 @@ class SendTests(MmsgCase):
         """
         Lists that change while they are read do no harm.
         """
-        datagrams, peers = [b"x" * 1000, b"y" * 1000], list[Any]()
+        valid = self.peer().rawAddress
+        for rawAddress, expected in (bytes(31), ValueError), (valid, IndexError):
+            datagrams, peers = [b"x" * 1000, b"y" * 1000], list[Any]()
+            peers += [_Clearing(rawAddress, datagrams, peers) for _ in range(2)]
+            self.assertRaises(expected, self.io.send, datagrams, peers, 0)
+        self.assertRaises(BlockingIOError, self.client.recv, 99)
 
-        class Changing:
-            @property
-            def rawAddress(self) -> bytes:
-                datagrams.clear()
-                peers.clear()
-                return bytes(31)
-
-        peers += [Changing(), Changing()]
-        self.assertRaises(ValueError, self.io.send, datagrams, peers, 0)
-
-        rawAddress = self.peer().rawAddress
-
-        class Clearing:
-            @property
-            def rawAddress(self) -> bytes:
-                peers.clear()
-                return rawAddress
-
-        peers += [Clearing(), Clearing()]
-        datagrams = [b"x" * 1000, b"y" * 1000]
-        self.assertRaises(IndexError, self.io.send, datagrams, peers, 0)
-        self.assertRaises(BlockingIOError, self.client.recv, 9)
-
-    def test_notReentrant(self) -> None:
+    def test_sendNotReentrant(self) -> None:
         """
-        An attribute of a peer that is a property cannot send.
+        An attribute of a peer cannot send.
         """
-        send, peer = self.io.send, self.peer()
+        io, peer = self.io, self.peer()
 
         class Sending:
             @property
             def rawAddress(self) -> bytes:
-                send([b"x"], [peer], 0)
+                io.send([b"inner"], [peer], 0)
                 return peer.rawAddress
 
-        self.assertRaises(RuntimeError, send, [b"x"], [Sending()], 0)
-        self.assertEqual(send([b"y"], [peer], 0), 1)
-        self.assertEqual(self.client.recv(9), b"y")
+        self.assertRaises(RuntimeError, io.send, [b"outer"], [Sending()], 0)
+        self.assertEqual(io.send([b"x"], [peer], 0), 1)
+        self.assertEqual(self.client.recv(99), b"x")
 
     def test_connected(self) -> None:
         """
@@ -429,6 +411,22 @@ class SendTests(MmsgCase):
         io = BatchIO(self.client.fileno(), decodeRaw)
         self.assertEqual(io.send([b"one", b"two"], None, 0), 2)
         self.assertEqual(self.receiveAll()[0], [b"one", b"two"])
+
+
+class _Clearing:
+    """
+    A peer that clears lists when its address is read.
+    """
+
+    def __init__(self, rawAddress: bytes, *lists: list[Any]) -> None:
+        self._rawAddress = rawAddress
+        self._lists = lists
+
+    @property
+    def rawAddress(self) -> bytes:
+        for each in self._lists:
+            each.clear()
+        return self._rawAddress
 
 
 def _from(number: int) -> tuple[int, int, bytes]:
