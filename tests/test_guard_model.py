@@ -28,7 +28,8 @@ class GuardMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.protocol = Shout(Guard(loops=LoopGuard(self.clock.seconds)))
+        guard = Guard(loops=LoopGuard(self.clock.seconds))
+        self.protocol = Shout(guard, self.clock.seconds)
         self.tokens: dict[Any, float] = {}
         self.refilled: dict[Any, float] = {}
         self.taken: dict[Any, int] = {}

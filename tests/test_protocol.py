@@ -20,6 +20,9 @@ from tests.transports import deliver
 PEER = ("192.0.2.1", 4000)
 REFLECTOR = ("192.0.2.1", 7)
 
+# Time stands still, so that no answer to a batch ends early.
+STOPPED = Clock().seconds
+
 
 def replies(protocol: Shout, *datagrams: bytes, addr: Any = PEER) -> list[Any]:
     """
@@ -53,7 +56,7 @@ class ShoutTests(SynchronousTestCase):
         """
         A reply is as long as its datagram, and capitals are unchanged.
         """
-        protocol = Shout()
+        protocol = Shout(seconds=STOPPED)
         reply = protocol.transform(datagram)
         self.assertEqual(len(reply), len(datagram))
         self.assertEqual(protocol.transform(reply), reply)
@@ -80,19 +83,19 @@ class ShoutTests(SynchronousTestCase):
                     return None
                 return b"%s: %s" % (addr[0].encode(), super().respond(datagram, addr))
 
-        answers = Greeting().answer([b"a", b"", b"b"], [PEER] * 3)
+        answers = Greeting(seconds=STOPPED).answer([b"a", b"", b"b"], [PEER] * 3)
         self.assertEqual(answers, [b"192.0.2.1: A", None, b"192.0.2.1: B"])
 
     def test_attributes(self) -> None:
         """
         C{transform} and C{respond} can be attributes of the instance.
         """
-        protocol = Shout()
+        protocol = Shout(seconds=STOPPED)
         protocol.transform = lambda datagram: b"x"  # type: ignore[method-assign]
         self.assertEqual(protocol.answer([b"a", b"b"], [PEER] * 2), [b"x"] * 2)
         protocol.respond = lambda datagram, addr: b"y"  # type: ignore[method-assign]
         self.assertEqual(protocol.answer([b"a", b"b"], [PEER] * 2), [b"y"] * 2)
-        protocol = Shout()
+        protocol = Shout(seconds=STOPPED)
         protocol.respond = lambda datagram, addr: b"z"  # type: ignore[method-assign]
         self.assertEqual(protocol.answer([b"a", b"b"], [PEER] * 2), [b"z"] * 2)
 
@@ -101,9 +104,13 @@ class ShoutTests(SynchronousTestCase):
         C{transform} and C{respond} can be replaced in the class.
         """
         self.patch(Shout, "transform", lambda self, datagram: b"x")
-        self.assertEqual(Shout().answer([b"a", b"b"], [PEER] * 2), [b"x"] * 2)
+        self.assertEqual(
+            Shout(seconds=STOPPED).answer([b"a", b"b"], [PEER] * 2), [b"x"] * 2
+        )
         self.patch(Shout, "respond", lambda self, datagram, addr: b"y")
-        self.assertEqual(Shout().answer([b"a", b"b"], [PEER] * 2), [b"y"] * 2)
+        self.assertEqual(
+            Shout(seconds=STOPPED).answer([b"a", b"b"], [PEER] * 2), [b"y"] * 2
+        )
 
     def test_wrongType(self) -> None:
         """
@@ -116,7 +123,7 @@ class ShoutTests(SynchronousTestCase):
                 return {b"none": None, b"text": "text"}.get(datagram, datagram)
 
         for datagram, name in (b"none", "NoneType"), (b"text", "str"):
-            protocol = Text()
+            protocol = Text(seconds=STOPPED)
             peers = [("192.0.2.1", 4000), ("192.0.2.1", 4001)]
             first, error = protocol.answer([b"a", datagram], peers)
             self.assertEqual(first, b"a")
@@ -167,7 +174,7 @@ class BatchTests(SynchronousTestCase):
         """
         A datagram from a UNIX socket without a name is counted as dropped.
         """
-        protocol = Shout()
+        protocol = Shout(seconds=STOPPED)
         self.assertEqual(replies(protocol, b"a", addr=None), [])
         self.assertEqual(protocol.answer([b"a", b"b"], [PEER, None]), [b"A", None])
         self.assertEqual(protocol.counters.received, 3)
@@ -200,7 +207,7 @@ class BatchTests(SynchronousTestCase):
         guard = Guard([lambda addr: "refused"])
         other = ("192.0.2.2", 4000)
         guard.accepted |= {PEER, other}
-        protocol = Shout(guard)
+        protocol = Shout(guard, STOPPED)
         peers = [PEER, other, PEER]
         self.assertEqual(protocol.answer([b"a", b"b", b"c"], peers), [b"A", b"B", b"C"])
         self.assertEqual(protocol.counters.families, {"unknown": 3})
@@ -217,7 +224,7 @@ class BatchTests(SynchronousTestCase):
             if datagram == b"b":
                 raise error
 
-        protocol = Shout(Guard(rules=[rule]))
+        protocol = Shout(Guard(rules=[rule]), STOPPED)
         answers = protocol.answer([b"a", b"b", b"c"], [PEER] * 3)
         self.assertEqual(answers, [b"A", error, b"C"])
         self.assertEqual(protocol.counters.received, 3)
@@ -271,7 +278,7 @@ class UnicodeShoutTests(SynchronousTestCase):
         """
         Each datagram of a batch is answered.
         """
-        answers = UnicodeShout().answer(["ß".encode(), b"x"], [PEER] * 2)
+        answers = UnicodeShout(seconds=STOPPED).answer(["ß".encode(), b"x"], [PEER] * 2)
         self.assertEqual(answers, [b"SS", b"X"])
 
     def test_letters(self) -> None:

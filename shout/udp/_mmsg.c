@@ -130,7 +130,8 @@ static void readControl(BatchIO *self, int slot)
             memcpy(&segment, CMSG_DATA(message), sizeof segment);
             if (segment > 0 && (size_t)segment < arrival->length) {
                 arrival->segment = (size_t)segment;
-                arrival->parts += (Py_ssize_t)((arrival->length - 1) / arrival->segment);
+                arrival->parts =
+                    (Py_ssize_t)((arrival->length - 1) / arrival->segment) + 1;
             }
         } else if (level == SOL_SOCKET && type == OPTION_TIMESTAMPNS &&
                    length >= sizeof(struct timespec)) {
@@ -513,7 +514,6 @@ static PyObject *send_(BatchIO *self, PyObject *args)
         sent += (Py_ssize_t)self->sent[message].msg_hdr.msg_iovlen;
         self->sentBytes += self->sent[message].msg_len;
     }
-    self->isSending = 0;
     for (int i = 0; i < SLOTS && contents[i] != NULL; i++) {
         Py_DECREF(contents[i]);
         Py_XDECREF(addresses[i]);

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from unittest import skipUnless
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis.strategies import (
     DrawFn,
     binary,
@@ -176,6 +176,7 @@ class MessagesTests(SynchronousTestCase):
 
     @untimed
     @given(lists(scripts(), min_size=1, max_size=5))
+    @example([Script(2, 0, bytes(SOCKADDR_SIZE), 2 * packMessage(*GRO, _int(1)))])
     def test_receive(self, drawn: list[Script]) -> None:
         """
         Coalesced datagrams are split.  Control messages that differ from datagram to
