@@ -174,8 +174,9 @@ class DatagramPort(MulticastPort):
         self._peer: Any = None
         self._peersByAddress: dict[Any, Peer] = {}
         self._hasGroupPeers = False
-        # Number of visits in a row that have found one datagram.
-        self._singles = 0
+        # Number of datagrams that the last visit has found, of visits in a row that
+        # have found one, and of visits that receive one and do not look for more.
+        self._lastCount = self._singles = self._skips = 0
         # Datagrams that are written while a batch is being delivered, and their peers.
         self._isHolding = False
         self._pending: list[bytes] = []
@@ -243,9 +244,16 @@ class DatagramPort(MulticastPort):
         return received, sent + self._sentBytes
 
     def doRead(self) -> None:
-        self._visit(self.maxDatagrams, self.maxVisit)
+        if self._skips:
+            # Datagrams arrive one by one, so there is hardly ever another.
+            self._skips -= 1
+            if self._readBatch(1, 0.0, 0.0) != 1:
+                self._skips = 0
+        else:
+            self._visit(self.maxDatagrams, self.maxVisit)
         # Datagrams that are left do not make the socket readable.
         if self._rest:
+            self._skips = 0
             self._readAgainLater()
 
     def _readAgainLater(self) -> None:
@@ -277,8 +285,6 @@ class DatagramPort(MulticastPort):
         buffer can hold, and after L{maxDrain} seconds.
         """
         size = self.socket.getsockopt(SOL_SOCKET, SO_RCVBUF)
-        # Otherwise it may end after one datagram.
-        self._singles = 0
         self._visit(size // self._leastMemory, self.maxDrain)
 
     def _visit(self, maxDatagrams: int, seconds: float) -> None:
@@ -289,56 +295,65 @@ class DatagramPort(MulticastPort):
 
         @param seconds: Seconds after which it ends.
         """
-        received = getattr(self.protocol.datagramReceived, "__func__", None)
-        deliver = self._answer if received is _receivedByResponder else self._deliver
         start = self._seconds()
         flushTime, end = start + MAX_HOLD, start + seconds
-        count, limit = 0, 1 if self._singles > 8 else self._firstLimit
+        count, limit = 0, max(self._firstLimit, min(self._lastCount, SLOTS))
         while count < maxDatagrams and self.connected:
-            # This may be a nested call: a protocol can run the reactor while it
-            # receives a datagram.  Its replies so far are sent first.
-            if self._pending:
-                self._flush()
-            try:
-                batch = self._rest.popleft() if self._rest else self._receive(limit)
-            except OSError as e:
-                self._handlePeerError(e)
-                count += 1
-                continue
-            if batch is None:
-                return
-            datagrams, peers = batch
-            done = deliver(datagrams, peers, flushTime, end)
-            if done < len(datagrams):
-                self._rest.appendleft((datagrams[done:], peers[done:]))
+            done = self._readBatch(limit, flushTime, end)
             count += done
-            if count == 1:
-                # Asking again is in vain most of the time when datagrams arrive one by
-                # one.  Then it is done every eighth time, to notice a change.
-                self._singles += 1
-                if self._singles > 8 and self._singles % 8:
-                    return
-            elif self._singles:
-                self._singles = 0
-            if self._seconds() >= end:
-                return
+            if not done or self._seconds() >= end:
+                break
+            if not self._rest and not self._hasMore():
+                break
             limit = min(8 * limit, SLOTS, maxDatagrams - count)
+        self._lastCount = count
+        self._singles = self._singles + 1 if count == 1 else 0
+        # Then every eighth visit looks for more.
+        if self._singles >= 8:
+            self._skips = 7
 
-    def _receive(self, limit: int) -> Batch | None:
+    def _hasMore(self) -> bool:
         """
-        Receive a batch of at most L{SLOTS} datagrams.
+        Return C{True} if more datagrams may have arrived.
         """
-        batch: Batch | None = self._io.receive(limit)
-        if batch is not None and self.maxPacketSize != DEFAULT_PACKET_SIZE:
-            batch = [each[: self.maxPacketSize] for each in batch[0]], batch[1]
-        if batch is None or len(batch[0]) <= SLOTS:
-            return batch
-        starts = range(0, len(batch[0]), SLOTS)
+        return bool(self._io.hasMore())
+
+    def _readBatch(self, limit: int, flushTime: float, end: float) -> int:
+        """
+        Receive a batch of datagrams, and deliver at most L{SLOTS} of them.
+
+        @param limit: Maximum number of messages to receive.
+
+        @param flushTime: The time after which replies are sent.
+
+        @param end: The time after which no further datagram is delivered.
+
+        @return: Number of datagrams that are delivered; 0 if none had arrived.  An
+            error counts as one.
+        """
+        # This may be a nested call: a protocol can run the reactor while it receives a
+        # datagram.  Its replies so far are sent first.
+        if self._pending:
+            self._flush()
+        try:
+            batch = self._rest.popleft() if self._rest else self._io.receive(limit)
+        except OSError as e:
+            self._handlePeerError(e)
+            return 1
+        if batch is None:
+            return 0
         datagrams, peers = batch
-        self._rest.extend(
-            (datagrams[i : i + SLOTS], peers[i : i + SLOTS]) for i in starts
-        )
-        return self._rest.popleft()
+        if len(datagrams) > SLOTS:
+            self._rest.appendleft((datagrams[SLOTS:], peers[SLOTS:]))
+            datagrams, peers = datagrams[:SLOTS], peers[:SLOTS]
+        if self.maxPacketSize != DEFAULT_PACKET_SIZE:
+            datagrams = [each[: self.maxPacketSize] for each in datagrams]
+        received = getattr(self.protocol.datagramReceived, "__func__", None)
+        deliver = self._answer if received is _receivedByResponder else self._deliver
+        done = deliver(datagrams, peers, flushTime, end)
+        if done < len(datagrams):
+            self._rest.appendleft((datagrams[done:], peers[done:]))
+        return done
 
     def _answer(
         self, datagrams: list[bytes], peers: list[Any], flushTime: float, end: float

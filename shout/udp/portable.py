@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EDESTADDRREQ
 from fcntl import ioctl
 from struct import unpack
 from termios import FIONREAD
-from typing import Any
+from typing import Any, NamedTuple
 
-from .peer import ControlMessage, Peer
+from .peer import ControlMessage
 
 # A UDP datagram has at most 65,535 bytes.
 _MAX_DATAGRAM = 65535
@@ -26,16 +26,27 @@ _MAX_DATAGRAM = 65535
 _CONTROL_SIZE = 256
 
 
-class PortableIO:
+class UDPIO:
     """
-    The base of the classes.
+    For UDP sockets, by recvmsg(2) and sendmsg(2).
+
+    @cvar limit: Maximum number of peers in the table.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    limit = 2048
+
+    def __init__(self, sock: socket.socket, decode: Callable[..., Any]) -> None:
         """
         @param sock: A non-blocking datagram socket.
+
+        @param decode: Called with the address and the control messages of a datagram
+            to make its peer, unless that is in the table.
         """
         self._socket = sock
+        self._decode = decode
+        self._peers: dict[Any, tuple[list[ControlMessage], Any]] = {}
+        self._recvmsg: Callable[..., Any] = sock.recvmsg
+        self._sendmsg: Callable[..., Any] = sock.sendmsg
         self._receivedBytes = self._sentBytes = 0
         self._error: OSError | None = None
         poll = select.poll()
@@ -63,17 +74,21 @@ class PortableIO:
             raise error
         datagrams: list[bytes] = []
         peers: list[Any] = []
-        receiveOne = self._receiveOne
         try:
-            # A single datagram is known to be there.  Of several, the kernel is asked
-            # for the first three: an exception takes as long as that.
-            while len(datagrams) < limit:
-                if limit > 1 and len(datagrams) < 3 and not self._isReadable(0):
-                    break
-                datagram, peer = receiveOne()
+            while True:
+                datagram, control, _, address = self._recvmsg(
+                    _MAX_DATAGRAM, _CONTROL_SIZE
+                )
+                found = self._peers.get(address)
+                if found is None or found[0] != control:
+                    found = self._addPeer(address, control)
                 datagrams.append(datagram)
-                peers.append(peer)
+                peers.append(found[1])
                 self._receivedBytes += len(datagram)
+                count = len(datagrams)
+                # An exception takes as long as to ask the kernel three times.
+                if count == limit or (count < 4 and not self._isReadable(0)):
+                    break
         except BlockingIOError:
             pass
         except OSError as e:
@@ -83,8 +98,17 @@ class PortableIO:
             self._error = e
         return (datagrams, peers) if datagrams else None
 
-    def _receiveOne(self) -> tuple[bytes, Any]:
-        raise NotImplementedError
+    def _addPeer(self, address: Any, control: list[ControlMessage]) -> Any:
+        if len(self._peers) >= self.limit:
+            self._peers.clear()
+        found = self._peers[address] = control, self._decode(address, control)
+        return found
+
+    def hasMore(self) -> bool:
+        """
+        Return C{True} if datagrams have arrived.
+        """
+        return bool(self._isReadable(0))
 
     def send(self, datagrams: list[bytes], peers: list[Any], start: int) -> int:
         """
@@ -100,66 +124,51 @@ class PortableIO:
 
         @raise OSError: If the first one cannot be sent.
         """
-        index, sendOne = start, self._sendOne
+        index = start
         try:
             for index in range(start, len(datagrams)):
-                self._sentBytes += sendOne(datagrams[index], peers[index])
+                peer = peers[index]
+                self._sentBytes += self._sendmsg(
+                    [datagrams[index]], peer.ancillaryData, 0, peer.sockaddr
+                )
         except (OSError, TypeError):
             if index == start:
                 raise
             return index - start
         return len(datagrams) - start
 
-    def _sendOne(self, datagram: bytes, peer: Any) -> int:
-        raise NotImplementedError
+
+class _Path(NamedTuple):
+    """
+    The path of a peer, with the attributes of a L{Peer}.
+    """
+
+    sockaddr: Any
+    ancillaryData: Sequence[ControlMessage] = ()
 
 
-class UNIXIO(PortableIO):
+class UNIXIO(UDPIO):
     """
     For UNIX sockets.  A peer is the path of its socket, or C{None}.
     """
 
-    def _receiveOne(self) -> tuple[bytes, Any]:
+    def __init__(self, sock: socket.socket) -> None:
+        """
+        @param sock: A non-blocking datagram socket.
+        """
+        super().__init__(sock, lambda path, control: path)
+        self._recvmsg, self._sendmsg = self._receiveWhole, self._sendToPath
+
+    def send(self, datagrams: list[bytes], peers: list[Any], start: int) -> int:
+        return super().send(datagrams, list(map(_Path, peers)), start)
+
+    def _receiveWhole(self, size: int, controlSize: int) -> Any:
         # The length of the next datagram, or more; see FIONREAD in udp(7).
         (length,) = unpack("i", ioctl(self._socket, FIONREAD, bytes(4)))
-        return self._socket.recvfrom(max(length, _MAX_DATAGRAM))
+        return self._socket.recvmsg(max(length, size))
 
-    def _sendOne(self, datagram: bytes, peer: Any) -> int:
-        # Without a datagram sendto() raises TypeError, as for other peers.
-        if peer is None and datagram is not None:
+    def _sendToPath(self, buffers: Any, control: Any, flags: int, path: Any) -> int:
+        # Without a datagram sendmsg() raises TypeError, as for other peers.
+        if path is None and buffers != [None]:
             raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
-        return self._socket.sendto(datagram, peer)
-
-
-class UDPIO(PortableIO):
-    """
-    For UDP sockets, by recvmsg(2) and sendmsg(2).
-
-    @cvar limit: Maximum number of peers in the table.
-    """
-
-    limit = 2048
-
-    def __init__(self, sock: socket.socket, decode: Callable[..., Peer]) -> None:
-        """
-        @param sock: A non-blocking UDP socket.
-
-        @param decode: Called with the address and the control messages of a datagram
-            to make its peer, unless that is in the table.
-        """
-        super().__init__(sock)
-        self._decode = decode
-        self._peers: dict[Any, tuple[list[ControlMessage], Peer]] = {}
-        self._recvmsg, self._sendmsg = sock.recvmsg, sock.sendmsg
-
-    def _receiveOne(self) -> tuple[bytes, Peer]:
-        datagram, control, _, address = self._recvmsg(_MAX_DATAGRAM, _CONTROL_SIZE)
-        found = self._peers.get(address)
-        if found is None or found[0] != control:
-            if len(self._peers) >= self.limit:
-                self._peers.clear()
-            found = self._peers[address] = control, self._decode(address, control)
-        return datagram, found[1]
-
-    def _sendOne(self, datagram: bytes, peer: Peer) -> int:
-        return self._sendmsg([datagram], peer.ancillaryData, 0, peer.sockaddr)
+        return self._socket.sendmsg(buffers, control, flags, path)

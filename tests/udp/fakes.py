@@ -84,6 +84,9 @@ class FakeIO:
         self.limits.append(limit)
         return self._io.receive(limit)
 
+    def hasMore(self) -> bool:
+        return bool(self._io.hasMore())
+
     def send(self, datagrams: Any, peers: Any, start: int) -> int:
         number = self.failures.pop(0) if self.failures else 0
         number = number or self.unsendable.get(datagrams[start], 0)
