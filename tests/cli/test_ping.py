@@ -175,7 +175,9 @@ class TextTests(CommandCase):
         self.assertRegex(lines[8], r"^round trip .*= ([\d.]+/){6}[\d.]+ ms$")
         clock = "the kernel" if sys.platform == "linux" else "monotonic clock"
         self.assertRegex(lines[9], rf"^jitter [\d.]+ ms, times by .*{clock}$")
-        self.assertEqual(len(lines), 10)
+        # A busy machine may skip datagrams, and says so.
+        for line in lines[10:]:
+            self.assertIn("this machine was too slow", line)
         self.assertNotIn("\r", out)
         self.assertNotIn("\x1b", out)
 
