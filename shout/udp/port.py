@@ -338,6 +338,10 @@ class DatagramPort(MulticastPort):
         try:
             batch = self._rest.popleft() if self._rest else self._io.receive(limit)
         except OSError as e:
+            # uvloop does not watch a socket any longer after an error.
+            if self._isReading:
+                self.stopReading()
+                self.startReading()
             self._handlePeerError(e)
             return 1
         if batch is None:

@@ -110,6 +110,28 @@ class BatchedListenUDPTestsBuilder(ReactorBuilder, Mixin):
         self.assertEqual(protocol.received, [(b"started", address)])
         self.assertEqual(protocol.icmpErrors, 3)
 
+    def test_icmpErrorAlone(self) -> None:
+        """
+        A connected port receives after an ICMP error that it has not answered.
+        """
+        reactor = self.buildReactor()
+        [server] = bindUDP(0, ["127.0.0.1"])
+        address = server.getsockname()
+        server.close()
+
+        def send() -> None:
+            [peer] = bindUDP(address[1], [address[0]])
+            with peer:
+                peer.sendto(b"started", port.socket.getsockname())
+
+        protocol = RecordingProtocol(lambda datagram, addr: reactor.stop())
+        protocol.connectionRefused = lambda: reactor.callLater(0.1, send)  # type: ignore[method-assign]
+        port = listenUDP(0, protocol, "127.0.0.1", reactor=reactor)
+        port.connect(*address)
+        reactor.callWhenRunning(port.write, b"refused")
+        self.runReactor(reactor, timeout=60)
+        self.assertEqual(protocol.received, [(b"started", address)])
+
 
 class PortableListenUDPTestsBuilder(BatchedListenUDPTestsBuilder):
     """
