@@ -161,10 +161,11 @@ class TextTests(CommandCase):
         """
         port = self.serveUDP()
         target = f"127.0.0.1:{port}"
-        status, out, errors = await self.ping(target, "-c", "3", "-i", "0.02")
+        # At this interval a busy machine seldom skips a datagram.
+        status, out, errors = await self.ping(target, "-c", "3", "-i", "0.1")
         self.assertEqual((status, errors), (0, []))
         lines = out.splitlines()
-        self.assertIn(f"SHOUT {target}: 56 bytes, every 0.02 s", lines[0])
+        self.assertIn(f"SHOUT {target}: 56 bytes, every 0.1 s", lines[0])
         for number, line in enumerate(lines[1:4], 1):
             self.assertRegex(
                 line, rf"^56 bytes from 127\.0\.0\.1: seq={number} time=[\d.]+ ms"
@@ -175,9 +176,7 @@ class TextTests(CommandCase):
         self.assertRegex(lines[8], r"^round trip .*= ([\d.]+/){6}[\d.]+ ms$")
         clock = "the kernel" if sys.platform == "linux" else "monotonic clock"
         self.assertRegex(lines[9], rf"^jitter [\d.]+ ms, times by .*{clock}$")
-        # A busy machine may skip datagrams, and says so.
-        for line in lines[10:]:
-            self.assertIn("this machine was too slow", line)
+        self.assertEqual(len(lines), 10)
         self.assertNotIn("\r", out)
         self.assertNotIn("\x1b", out)
 
