@@ -119,7 +119,7 @@ class DatagramPort(MulticastPort):
     reactor: Any
     _connectedAddr: Any
 
-    # Number of datagrams to receive first in a visit.
+    # Least number of datagrams to ask for first in a visit.
     _firstLimit = 1
 
     # Bytes of receive buffer that even an empty datagram occupies.
@@ -174,9 +174,12 @@ class DatagramPort(MulticastPort):
         self._peer: Any = None
         self._peersByAddress: dict[Any, Peer] = {}
         self._hasGroupPeers = False
-        # Number of datagrams that the last visit has found, of visits in a row that
-        # have found one, and of visits that receive one and do not look for more.
-        self._lastCount = self._singles = self._skips = 0
+        # Number of datagrams that the last visit has found.
+        self._lastCount = 0
+        # Number of visits in a row that have found one datagram.
+        self._singles = 0
+        # Number of visits to come that receive one datagram and do not look for more.
+        self._skips = 0
         # Datagrams that are written while a batch is being delivered, and their peers.
         self._isHolding = False
         self._pending: list[bytes] = []
@@ -244,7 +247,7 @@ class DatagramPort(MulticastPort):
         return received, sent + self._sentBytes
 
     def doRead(self) -> None:
-        if self._skips:
+        if self._skips and self.connected:
             # Datagrams arrive one by one, so there is hardly ever another.
             self._skips -= 1
             if self._readBatch(1, 0.0, 0.0) != 1:
@@ -308,7 +311,7 @@ class DatagramPort(MulticastPort):
             limit = min(8 * limit, SLOTS, maxDatagrams - count)
         self._lastCount = count
         self._singles = self._singles + 1 if count == 1 else 0
-        # Then every eighth visit looks for more.
+        # While datagrams arrive one by one, every eighth visit looks for more.
         if self._singles >= 8:
             self._skips = 7
 

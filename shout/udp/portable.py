@@ -28,7 +28,7 @@ _CONTROL_SIZE = 256
 
 class UDPIO:
     """
-    For UDP sockets, by recvmsg(2) and sendmsg(2).
+    Receives and sends on a UDP socket, by recvmsg(2) and sendmsg(2).
 
     @cvar limit: Maximum number of peers in the table.
     """
@@ -86,7 +86,8 @@ class UDPIO:
                 peers.append(found[1])
                 self._receivedBytes += len(datagram)
                 count = len(datagrams)
-                # An exception takes as long as to ask the kernel three times.
+                # The kernel is asked at most three times, which takes as long as the
+                # exception for an empty queue.
                 if count == limit or (count < 4 and not self._isReadable(0)):
                     break
         except BlockingIOError:
@@ -106,9 +107,9 @@ class UDPIO:
 
     def hasMore(self) -> bool:
         """
-        Return C{True} if datagrams have arrived.
+        Return C{True} if datagrams have arrived, or an error.
         """
-        return bool(self._isReadable(0))
+        return self._error is not None or bool(self._isReadable(0))
 
     def send(self, datagrams: list[bytes], peers: list[Any], start: int) -> int:
         """
@@ -140,7 +141,8 @@ class UDPIO:
 
 class _Path(NamedTuple):
     """
-    The path of a peer, with the attributes of a L{Peer}.
+    The path of a peer, with the attributes of a L{Peer<shout.udp.peer.Peer>} that
+    L{UDPIO.send} reads.
     """
 
     sockaddr: Any
@@ -149,7 +151,7 @@ class _Path(NamedTuple):
 
 class UNIXIO(UDPIO):
     """
-    For UNIX sockets.  A peer is the path of its socket, or C{None}.
+    Receives and sends on a UNIX socket.  A peer is the path of its socket, or C{None}.
     """
 
     def __init__(self, sock: socket.socket) -> None:

@@ -422,6 +422,22 @@ class SocketPortBehaviour(PortBehaviour):
             self.assertEqual(len(protocol.received), 1)
             self.assertEqual(protocol.icmpErrors, 0)
 
+    def test_closedAfterSingles(self) -> None:
+        """
+        A closed port does not read from its file descriptor, also if datagrams have
+        arrived one by one.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        port = self.listen(sock)
+        client, io = self.client(port), FakeIO(port)
+        while not port._skips:
+            client.send(b"x")
+            port.doRead()
+        self.stop(port)
+        io.limits.clear()
+        port.doRead()
+        self.assertEqual(io.limits, [])
+
     def test_connected(self) -> None:
         """
         A connected port sends to its peer, with or without its address, and receives

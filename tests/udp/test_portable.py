@@ -184,7 +184,8 @@ class UDPIOTests(SynchronousTestCase):
 
     def test_errorAfterDatagrams(self) -> None:
         """
-        An error after some datagrams is raised by the next call.
+        An error after some datagrams is raised by the next call, and there is more
+        until then.
         """
 
         def receive(*sizes: int) -> Any:
@@ -196,8 +197,11 @@ class UDPIOTests(SynchronousTestCase):
         self.io._recvmsg = receive
         self.patch(self.io, "_isReadable", lambda timeout: [(0, 0)])
         self.assertEqual((self.io.receive(64) or ([], []))[0], [b"x"] * 5)
+        self.patch(self.io, "_isReadable", lambda timeout: [])
+        self.assertTrue(self.io.hasMore())
         error = self.assertRaises(OSError, self.io.receive, 64)
         self.assertEqual(error.errno, errno.ENOMEM)
+        self.assertFalse(self.io.hasMore())
 
     def test_closed(self) -> None:
         """
