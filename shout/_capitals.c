@@ -24,14 +24,14 @@ differences(uint64_t word)
     /* Without the highest bit of each byte, no addition carries into the next. */
     uint64_t low = word & ONES * 0x7f;
     /* Now that bit says: at least 'a', and more than 'z'. */
-    uint64_t from_a = low + ONES * (0x80 - 'a');
-    uint64_t after_z = low + ONES * (0x7f - 'z');
-    return (from_a & ~after_z & ~word & ONES * 0x80) >> 2;
+    uint64_t fromA = low + ONES * (0x80 - 'a');
+    uint64_t afterZ = low + ONES * (0x7f - 'z');
+    return (fromA & ~afterZ & ~word & ONES * 0x80) >> 2;
 }
 
 /* Write the capitals of a text, and return 0 if they equal it. */
 static int
-write_capitals(char *restrict to, const char *restrict from, Py_ssize_t length)
+writeCapitals(char *restrict to, const char *restrict from, Py_ssize_t length)
 {
     uint64_t word, difference, all = 0;
     for (; length >= WORD; to += WORD, from += WORD, length -= WORD) {
@@ -50,9 +50,9 @@ write_capitals(char *restrict to, const char *restrict from, Py_ssize_t length)
     return all != 0;
 }
 
-PyDoc_STRVAR(upper_doc, "upper(datagrams, max_bytes, /)\n--\n\n"
+PyDoc_STRVAR(upperDoc, "upper(datagrams, maxBytes, /)\n--\n\n"
 "Return a list of the capitals of the first datagrams, and True if each differs\n"
-"from its datagram.  They are as many as have max_bytes together, at least one.");
+"from its datagram.  They are as many as have maxBytes together, at least one.");
 
 static PyObject *
 upper(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
@@ -61,37 +61,37 @@ upper(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "upper() takes exactly two arguments");
         return NULL;
     }
-    Py_ssize_t max_bytes = PyLong_AsSsize_t(args[1]);
-    if (max_bytes == -1 && PyErr_Occurred())
+    Py_ssize_t maxBytes = PyLong_AsSsize_t(args[1]);
+    if (maxBytes == -1 && PyErr_Occurred())
         return NULL;
     /* A new list of the datagrams, each of which its capitals replace. */
     PyObject *list = PySequence_List(args[0]);
     if (list == NULL)
         return NULL;
     Py_ssize_t count = PyList_Size(list), bytes = 0, i;
-    int are_changed = 1;
+    int areChanged = 1;
     for (i = 0; i < count; i++) {
         PyObject *datagram = PyList_GetItem(list, i);
-        if (!PyBytes_CheckExact(datagram)) {
+        if (!PyBytes_Check(datagram)) {
             PyErr_SetString(PyExc_TypeError, "each datagram must be bytes");
             goto error;
         }
         Py_ssize_t length = PyBytes_Size(datagram);
         bytes += length;
-        if (i > 0 && bytes > max_bytes)
+        if (i > 0 && bytes > maxBytes)
             break;
         PyObject *capitals = PyBytes_FromStringAndSize(NULL, length);
         if (capitals == NULL)
             goto error;
-        if (!write_capitals(PyBytes_AsString(capitals), PyBytes_AsString(datagram),
+        if (!writeCapitals(PyBytes_AsString(capitals), PyBytes_AsString(datagram),
                             length))
-            are_changed = 0;
+            areChanged = 0;
         if (PyList_SetItem(list, i, capitals) < 0)
             goto error;
     }
     if (i < count && PyList_SetSlice(list, i, count, NULL) < 0)
         goto error;
-    PyObject *result = PyTuple_Pack(2, list, are_changed ? Py_True : Py_False);
+    PyObject *result = PyTuple_Pack(2, list, areChanged ? Py_True : Py_False);
     Py_DECREF(list);
     return result;
 
@@ -101,14 +101,11 @@ error:
 }
 
 static PyMethodDef methods[] = {
-    {"upper", (PyCFunction)(void (*)(void))upper, METH_FASTCALL, upper_doc},
+    {"upper", (PyCFunction)(void (*)(void))upper, METH_FASTCALL, upperDoc},
     {NULL, NULL, 0, NULL},
 };
 
 static PyModuleDef_Slot slots[] = {
-#ifdef Py_GIL_DISABLED
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
-#endif
     {0, NULL},
 };
 

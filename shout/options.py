@@ -146,7 +146,7 @@ class Options(_Options):
 
     def opt_version(self) -> NoReturn:
         """
-        Show the versions of shout and Twisted, and exit.
+        Show the versions and the kind of UDP ports, and exit.
         """
         print(versions())
         sys.exit(0)

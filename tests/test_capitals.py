@@ -153,6 +153,16 @@ class CapitalsTests(CapitalsTestsMixin, SynchronousTestCase):
             self.assertRaises(TypeError, upper, *arguments)
         self.assertRaises(OverflowError, upper, [], 1 << 64)
 
+    def test_subclass(self) -> None:
+        """
+        Datagrams can be of a subclass of C{bytes}.
+        """
+
+        class Payload(bytes):
+            pass
+
+        self.assertEqual(self.upper([Payload(b"a")], 9), ([b"A"], True))
+
     def test_references(self) -> None:
         """
         No reference is leaked, also when there is an exception.
@@ -192,7 +202,7 @@ class CapitalsTests(CapitalsTestsMixin, SynchronousTestCase):
                 failures += 1
             finally:
                 remove_mem_hooks()
-        # The last datagram is beyond max_bytes.
+        # The last datagram is beyond maxBytes.
         self.assertGreaterEqual(failures, len(batch) - 1)
 
     def test_selected(self) -> None:

@@ -60,7 +60,7 @@ class Parser(ArgumentParser):
         """
         Add the options that only print something.
         """
-        version = "show the versions of shout and Twisted"
+        version = "show the versions and the kind of UDP ports"
         self.add_argument("--version", action=_Version, nargs=0, help=version)
         self.add_argument("-h", "--help", action="help", help="show this help")
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
@@ -100,8 +99,7 @@ def newUDP(family: int) -> socket.socket:
         sock.setblocking(False)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if sys.platform == "linux":
-            enablePacketInfo(sock)
+        enablePacketInfo(sock)
         raiseReceiveBuffer(sock)
         undo.pop_all()
     return sock

@@ -155,7 +155,7 @@ static void readControl(BatchIO *self, int slot)
 static size_t entryOf(const unsigned char *key, size_t length)
 {
     uint64_t hash = length;
-    for (size_t i = 0; i < length; i += sizeof(uint32_t) * 2) {
+    for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
         uint64_t word = 0;
         memcpy(&word, key + i, length - i < sizeof word ? length - i : sizeof word);
         hash = (hash ^ word) * 0x9E3779B97F4A7C15u;

@@ -40,8 +40,9 @@ class BatchedPort(DatagramPort):
     """
     A UDP port that receives and sends many datagrams per system call.
 
-    Datagrams that the protocol writes while it receives a batch are sent after the
-    batch, in order, or after a millisecond.  All others are sent at once.
+    Datagrams that the protocol writes while it receives a batch are sent in order,
+    after the batch, or before the next datagram if a millisecond has passed.  All
+    others are sent at once.
     """
 
     kind = "batched"

@@ -5,6 +5,7 @@ Functions that start ports.
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -98,21 +99,19 @@ def listenMulticast(
     unbound = MulticastPort(
         port, protocol, interface, maxPacketSize, reactor, listenMultiple
     )
-    try:
-        sock = unbound.createInternetSocket()
+    with ExitStack() as undo:
         try:
+            sock = undo.enter_context(unbound.createInternetSocket())
             sock.bind((interface, port))
-        except BaseException:
-            sock.close()
-            raise
-    except OSError as e:
-        raise CannotListenError(  # type: ignore[no-untyped-call]
-            interface, port, e
-        ) from e
-    bound = portTypeFor(sock.family)(sock, protocol, reactor, maxPacketSize)
-    bound.noisy = True
-    bound.port, bound.interface = port, interface
-    bound.startListening()  # type: ignore[no-untyped-call]
+        except OSError as e:
+            raise CannotListenError(  # type: ignore[no-untyped-call]
+                interface, port, e
+            ) from e
+        bound = portTypeFor(sock.family)(sock, protocol, reactor, maxPacketSize)
+        bound.noisy = True
+        bound.port, bound.interface = port, interface
+        bound.startListening()  # type: ignore[no-untyped-call]
+        undo.pop_all()
     return bound
 
 

@@ -56,7 +56,7 @@ class Peer(tuple[str, int]):
         peer has sent to.
 
     @ivar rawAddress: The C{sockaddr} of the peer, padded to L{SOCKADDR_SIZE} bytes,
-        and the control messages, as the kernel takes them.
+        and the control messages, as the kernel takes them.  Only L{decodeRaw} sets it.
 
     @ivar maxSegment: Largest size in bytes that the path accepts as
         C{UDP_SEGMENT}, as far as is known.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from errno import ECONNREFUSED, EDESTADDRREQ, EMSGSIZE
 from operator import attrgetter
 from socket import AF_INET, AF_INET6, AF_UNIX, SO_ERROR, SO_RCVBUF, SOL_SOCKET
@@ -25,7 +25,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .peer import Peer, decode
+from .peer import Peer, decode, hostAndPort
 from .portable import UDPIO, UNIXIO
 from .responder import MAX_HOLD, BatchResponder, Reply
 from .sockopt import (
@@ -169,7 +169,9 @@ class DatagramPort(MulticastPort):
         self._rest: deque[Batch] = deque()
         self._readAgainCall: Any = None
         self._isReading = False
-        # The peers of the batch that is being delivered, and the present one.
+        # What is left of the batch that is being delivered, its peers, and the present
+        # one.
+        self._undelivered: Iterator[tuple[bytes, Any]] | None = None
         self._peers: list[Any] = []
         self._peer: Any = None
         self._peersByAddress: dict[Any, Peer] = {}
@@ -202,7 +204,7 @@ class DatagramPort(MulticastPort):
         except OSError:
             pass
         else:
-            self._connectedAddr = peer if isUNIX else peer[:2]
+            self._connectedAddr = peer if isUNIX else hostAndPort(peer)
         self._io = self._openIO(sock)
         if self.noisy:
             prefix = self._getLogPrefix(self.protocol)
@@ -250,7 +252,7 @@ class DatagramPort(MulticastPort):
         if self._skips and self.connected:
             # Datagrams arrive one by one, so there is hardly ever another.
             self._skips -= 1
-            if self._readBatch(1, 0.0, 0.0) != 1:
+            if self._readBatch(1, 0.0) != 1:
                 self._skips = 0
         else:
             self._visit(self.maxDatagrams, self.maxVisit)
@@ -298,11 +300,10 @@ class DatagramPort(MulticastPort):
 
         @param seconds: Seconds after which it ends.
         """
-        start = self._seconds()
-        flushTime, end = start + MAX_HOLD, start + seconds
+        end = self._seconds() + seconds
         count, limit = 0, max(self._firstLimit, min(self._lastCount, SLOTS))
         while count < maxDatagrams and self.connected:
-            done = self._readBatch(limit, flushTime, end)
+            done = self._readBatch(limit, end)
             count += done
             if not done or self._seconds() >= end:
                 break
@@ -321,31 +322,33 @@ class DatagramPort(MulticastPort):
         """
         return bool(self._io.hasMore())
 
-    def _readBatch(self, limit: int, flushTime: float, end: float) -> int:
+    def _readBatch(self, limit: int, end: float) -> int:
         """
         Receive a batch of datagrams, and deliver at most L{SLOTS} of them.
 
         @param limit: Maximum number of messages to receive.
-
-        @param flushTime: The time after which replies are sent.
 
         @param end: The time after which no further datagram is delivered.
 
         @return: Number of datagrams that are delivered; 0 if none had arrived.  An
             error counts as one.
         """
-        # This may be a nested call: a protocol can run the reactor while it receives a
-        # datagram.  Its replies so far are sent first.
-        if self._pending:
+        if self._undelivered is not None:
+            # A nested call: the protocol runs the reactor while it receives a datagram.
+            # Its replies so far are sent, and the rest of its batch comes next.
             self._flush()
+            self._keep(self._undelivered)
         try:
             batch = self._rest.popleft() if self._rest else self._io.receive(limit)
-        except OSError as e:
+        except Exception as e:
             # uvloop does not watch a socket any longer after an error.
             if self._isReading:
                 self.stopReading()
                 self.startReading()
-            self._handlePeerError(e)
+            if isinstance(e, OSError):
+                self._handlePeerError(e)
+            else:
+                self._logException(Failure(), "receive")
             return 1
         if batch is None:
             return 0
@@ -356,26 +359,29 @@ class DatagramPort(MulticastPort):
         if self.maxPacketSize != DEFAULT_PACKET_SIZE:
             datagrams = [each[: self.maxPacketSize] for each in datagrams]
         received = getattr(self.protocol.datagramReceived, "__func__", None)
-        deliver = self._answer if received is _receivedByResponder else self._deliver
-        done = deliver(datagrams, peers, flushTime, end)
-        if done < len(datagrams):
-            self._rest.appendleft((datagrams[done:], peers[done:]))
-        return done
+        if received is _receivedByResponder:
+            return self._answer(datagrams, peers, end)
+        return self._deliver(datagrams, peers, end)
 
-    def _answer(
-        self, datagrams: list[bytes], peers: list[Any], flushTime: float, end: float
-    ) -> int:
+    def _keep(self, undelivered: Iterator[tuple[bytes, Any]]) -> None:
+        """
+        Keep the rest of a batch to be delivered next.
+        """
+        rest = list(undelivered)
+        if rest:
+            datagrams, peers = map(list, zip(*rest))
+            self._rest.appendleft((datagrams, peers))
+
+    def _answer(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
         """
         Pass datagrams to a L{BatchResponder}, and send its replies.
-
-        @param flushTime: The time after which replies are sent.
 
         @param end: The time after which no further datagram is delivered.
 
         @return: Number of datagrams that are delivered.
         """
         if self._hasGroupPeers and any(map(_isMulticastOrBroadcast, peers)):
-            return self._deliver(datagrams, peers, flushTime, end)
+            return self._deliver(datagrams, peers, end)
         protocol: Any = self.protocol
         try:
             replies = protocol.answer(datagrams, peers)
@@ -387,20 +393,18 @@ class DatagramPort(MulticastPort):
         except BaseException:
             if len(datagrams) > 1:
                 # One by one, only the datagrams that raise remain unanswered.
-                return self._deliver(datagrams, peers, flushTime, end)
+                return self._deliver(datagrams, peers, end)
             self._logException(Failure(), "answer")
             return 1
         if self.connected:
+            if done < len(datagrams):
+                self._rest.appendleft((datagrams[done:], peers[done:]))
             self._send(replies, peers)
         return done
 
-    def _deliver(
-        self, datagrams: list[bytes], peers: list[Any], flushTime: float, end: float
-    ) -> int:
+    def _deliver(self, datagrams: list[bytes], peers: list[Any], end: float) -> int:
         """
         Pass datagrams to the protocol one by one, and send what it writes meanwhile.
-
-        @param flushTime: The time after which replies are sent.
 
         @param end: The time after which no further datagram is delivered.
 
@@ -408,12 +412,21 @@ class DatagramPort(MulticastPort):
         """
         received = self.protocol.datagramReceived
         groupReceived = getattr(self.protocol, "groupDatagramReceived", received)
-        outer = self._peers, self._peer, self._peersByAddress, self._isHolding
+        outer = (
+            self._undelivered,
+            self._peers,
+            self._peer,
+            self._peersByAddress,
+            self._isHolding,
+        )
+        undelivered = self._undelivered = zip(datagrams, peers)
         self._peers, self._peersByAddress = peers, {}
-        self._isHolding = self._canHold and len(peers) > 1
+        isBatch = len(peers) > 1
+        self._isHolding = self._canHold and isBatch
         seconds, done = self._seconds, 0
+        flushTime = seconds() + MAX_HOLD if isBatch else 0.0
         try:
-            for datagram, peer in zip(datagrams, peers):
+            for datagram, peer in undelivered:
                 self._peer = peer
                 done += 1
                 try:
@@ -423,15 +436,25 @@ class DatagramPort(MulticastPort):
                         received(datagram, peer)
                 except BaseException:
                     self._logException(Failure(), "datagramReceived")
+                if not isBatch:
+                    break
                 now = seconds()
                 if now >= flushTime:
                     self._flush()
                     flushTime = now + MAX_HOLD
-                if now >= end or not self.connected:
+                if not self.connected:
                     break
+                if now >= end:
+                    self._keep(undelivered)
             self._flush()
         finally:
-            self._peers, self._peer, self._peersByAddress, self._isHolding = outer
+            (
+                self._undelivered,
+                self._peers,
+                self._peer,
+                self._peersByAddress,
+                self._isHolding,
+            ) = outer
         return done
 
     def _logException(self, failure: Failure, method: str) -> None:
@@ -472,8 +495,7 @@ class DatagramPort(MulticastPort):
         if type(datagram) is not bytes:
             datagram = memoryview(datagram).tobytes()
         if len(datagram) > self._maxPayload:
-            self.sendErrors[EMSGSIZE] += 1
-            raise MessageLengthError("message too long")
+            raise self._tooLong()
         if self._isHolding:
             self._pending.append(datagram)
             self._recipients.append(peer)
@@ -488,8 +510,10 @@ class DatagramPort(MulticastPort):
         there is one.
         """
         peer: Peer | None = self._peer
-        if type(peer) is not Peer or addr == peer:
-            return peer if type(peer) is Peer else None
+        if type(peer) is not Peer:
+            return None
+        if addr == peer:
+            return peer
         if not self._peersByAddress:
             self._peersByAddress = dict(zip(self._peers, self._peers))
         return self._peersByAddress.get(addr)
@@ -516,14 +540,16 @@ class DatagramPort(MulticastPort):
             else:
                 sent = self.socket.sendto(datagram, addr)
             self._sentBytes += sent or 0
-        except MessageLengthError:
-            self._countErrors([EMSGSIZE])
-            if len(datagram) > self._maxPayload:
-                raise
-        except OSError as e:
-            self._countErrors([e.errno or 0])
-            if e.errno == EMSGSIZE and (isUNIX or len(datagram) > self._maxPayload):
-                raise MessageLengthError("message too long") from e
+        except (MessageLengthError, OSError) as e:
+            number = EMSGSIZE if isinstance(e, MessageLengthError) else e.errno or 0
+            # A path may take less than the socket does.
+            if number == EMSGSIZE and (isUNIX or len(datagram) > self._maxPayload):
+                raise self._tooLong() from e
+            self._countErrors([number])
+
+    def _tooLong(self) -> MessageLengthError:
+        self.sendErrors[EMSGSIZE] += 1
+        return MessageLengthError("message too long")
 
     def _send(self, datagrams: Sequence[Reply], peers: list[Any]) -> None:
         """
@@ -558,8 +584,8 @@ class DatagramPort(MulticastPort):
         for reply, peer in zip(replies, peers):
             try:
                 if isinstance(reply, BaseException):
-                    raise reply
-                if reply is not None:
+                    self._logException(Failure(reply), "answer")
+                elif reply is not None:
                     pairs.append((memoryview(reply).tobytes(), peer))
             except BaseException:
                 self._logException(Failure(), "answer")

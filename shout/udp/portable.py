@@ -28,7 +28,8 @@ _CONTROL_SIZE = 256
 
 class UDPIO:
     """
-    Receives and sends on a UDP socket, by recvmsg(2) and sendmsg(2).
+    Receives and sends on a UDP socket: by recvmsg(2) and sendmsg(2), or by recvfrom(2)
+    and sendto(2) where Python lacks the former.
 
     @cvar limit: Maximum number of peers in the table.
     """
@@ -45,8 +46,8 @@ class UDPIO:
         self._socket = sock
         self._decode = decode
         self._peers: dict[Any, tuple[list[ControlMessage], Any]] = {}
-        self._recvmsg: Callable[..., Any] = sock.recvmsg
-        self._sendmsg: Callable[..., Any] = sock.sendmsg
+        self._recvmsg: Callable[..., Any] = getattr(sock, "recvmsg", self._recvfrom)
+        self._sendmsg: Callable[..., Any] = getattr(sock, "sendmsg", self._sendto)
         self._receivedBytes = self._sentBytes = 0
         self._error: OSError | None = None
         poll = select.poll()
@@ -137,6 +138,13 @@ class UDPIO:
                 raise
             return index - start
         return len(datagrams) - start
+
+    def _recvfrom(self, size: int, controlSize: int) -> Any:
+        datagram, address = self._socket.recvfrom(size)
+        return datagram, [], 0, address
+
+    def _sendto(self, buffers: Any, control: Any, flags: int, address: Any) -> int:
+        return self._socket.sendto(buffers[0], flags, address)
 
 
 class _Path(NamedTuple):

@@ -36,8 +36,11 @@ _RCVBUF = socket.SOL_SOCKET, socket.SO_RCVBUF
 def enablePacketInfo(sock: socket.socket) -> None:
     """
     Make the kernel pass on the local address that each datagram was sent to, in a
-    C{IP_PKTINFO} or C{IPV6_PKTINFO} control message; see ip(7) and ipv6(7).
+    C{IP_PKTINFO} or C{IPV6_PKTINFO} control message; see ip(7) and ipv6(7).  It does
+    nothing on systems other than Linux.
     """
+    if sys.platform != "linux":
+        return
     if sock.family == socket.AF_INET:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         return

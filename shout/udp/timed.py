@@ -56,8 +56,6 @@ class TimedPort(DatagramPort):
     @ivar maxAtOnce: Maximum number of datagrams that L{send} accepts.
     """
 
-    maxDatagrams = 256
-
     hasKernelTimes = False
     maxAtOnce = 1
 
@@ -77,7 +75,7 @@ class TimedPort(DatagramPort):
         """
         super().__init__(sock, protocol, reactor)
         self._clock = clock
-        self._undelivered: Iterator[_TimedDatagram] = iter(())
+        self._timed: Iterator[_TimedDatagram] = iter(())
 
     def _openIO(self, sock: socket.socket) -> Any:
         enableErrorQueue(sock)
@@ -88,9 +86,10 @@ class TimedPort(DatagramPort):
         return TimedIO(sock)
 
     def _visit(self, maxDatagrams: int, seconds: float) -> None:
+        end = self._seconds() + seconds
         # In a nested call the rest of the batch that is being delivered comes first.
         count = self._deliverTimed()
-        while count < maxDatagrams and self.connected:
+        while count < maxDatagrams and self.connected and self._seconds() < end:
             try:
                 received = self._io.receiveTimed(SLOTS)
             except OSError as e:
@@ -100,7 +99,7 @@ class TimedPort(DatagramPort):
                 return
             # In this order, a pause between the two cannot shorten a round trip.
             wall, now = self._wallClock(), self._clock()
-            self._undelivered = iter(
+            self._timed = iter(
                 [
                     (datagram, now, wall - time if time else 0, isFragmented)
                     for datagram, time, isFragmented in zip(*received)
@@ -111,7 +110,7 @@ class TimedPort(DatagramPort):
     def _deliverTimed(self) -> int:
         count = 0
         received: Any = self.protocol.timedDatagramReceived
-        for each in self._undelivered:
+        for each in self._timed:
             count += 1
             try:
                 received(*each)

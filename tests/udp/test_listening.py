@@ -101,6 +101,25 @@ class PortableListenTests(DoorBehaviour, DoorCase):
             self.assertEqual((error.interface, error.port), (interface, number))
             self.assertEqual(error.socketError.errno, expected)
 
+    def test_startRaises(self) -> None:
+        """
+        If the protocol cannot be started, the socket is closed.
+        """
+
+        class Failing(RecordingProtocol):
+            def startProtocol(self) -> None:
+                raise RuntimeError("cannot start")
+
+        [free] = bindUDP(0, ["127.0.0.1"])
+        number = free.getsockname()[1]
+        free.close()
+        error = self.assertRaises(
+            RuntimeError, self.listen, Failing(), "127.0.0.1", port=number
+        )
+        # The traceback still refers to the port and its socket.
+        self.assertIsNotNone(error.__traceback__)
+        self.listen(interface="127.0.0.1", port=number)
+
     def test_whole(self) -> None:
         """
         Datagrams arrive whole with Twisted's default for C{maxPacketSize}.

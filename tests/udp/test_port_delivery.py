@@ -151,6 +151,28 @@ class DeliveryTests(PortCase):
             ),
         )
 
+    def test_nestedVisitTakesRest(self) -> None:
+        """
+        If a protocol runs the reactor while it receives a datagram, the rest of the
+        batch is delivered then, each datagram once, and in order.
+        """
+        port = self.echo()
+        port.maxDatagrams = 3
+        order: list[bytes] = []
+
+        def react(datagram: bytes, addr: Any) -> None:
+            if datagram == b"1":
+                port.drain()
+            order.append(datagram)
+
+        self.protocol.react = react
+        client = self.client(port)
+        # A visit that found several asks for several.
+        self.exchange(client, port, [b"a", b"b", b"c"])
+        self.exchange(client, port, [b"1", b"2", b"3"])
+        port.drain()
+        self.assertEqual(order, [b"a", b"b", b"c", b"2", b"3", b"1"])
+
     def test_closedInNestedVisit(self) -> None:
         """
         If the port is closed in a nested visit, its file descriptor is not used again:

@@ -135,6 +135,26 @@ class SendErrorTests(PortCase):
             self.assertRaises(MessageLengthError, port.write, tooLong, peer)
             self.assertEqual(port.sendErrors, {errno.EMSGSIZE: 1})
 
+    def test_receiveRaises(self) -> None:
+        """
+        Any exception of receiving is logged, and the port stays open.
+        """
+
+        def receive(limit: int) -> Any:
+            raise MemoryError("no memory")
+
+        port = self.echo()
+        client = self.client(port)
+        io = FakeIO(port)
+        self.patch(io, "receive", receive)
+        client.send(b"x")
+        port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+        self.assertIn(port, self.reactor.getReaders())
+        del io.receive
+        port.doRead()
+        self.assertEqual(self.receiveAll(client), [b"x"])
+
     def test_icmpErrorInBatch(self) -> None:
         """
         If an ICMP error shows while a batch is sent, C{connectionRefused} is called,

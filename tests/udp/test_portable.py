@@ -203,6 +203,31 @@ class UDPIOTests(SynchronousTestCase):
         self.assertEqual(error.errno, errno.ENOMEM)
         self.assertFalse(self.io.hasMore())
 
+    def test_withoutMessages(self) -> None:
+        """
+        Where sockets have no C{recvmsg} and C{sendmsg}, C{recvfrom} and C{sendto} are
+        used.  The local address is not known then.
+        """
+
+        class Simple:
+            """
+            A socket with only those methods.
+            """
+
+            def __init__(self, sock: socket.socket) -> None:
+                self.recvfrom, self.sendto = sock.recvfrom, sock.sendto
+                self.fileno = sock.fileno
+
+        simple: Any = Simple(self.sock)
+        io = UDPIO(simple, decode)
+        for datagram in b"a", b"b":
+            self.client.send(datagram)
+        datagrams, peers = io.receive(64) or ([], [])
+        self.assertEqual((datagrams, peers[0].ancillaryData), ([b"a", b"b"], []))
+        self.assertEqual(io.send(datagrams, peers, 0), 2)
+        self.assertEqual([self.client.recv(9), self.client.recv(9)], [b"a", b"b"])
+        self.assertIsNone(io.receive(64))
+
     def test_closed(self) -> None:
         """
         A closed socket raises C{OSError}.

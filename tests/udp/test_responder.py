@@ -146,6 +146,15 @@ class PortTests(PortCase):
         self.port = self.listen(sock, protocol)
         return self.exchange(self.client(self.port), self.port, datagrams)
 
+    def listenUNIX(self, sock: socket, protocol: BatchResponder) -> DatagramPort:
+        """
+        Start a port on a UNIX socket.
+        """
+        port = DatagramPort(sock, protocol, self.reactor)
+        port.startListening()
+        self.addCleanup(self.stop, port)
+        return port
+
     def answering(self, answer: Callable[[list[bytes]], Any]) -> ReversingResponder:
         """
         Return a responder whose replies a function makes.
@@ -332,6 +341,29 @@ class PortTests(PortCase):
             self.assertEqual(replies, [b"ba", b"dc"])
             self.assertEqual(protocol.failures, [(EMSGSIZE, 1)])
             self.assertEqual(self.port.sendErrors, {EMSGSIZE: 1})
+
+    def test_writtenTooLong(self) -> None:
+        """
+        If a subclass overrides C{datagramReceived}, a reply that is too long counts
+        once, too, on a UDP and on a UNIX socket.
+        """
+
+        class Overriding(ReversingResponder):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                super().datagramReceived(datagram, addr)
+
+        directory = shortDirectory(self)
+        client = bindUNIX(os.path.join(directory, "c"))
+        self.addCleanup(client.close)
+        server = bindUNIX(os.path.join(directory, "s"))
+        client.connect(server.getsockname())
+        replies = self.answersOf(protocol := Overriding(), b"vast", b"ab")
+        unix = self.listenUNIX(server, unixProtocol := Overriding())
+        replies += self.exchange(client, unix, [b"vast", b"ab"])
+        self.assertEqual(replies, [b"ba", b"ba"])
+        for responder, port in (protocol, self.port), (unixProtocol, unix):
+            self.assertEqual(responder.failures, [(EMSGSIZE, 1)])
+            self.assertEqual(port.sendErrors, {EMSGSIZE: 1})
 
     def test_ownDatagramReceived(self) -> None:
         """

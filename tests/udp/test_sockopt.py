@@ -15,7 +15,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout import bindUDP
 from shout.sockets.bind import connectUDP
-from shout.udp.sockopt import allowFragments, omitFlowLabel, raiseReceiveBuffer
+from shout.udp.sockopt import (
+    allowForeignSource,
+    allowFragments,
+    enablePacketInfo,
+    kernelDrops,
+    omitFlowLabel,
+    raiseReceiveBuffer,
+)
 from tests.families import needsIPv6, needsIPv6Sockets
 
 # From asm-generic/socket.h; Python does not have it.
@@ -109,6 +116,27 @@ class SendOptionTests(SynchronousTestCase):
         with OldSocket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
             self.assertFalse(allowFragments(sock, False))
             omitFlowLabel(sock)
+
+    def test_notLinux(self) -> None:
+        """
+        Elsewhere than on Linux no option is set by its number there.
+        """
+
+        class ForeignSocket(socket.socket):
+            """
+            A socket of a system whose options are numbered otherwise.
+            """
+
+            def setsockopt(self, *_: Any) -> None:
+                raise AssertionError
+
+        self.patch(sys, "platform", "darwin")
+        with ForeignSocket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            enablePacketInfo(sock)
+            allowForeignSource(sock)
+            omitFlowLabel(sock)
+            self.assertFalse(allowFragments(sock, False))
+            self.assertEqual(kernelDrops(sock), 0)
 
     @needsIPv6
     def test_flowLabel(self) -> None:

@@ -13,6 +13,7 @@ from unittest import skipIf
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.task import Clock
 
 from shout.sockets.bind import bindUDP, connectUDP
 from shout.sockets.unix import bindUNIX, connectUNIX
@@ -239,6 +240,27 @@ class TimedPortTests(TimedPortCase):
         self.patch(protocol, "timedDatagramReceived", timedDatagramReceived)
         port._visit(1, 1)
         self.assertEqual((received, io.calls), ([b"a", b"b", b"c", b"d"], 1))
+
+    async def test_visitEnds(self) -> None:
+        """
+        A visit ends after its time although more datagrams arrive.
+        """
+
+        class EndlessIO:
+            """
+            An IO that always receives.
+            """
+
+            def receiveTimed(self, limit: int) -> tuple[list[Any], ...]:
+                clock.advance(0.002)
+                return [b"a"], [0], [False]
+
+        clock = Clock()
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        port._io = EndlessIO()
+        port._seconds = clock.seconds
+        port.doRead()
+        self.assertEqual(len(protocol.received), 3)
 
     async def test_partial(self) -> None:
         """
