@@ -119,7 +119,8 @@ class DatagramPort(MulticastPort):
     reactor: Any
     _connectedAddr: Any
 
-    # Least number of datagrams to ask for first in a visit.
+    # Number of datagrams to ask for first in a visit.  One by one, the first reply does
+    # not wait for the next datagram.
     _firstLimit = 1
 
     # Bytes of receive buffer that even an empty datagram occupies.
@@ -176,8 +177,6 @@ class DatagramPort(MulticastPort):
         self._peer: Any = None
         self._peersByAddress: dict[Any, Peer] = {}
         self._hasGroupPeers = False
-        # Number of datagrams that the last visit has found.
-        self._lastCount = 0
         # Number of visits in a row that have found one datagram.
         self._singles = 0
         # Number of visits to come that receive one datagram and do not look for more.
@@ -301,16 +300,17 @@ class DatagramPort(MulticastPort):
         @param seconds: Seconds after which it ends.
         """
         end = self._seconds() + seconds
-        count, limit = 0, max(self._firstLimit, min(self._lastCount, SLOTS))
+        count, limit = 0, self._firstLimit
         while count < maxDatagrams and self.connected:
             done = self._readBatch(limit, end)
             count += done
-            if not done or self._seconds() >= end:
+            if not done or not (self._rest or self._hasMore()):
                 break
-            if not self._rest and not self._hasMore():
+            if self._seconds() >= end:
                 break
-            limit = min(8 * limit, SLOTS, maxDatagrams - count)
-        self._lastCount = count
+            if count > 1:
+                limit = min(8 * limit, SLOTS)
+            limit = min(limit, maxDatagrams - count)
         self._singles = self._singles + 1 if count == 1 else 0
         # While datagrams arrive one by one, every eighth visit looks for more.
         if self._singles >= 8:
@@ -320,7 +320,8 @@ class DatagramPort(MulticastPort):
         """
         Return C{True} if more datagrams may have arrived.
         """
-        return bool(self._io.hasMore())
+        more: bool = self._io.hasMore()
+        return more
 
     def _readBatch(self, limit: int, end: float) -> int:
         """
