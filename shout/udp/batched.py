@@ -38,7 +38,8 @@ _CANNOT_SEGMENT = (EINVAL, EIO, EMSGSIZE)
 
 class BatchedPort(DatagramPort):
     """
-    A UDP port that receives and sends many datagrams per system call.
+    A UDP port that receives and sends many datagrams per system call.  It needs the C
+    extension; L{listen<shout.udp.listening.listen>} does without where it is missing.
 
     Datagrams that the protocol writes while it receives a batch are sent in order,
     after the batch, or before the next datagram if a millisecond has passed.  All
@@ -52,6 +53,10 @@ class BatchedPort(DatagramPort):
     _canHold = True
 
     def _openIO(self, sock: socket.socket) -> Any:
+        if not available:
+            raise RuntimeError(
+                "BatchedPort needs the C extension; use shout.udp.listen"
+            )
         enablePacketInfo(sock)
         # Bursts of one peer arrive in one piece; see udp(7).  It needs Linux 5.0.
         with suppress(OSError):

@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import bindUDP, bindUNIX
-from shout.udp import listening
+from shout.udp import batched, listening
 from shout.udp.batched import BatchedPort, available
 from shout.udp.listening import listen
 from shout.udp.port import SLOTS, DatagramPort
@@ -266,3 +266,14 @@ class ListenTests(SynchronousTestCase):
         """
         self.patch(listening, "available", False)
         self.assertEqual(set(self.portTypes()), {DatagramPort})
+
+    def test_missing(self) -> None:
+        """
+        Without the extension, a L{BatchedPort} cannot be started, and says so.
+        """
+        [sock] = bindUDP(0, ["127.0.0.1"])
+        self.addCleanup(sock.close)
+        self.patch(batched, "available", False)
+        port = BatchedPort(sock, DatagramProtocol(), MemoryReactorClock())
+        error = self.assertRaises(RuntimeError, port.startListening)
+        self.assertIn("needs the C extension", str(error))
