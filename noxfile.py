@@ -238,6 +238,7 @@ def sanitize(session: nox.Session) -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         # Otherwise several objects share one allocation.
         "PYTHONMALLOC": "malloc",
+        "SHOUT_EXAMPLES": "2000",
     }
     built = "import shout._capitals, shout.udp._mmsg"
     session.run("python", "-c", built, env=environment)

@@ -14,11 +14,12 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
 
-from benchmarks.servers import PORTS, onPort
+from benchmarks.servers import PORTS, Command, onPort, prepare
 from shout import Shout
 from shout.counters import Counters
 
@@ -150,10 +151,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"{'port':10}{'flood':>18}{'received/s':>14}{'max delay':>14}{'stop time':>14}"
     )
-    for kind in SERVERS:
+    seconds = str(options.seconds)
+    serving = [sys.executable, "-m", "benchmarks.flood", "--seconds", seconds]
+
+    def serverOn(kind: str) -> Command:
+        return lambda directory: onPort(kind, [*serving, "--serve", kind])
+
+    commands = prepare({kind: serverOn(kind) for kind in SERVERS}, Path())
+    for kind, command in commands.items():
         for name, (payload, segment) in KINDS.items():
-            command = [sys.executable, "-m", "benchmarks.flood", "--serve", kind]
-            command = onPort(kind, [*command, "--seconds", str(options.seconds)])
             with subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,

@@ -34,7 +34,7 @@
 enum { DIGITS = 8, MAX_SIZE = 65507, MAX_SOCKETS = 1024, RING = 1 << 20 };
 
 /* In nanoseconds. */
-static const int64_t WARM_UP = 200000000, PATIENCE = 20000000, TIMEOUT = 200000000,
+static const int64_t WARM_UP = 200000000, REPLY_WAIT = 20000000, TIMEOUT = 200000000,
                      GRACE = 500000000;
 
 struct client {
@@ -165,7 +165,7 @@ static void closed_loop(int64_t nanoseconds, int window)
         if (idle)
             continue;
         /* A reply that is late is not waited for, so that one loss does not stop all. */
-        int flags = give_up(client, time) < PATIENCE ? 0 : MSG_DONTWAIT;
+        int flags = give_up(client, time) < REPLY_WAIT ? 0 : MSG_DONTWAIT;
         while (client->in_flight && receive(client, flags))
             flags = MSG_DONTWAIT;
         time = now();
@@ -204,7 +204,7 @@ static void open_loop(int64_t nanoseconds, double rate)
 static void connect_to(int port)
 {
     struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct timeval timeout = {.tv_usec = PATIENCE / 1000};
+    struct timeval timeout = {.tv_usec = REPLY_WAIT / 1000};
     int buffer = 4 << 20;
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int i = 0; i < sockets; i++) {

@@ -61,7 +61,7 @@ median [least - most] of the rounds; servers without any reply are omitted
 CPU µs/reply: of the server; user is the part outside the kernel, found by sampling
 busy: CPU of the server in percent of the time
 p50, p99: round trip in µs from the time when the datagram was due
-sent: from the time when it was sent; late: from due to sent, which is the load's fault
+sent: from the time when it was sent; late: from due to sent, a delay of the load
 lost, wrong: sum of all rounds; replies are awaited for 0.2 s (at random: 0.5 s)"""
 
 

@@ -23,7 +23,7 @@ differences(uint64_t word)
 {
     /* Without the highest bit of each byte, no addition carries into the next. */
     uint64_t low = word & ONES * 0x7f;
-    /* Now that bit says: at least 'a', and more than 'z'. */
+    /* That bit is now set in the bytes from 'a' on, and in those after 'z'. */
     uint64_t fromA = low + ONES * (0x80 - 'a');
     uint64_t afterZ = low + ONES * (0x7f - 'z');
     return (fromA & ~afterZ & ~word & ONES * 0x80) >> 2;

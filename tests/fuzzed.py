@@ -218,6 +218,7 @@ def _decode(source: Bytes) -> None:
         assert host.partition("%")[0] == inet_ntop(family, name[address])
         assert port == int.from_bytes(name[2:4], "big")
         assert peer.rawAddress[:SOCKADDR_SIZE] == name
+        assert peer.sockaddr is not None
         assert peer.sockaddr[:2] == (host.partition("%")[0], port)
         for _, _, info in peer.ancillaryData:
             assert len(info) == (12 if family == AF_INET else 20)

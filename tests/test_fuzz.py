@@ -4,6 +4,7 @@ Tests for L{tests.fuzz} and L{tests.fuzzed}.
 
 from __future__ import annotations
 
+import os
 import sys
 from io import StringIO
 
@@ -15,13 +16,16 @@ from tests import fuzz
 from tests.fuzzed import fuzzOne
 from tests.properties import untimed
 
+# Number of inputs that are tried.
+EXAMPLES = int(os.environ.get("SHOUT_EXAMPLES", 100))
+
 
 class FuzzTests(SynchronousTestCase):
     """
     Tests for all code that reads bytes from the network.
     """
 
-    @settings(untimed, max_examples=100)
+    @settings(untimed, max_examples=EXAMPLES)
     @given(binary(max_size=1024) | binary(min_size=500, max_size=2000))
     def test_any(self, data: bytes) -> None:
         """

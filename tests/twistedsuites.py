@@ -78,6 +78,13 @@ def passed(results: Any) -> int:
     return int(results.successes) + len(results.expectedFailures)
 
 
+def failed(results: Any) -> set[str]:
+    """
+    Return the names of the tests that did not run as they should.
+    """
+    return {test.id() for test, *_ in [*results.errors, *results.failures]}
+
+
 def compare(suite: str) -> bool:
     """
     Run a suite on both kinds of ports, and print the results.
@@ -87,6 +94,7 @@ def compare(suite: str) -> bool:
     expected, _ = run(suite)
     found, output, ports = runOnDoors(suite)
     isAsGood = 0 < passed(expected) <= passed(found) and bool(ports)
+    isAsGood &= failed(found) <= failed(expected)
     if not isAsGood or not expected.wasSuccessful():
         print(output)
     print(

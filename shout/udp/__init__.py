@@ -1,5 +1,5 @@
 """
-UDP ports for Twisted that receive and send many datagrams per system call.
+UDP ports for Twisted, which receive and send many datagrams per system call on Linux.
 
 L{listen} runs any L{DatagramProtocol<twisted.internet.protocol.DatagramProtocol>} on a
 socket that is already bound or connected::
@@ -9,7 +9,7 @@ socket that is already bound or connected::
     reactor.callWhenRunning(listen, sock, MyProtocol(), reactor)
     reactor.run()
 
-A L{BatchedPort} needs Linux; L{DatagramPort} is the portable one.  A
+A L{BatchedPort} needs Linux and the C extension; L{DatagramPort} is portable.  A
 L{BatchResponder} is a protocol that answers a whole batch in one call, and a
 L{TimedPort} measures round trips.
 

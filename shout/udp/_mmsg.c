@@ -77,7 +77,7 @@ typedef struct {
     unsigned long long receivedBytes, sentBytes;
     PyObject *decode;
     PyObject *rawAddressName, *maxSegmentName;
-    unsigned char *arena;
+    unsigned char *buffers;
     Entry *table;
     Arrival arrivals[SLOTS];
     struct mmsghdr received[SLOTS], sent[SLOTS];
@@ -86,16 +86,16 @@ typedef struct {
     _Alignas(8) unsigned char controls[SLOTS][INFO + SEGMENT];
 } BatchIO;
 
-static const size_t arenaSize = (size_t)SLOTS * (NEAR + FAR);
+static const size_t buffersSize = (size_t)SLOTS * (NEAR + FAR);
 
 static unsigned char *nearPart(BatchIO *self, int slot)
 {
-    return self->arena + (size_t)slot * NEAR;
+    return self->buffers + (size_t)slot * NEAR;
 }
 
 static unsigned char *farPart(BatchIO *self, int slot)
 {
-    return self->arena + (size_t)SLOTS * NEAR + (size_t)slot * FAR;
+    return self->buffers + (size_t)SLOTS * NEAR + (size_t)slot * FAR;
 }
 
 static void prepareToReceive(BatchIO *self, int slot)
@@ -554,8 +554,8 @@ static void dealloc(BatchIO *self)
     PyObject_GC_UnTrack(self);
     clear(self);
     PyMem_Free(self->table);
-    if (self->arena != NULL)
-        munmap(self->arena, arenaSize);
+    if (self->buffers != NULL)
+        munmap(self->buffers, buffersSize);
     PyObject_GC_Del(self);
     Py_DECREF(type);
 }
@@ -580,7 +580,7 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     PyObject *decode;
     BatchIO *self;
-    void *arena;
+    void *buffers;
     int fd, size;
     socklen_t length = sizeof size;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO", names, &fd, &decode))
@@ -596,10 +596,10 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->maxSegmentName = PyUnicode_InternFromString("maxSegment");
     self->table = PyMem_Calloc(PEERS, sizeof(Entry));
     /* Private, so that forked processes do not share it. */
-    arena = mmap(NULL, arenaSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+    buffers = mmap(NULL, buffersSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                  -1, 0);
-    self->arena = arena == MAP_FAILED ? NULL : arena;
-    if (!self->rawAddressName || !self->maxSegmentName || !self->table || !self->arena) {
+    self->buffers = buffers == MAP_FAILED ? NULL : buffers;
+    if (!self->rawAddressName || !self->maxSegmentName || !self->table || !self->buffers) {
         Py_DECREF(self);
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     }

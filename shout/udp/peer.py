@@ -44,12 +44,13 @@ class Peer(tuple[str, int]):
     A client that sends to two local addresses is two peers, which are equal but
     not identical.  A copy, or a pickled peer, is a plain tuple.
 
-    @ivar owner: The object that decoded the peer.  Each port has one.
+    @ivar owner: The port that has received the datagram.
 
     @ivar isMulticastOrBroadcast: C{True} if the peer has sent to a multicast or
         broadcast address.  A reply leaves from a unicast address of the host.
 
-    @ivar sockaddr: The address of the peer in the form of C{socket.socket.sendmsg}.
+    @ivar sockaddr: The address of the peer in the form of C{socket.socket.sendmsg};
+        C{None} for the peer of a connected socket.
 
     @ivar ancillaryData: The control messages of a reply, in the form of
         C{socket.socket.sendmsg}.  They make it leave from the local address that the
@@ -64,7 +65,7 @@ class Peer(tuple[str, int]):
 
     owner: object
     isMulticastOrBroadcast: bool
-    sockaddr: tuple[Any, ...]
+    sockaddr: tuple[Any, ...] | None
     ancillaryData: list[ControlMessage]
     rawAddress: bytes
     maxSegment = 65000

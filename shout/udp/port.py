@@ -5,6 +5,7 @@ The portable port: a UDP or UNIX datagram port for any protocol.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -119,8 +120,7 @@ class DatagramPort(MulticastPort):
     reactor: Any
     _connectedAddr: Any
 
-    # Number of datagrams to ask for first in a visit.  One by one, the first reply does
-    # not wait for the next datagram.
+    # Number of datagrams to ask for first in a visit.
     _firstLimit = 1
 
     # Bytes of receive buffer that even an empty datagram occupies.
@@ -164,6 +164,8 @@ class DatagramPort(MulticastPort):
         self.sendErrors: Counter[int] = Counter()
         self.protocolErrors = 0
         self._seconds = seconds
+        self._io: Any = None
+        self._totalBytes = (0, 0)
         self._sentBytes = self._kernelDrops = 0
         self._logTimes: dict[str, deque[float]] = {}
         # Batches that were received and are not delivered yet.
@@ -177,10 +179,6 @@ class DatagramPort(MulticastPort):
         self._peer: Any = None
         self._peersByAddress: dict[Any, Peer] = {}
         self._hasGroupPeers = False
-        # Number of visits in a row that have found one datagram.
-        self._singles = 0
-        # Number of visits to come that receive one datagram and do not look for more.
-        self._skips = 0
         # Datagrams that are written while a batch is being delivered, and their peers.
         self._isHolding = False
         self._pending: list[bytes] = []
@@ -191,7 +189,6 @@ class DatagramPort(MulticastPort):
     def _bindSocket(self) -> None:
         sock = self.socket
         self.fileno = sock.fileno  # type: ignore[method-assign]
-        self.connected = True
         sock.setblocking(False)
         raiseReceiveBuffer(sock, self.receiveBuffer)
         self._initialDrops = kernelDrops(sock)
@@ -205,6 +202,7 @@ class DatagramPort(MulticastPort):
         else:
             self._connectedAddr = peer if isUNIX else hostAndPort(peer)
         self._io = self._openIO(sock)
+        self.connected = True
         if self.noisy:
             prefix = self._getLogPrefix(self.protocol)
             log.msg(f"{prefix} starting on {self._realPortNumber}")
@@ -218,6 +216,9 @@ class DatagramPort(MulticastPort):
 
     def _adopt(self, peer: Peer) -> Peer:
         peer.owner = self
+        # Only Linux accepts the address of the peer on a connected socket.
+        if self._connectedAddr and sys.platform != "linux":
+            peer.sockaddr = None
         self._hasGroupPeers |= peer.isMulticastOrBroadcast
         return peer
 
@@ -244,20 +245,15 @@ class DatagramPort(MulticastPort):
         """
         Return the number of payload bytes received, and of those sent.
         """
-        received, sent = self._io.totalBytes()
+        if self._io is not None:
+            self._totalBytes = self._io.totalBytes()
+        received, sent = self._totalBytes
         return received, sent + self._sentBytes
 
     def doRead(self) -> None:
-        if self._skips and self.connected:
-            # Datagrams arrive one by one, so there is hardly ever another.
-            self._skips -= 1
-            if self._readBatch(1, 0.0) != 1:
-                self._skips = 0
-        else:
-            self._visit(self.maxDatagrams, self.maxVisit)
+        self._visit(self.maxDatagrams, self.maxVisit)
         # Datagrams that are left do not make the socket readable.
         if self._rest:
-            self._skips = 0
             self._readAgainLater()
 
     def _readAgainLater(self) -> None:
@@ -301,20 +297,17 @@ class DatagramPort(MulticastPort):
         """
         end = self._seconds() + seconds
         count, limit = 0, self._firstLimit
-        while count < maxDatagrams and self.connected:
+        while self.connected:
             done = self._readBatch(limit, end)
             count += done
-            if not done or not (self._rest or self._hasMore()):
-                break
-            if self._seconds() >= end:
-                break
-            if count > 1:
-                limit = min(8 * limit, SLOTS)
-            limit = min(limit, maxDatagrams - count)
-        self._singles = self._singles + 1 if count == 1 else 0
-        # While datagrams arrive one by one, every eighth visit looks for more.
-        if self._singles >= 8:
-            self._skips = 7
+            if not done or not self.connected:
+                return
+            if not self._rest and not self._hasMore():
+                return
+            if count >= maxDatagrams or self._seconds() >= end:
+                return
+            # The first few are received one by one, so that their replies do not wait.
+            limit = min(SLOTS if count > 2 else limit, maxDatagrams - count)
 
     def _hasMore(self) -> bool:
         """
@@ -342,14 +335,7 @@ class DatagramPort(MulticastPort):
         try:
             batch = self._rest.popleft() if self._rest else self._io.receive(limit)
         except Exception as e:
-            # uvloop does not watch a socket any longer after an error.
-            if self._isReading:
-                self.stopReading()
-                self.startReading()
-            if isinstance(e, OSError):
-                self._handlePeerError(e)
-            else:
-                self._logException(Failure(), "receive")
+            self._handleReceiveError(e)
             return 1
         if batch is None:
             return 0
@@ -363,6 +349,16 @@ class DatagramPort(MulticastPort):
         if received is _receivedByResponder:
             return self._answer(datagrams, peers, end)
         return self._deliver(datagrams, peers, end)
+
+    def _handleReceiveError(self, error: Exception) -> None:
+        # uvloop does not watch a socket any longer after an error.
+        if self._isReading:
+            self.stopReading()
+            self.startReading()
+        if isinstance(error, OSError):
+            self._handlePeerError(error)
+        else:
+            self._logException(Failure(error), "receive")
 
     def _keep(self, undelivered: Iterator[tuple[bytes, Any]]) -> None:
         """
@@ -384,21 +380,22 @@ class DatagramPort(MulticastPort):
         if self._hasGroupPeers and any(map(_isMulticastOrBroadcast, peers)):
             return self._deliver(datagrams, peers, end)
         protocol: Any = self.protocol
+        count = len(datagrams)
         try:
             replies = protocol.answer(datagrams, peers)
             if type(replies) is not list:
                 replies = list(replies)
             done = len(replies)
-            if not 0 < done <= len(datagrams):
+            if done != count and not 0 < done < count:
                 raise ValueError("there must be one answer for each datagram")
         except BaseException:
-            if len(datagrams) > 1:
+            if count > 1:
                 # One by one, only the datagrams that raise remain unanswered.
                 return self._deliver(datagrams, peers, end)
             self._logException(Failure(), "answer")
             return 1
         if self.connected:
-            if done < len(datagrams):
+            if done < count:
                 self._rest.appendleft((datagrams[done:], peers[done:]))
             self._send(replies, peers)
         return done
@@ -474,8 +471,8 @@ class DatagramPort(MulticastPort):
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
-        Send a datagram: after the batch that is being delivered, or at once if there
-        is none.
+        Send a datagram: at once, or on a L{BatchedPort
+        <shout.udp.batched.BatchedPort>} after the batch that is being delivered.
 
         @param datagram: The payload.
 
@@ -656,8 +653,11 @@ class DatagramPort(MulticastPort):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._flush()
-        # The counter is gone with the socket.
+        # The counters are gone with the socket.
         self._kernelDrops = self.kernelDrops
+        self.totalBytes()
+        # Its table of peers refers to the port.
+        self._io = None
         if self.noisy:
             log.msg(f"(UDP Port {self._realPortNumber} Closed)")
         self._realPortNumber = None

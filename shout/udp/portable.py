@@ -31,10 +31,10 @@ class UDPIO:
     Receives and sends on a UDP socket: by recvmsg(2) and sendmsg(2), or by recvfrom(2)
     and sendto(2) where Python lacks the former.
 
-    @cvar limit: Maximum number of peers in the table.
+    @cvar maxPeers: Maximum number of peers in the table.
     """
 
-    limit = 2048
+    maxPeers = 2048
 
     def __init__(self, sock: socket.socket, decode: Callable[..., Any]) -> None:
         """
@@ -83,9 +83,11 @@ class UDPIO:
                 found = self._peers.get(address)
                 if found is None or found[0] != control:
                     found = self._addPeer(address, control)
+                self._receivedBytes += len(datagram)
+                if limit == 1:
+                    return [datagram], [found[1]]
                 datagrams.append(datagram)
                 peers.append(found[1])
-                self._receivedBytes += len(datagram)
                 count = len(datagrams)
                 # The kernel is asked at most three times, which takes as long as the
                 # exception for an empty queue.
@@ -101,7 +103,7 @@ class UDPIO:
         return (datagrams, peers) if datagrams else None
 
     def _addPeer(self, address: Any, control: list[ControlMessage]) -> Any:
-        if len(self._peers) >= self.limit:
+        if len(self._peers) >= self.maxPeers:
             self._peers.clear()
         found = self._peers[address] = control, self._decode(address, control)
         return found
@@ -126,6 +128,13 @@ class UDPIO:
 
         @raise OSError: If the first one cannot be sent.
         """
+        if len(datagrams) == 1:
+            # Most visits find one datagram.
+            peer = peers[0]
+            self._sentBytes += self._sendmsg(
+                datagrams, peer.ancillaryData, 0, peer.sockaddr
+            )
+            return 1
         index = start
         try:
             for index in range(start, len(datagrams)):

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from errno import ECONNREFUSED, ENOTCONN
+from errno import EBADF, ECONNREFUSED, ENOTCONN
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
@@ -92,9 +92,10 @@ class TimedPort(DatagramPort):
         while count < maxDatagrams and self.connected and self._seconds() < end:
             try:
                 received = self._io.receiveTimed(SLOTS)
-            except OSError as e:
-                self._handlePeerError(e)
-                return
+            except Exception as e:
+                self._handleReceiveError(e)
+                count += 1
+                continue
             if received is None:
                 return
             # In this order, a pause between the two cannot shorten a round trip.
@@ -153,8 +154,11 @@ class TimedPort(DatagramPort):
 
         @return: Number of datagrams that the system has accepted, at least one.
 
-        @raise OSError: If the system does not accept the first one.
+        @raise OSError: If the system does not accept the first one, or the port is
+            closed.
         """
+        if not self.connected:
+            raise OSError(EBADF, os.strerror(EBADF))
         for _ in range(_ATTEMPTS):
             try:
                 sent: int = self._io.send(datagrams, None, 0)

@@ -269,7 +269,8 @@ class ListenTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """
-        Without the extension, a L{BatchedPort} cannot be started, and says so.
+        Without the extension, starting a L{BatchedPort} raises an exception that names
+        the extension.
         """
         [sock] = bindUDP(0, ["127.0.0.1"])
         self.addCleanup(sock.close)

@@ -18,7 +18,7 @@ from tests.properties import untimed
 
 class MessageTests(SynchronousTestCase):
     """
-    Tests for L{message} and L{messages}.
+    Tests for L{packMessage} and L{unpackMessages}.
     """
 
     @settings(untimed, max_examples=50)

@@ -161,7 +161,7 @@ class UDPIOTests(SynchronousTestCase):
         """
         The number of peers that are remembered is bounded.
         """
-        self.io.limit = 3
+        self.io.maxPeers = 3
         for _ in range(10):
             with connectUDP(*self.sock.getsockname()) as client:
                 client.send(b"x")

@@ -61,7 +61,16 @@ class RecordingTimedProtocol(DatagramProtocol):
         called.callback(None)
 
 
-class RefusingIO:
+class CountingNothing:
+    """
+    The part of an IO that counts bytes.
+    """
+
+    def totalBytes(self) -> tuple[int, int]:
+        return 0, 0
+
+
+class RefusingIO(CountingNothing):
     """
     An IO whose first sends fail with C{ECONNREFUSED}.
     """
@@ -217,7 +226,7 @@ class TimedPortTests(TimedPortCase):
         that is enough.
         """
 
-        class FullIO:
+        class FullIO(CountingNothing):
             """
             An IO that counts its calls.
             """
@@ -246,7 +255,7 @@ class TimedPortTests(TimedPortCase):
         A visit ends after its time although more datagrams arrive.
         """
 
-        class EndlessIO:
+        class EndlessIO(CountingNothing):
             """
             An IO that always receives.
             """
@@ -267,7 +276,7 @@ class TimedPortTests(TimedPortCase):
         C{send} returns the number of datagrams that the system has accepted.
         """
 
-        class PartialIO:
+        class PartialIO(CountingNothing):
             """
             An IO that does not send the last datagram.
             """
