@@ -130,7 +130,7 @@ class SnapshotTests(SynchronousTestCase):
                 ports[-1].doRead()
                 for text in (b"short", b"HELLO", b"longer"):
                     client.send(text)
-                ports[-1].doRead()
+                ports[-1].drain()
         taken = Snapshot.of(counters, ports)
         counters.count("ipv4", 1, 0)
         for port in ports:

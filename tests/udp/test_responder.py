@@ -150,7 +150,7 @@ class PortTests(PortCase):
         """
         Start a port on a UNIX socket.
         """
-        port = DatagramPort(sock, protocol, self.reactor)
+        port = DatagramPort(sock, protocol, self.reactor, seconds=self.reactor.seconds)
         port.startListening()
         self.addCleanup(self.stop, port)
         return port
