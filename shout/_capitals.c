@@ -84,7 +84,7 @@ upper(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
         if (capitals == NULL)
             goto error;
         if (!writeCapitals(PyBytes_AsString(capitals), PyBytes_AsString(datagram),
-                            length))
+                           length))
             areChanged = 0;
         if (PyList_SetItem(list, i, capitals) < 0)
             goto error;

@@ -596,10 +596,11 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->maxSegmentName = PyUnicode_InternFromString("maxSegment");
     self->table = PyMem_Calloc(PEERS, sizeof(Entry));
     /* Private, so that forked processes do not share it. */
-    buffers = mmap(NULL, buffersSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                 -1, 0);
+    buffers = mmap(NULL, buffersSize, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     self->buffers = buffers == MAP_FAILED ? NULL : buffers;
-    if (!self->rawAddressName || !self->maxSegmentName || !self->table || !self->buffers) {
+    if (!self->rawAddressName || !self->maxSegmentName || !self->table ||
+        !self->buffers) {
         Py_DECREF(self);
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     }

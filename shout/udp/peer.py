@@ -50,7 +50,7 @@ class Peer(tuple[str, int]):
         broadcast address.  A reply leaves from a unicast address of the host.
 
     @ivar sockaddr: The address of the peer in the form of C{socket.socket.sendmsg};
-        C{None} for the peer of a connected socket.
+        C{None} on a connected socket, except on Linux.
 
     @ivar ancillaryData: The control messages of a reply, in the form of
         C{socket.socket.sendmsg}.  They make it leave from the local address that the

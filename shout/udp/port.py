@@ -386,7 +386,7 @@ class DatagramPort(MulticastPort):
             if type(replies) is not list:
                 replies = list(replies)
             done = len(replies)
-            if done != count and not 0 < done < count:
+            if not 0 < done <= count:
                 raise ValueError("there must be one answer for each datagram")
         except BaseException:
             if count > 1:

@@ -250,6 +250,47 @@ class TimedPortTests(TimedPortCase):
         port._visit(1, 1)
         self.assertEqual((received, io.calls), ([b"a", b"b", b"c", b"d"], 1))
 
+    async def test_errorsWhileReceiving(self) -> None:
+        """
+        An error of receiving does not end a visit, and an exception of any other kind
+        is logged.
+        """
+
+        class FailingIO(CountingNothing):
+            """
+            An IO that fails twice before it receives.
+            """
+
+            results: list[Any] = [
+                OSError(errno.EHOSTUNREACH, "no route"),
+                MemoryError(),
+                ([b"a"], [0], [False]),
+                None,
+            ]
+
+            def receiveTimed(self, limit: int) -> Any:
+                result = self.results.pop(0)
+                if isinstance(result, Exception):
+                    raise result
+                return result
+
+        port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        port._io = FailingIO()
+        port.doRead()
+        self.assertEqual(len(protocol.received), 1)
+        self.assertEqual(len(protocol.icmpErrors), 1)
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+
+    async def test_closed(self) -> None:
+        """
+        A closed port does not send on its file descriptor, which another socket may
+        have by then.
+        """
+        port, _ = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        await port.stopListening()
+        error = self.assertRaises(OSError, port.send, [b"x"])
+        self.assertEqual(error.errno, errno.EBADF)
+
     async def test_visitEnds(self) -> None:
         """
         A visit ends after its time although more datagrams arrive.
