@@ -51,8 +51,10 @@ servers:
   portable  its protocol on the portable port of shout.udp
   twisted   its protocol on Twisted's own port
   loop      six lines: recvfrom(), upper(), sendto()
-  asyncio   a protocol of asyncio; uvloop: the same on uvloop
-  socketserver  a socketserver.UDPServer
+  asyncio, uvloop
+            a protocol of asyncio, with its own loop and with uvloop's
+  socketserver
+            a socketserver.UDPServer
   c         C: recvfrom(), sendto()
   c-same    C, the same job as shout: epoll, recvmmsg(), sendmmsg(), IP_PKTINFO
 """

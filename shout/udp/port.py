@@ -306,7 +306,8 @@ class DatagramPort(MulticastPort):
                 return
             if count >= maxDatagrams or self._seconds() >= end:
                 return
-            # The first few are received one by one, so that their replies do not wait.
+            # The portable port receives the first few one by one, so that their replies
+            # do not wait.
             limit = min(SLOTS if count > 2 else limit, maxDatagrams - count)
 
     def _hasMore(self) -> bool:
