@@ -411,6 +411,16 @@ class SocketPortBehaviour(PortBehaviour):
         self.assertEqual(io.limits, [])
         self.assertEqual(port.totalBytes(), (5, 0))
 
+    def test_closedIsFreed(self) -> None:
+        """
+        When a port is closed, its buffers are freed without the garbage collector.
+        """
+        port = self.echo()
+        io = weakref.ref(FakeIO(port))
+        self.exchange(self.client(port), port, [b"x"])
+        self.stop(port)
+        self.assertIsNone(io())
+
     def test_connected(self) -> None:
         """
         A connected port sends to its peer, with or without its address, and receives
