@@ -36,6 +36,9 @@ _COUNTS = {
     "in_flight_at_end": "inFlightAtEnd",
 }
 
+# The counts of a flow.
+_FLOW_COUNTS = ("sent", "answered", "lost", "late", "refused", "wrong")
+
 _TIMES = ("min", "mean", "p50", "p90", "p99", "max", "stddev")
 
 
@@ -67,9 +70,28 @@ def _targetObject(
         "rate": round(result.rate, 3) if result else 0.0,
         "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
         "jitter_ns": result and result.jitter,
+        "icmp_errors": _errorObjects(result) if result else [],
         "clock": result and clockName(result.hasKernelTimes),
+        "flows": [_flowObject(flow) for flow in result.flows] if result else [],
         "error": error,
     }
+
+
+def _flowObject(flow: Result) -> dict[str, Any]:
+    trips = flow.roundTrips
+    return {
+        "source_port": flow.sourcePort,
+        **{name: getattr(flow, _COUNTS[name]) for name in _FLOW_COUNTS},
+        "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
+        "icmp_errors": _errorObjects(flow),
+    }
+
+
+def _errorObjects(result: Result) -> list[dict[str, Any]]:
+    return [
+        {"from": sender, "reason": reason, "count": count}
+        for (reason, sender), count in result.icmpErrors.items()
+    ]
 
 
 def clockName(hasKernelTimes: bool) -> str:
@@ -95,8 +117,12 @@ def eventObject(event: Event, target: Target) -> dict[str, Any]:
         fields["rtt_ns"] = event.roundTrip
     if event.isOutOfOrder:
         fields["out_of_order"] = True
+    if event.sourcePort is not None:
+        fields["source_port"] = event.sourcePort
     if event.detail:
         fields["detail"] = event.detail
+    if event.error is not None and event.error.sender is not None:
+        fields["from"] = event.error.sender
     return fields
 
 

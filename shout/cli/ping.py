@@ -8,22 +8,20 @@ import json
 import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
-from twisted.internet.defer import gatherResults
 from twisted.internet.task import LoopingCall
 
 from shout.cli import charts, document, text
 from shout.cli.live import LiveLine
-from shout.cli.pingoptions import scheduleOf
+from shout.cli.pingoptions import scheduleOf, sourcePortsOf
 from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.signals import signalHandlers
 from shout.cli.usage import UsageError
 from shout.measure.probe import OTHER_RUN
 from shout.measure.result import Event, Result
 from shout.measure.session import PingSession
-from shout.measure.target import Target, resolveTarget
+from shout.measure.target import SocketOptions, Target, openSockets, resolveTarget
 from shout.request import AskError, UnknownHost
 
 
@@ -122,13 +120,14 @@ class PingCommand:
         self._options = options
         self._live = live
         self._reactor = reactor
-        with ExitStack() as undo:
-            sockets = [undo.enter_context(target.open()) for target in targets]
-            undo.pop_all()
-        self._sessions = [
-            (target, PingSession(sock, self._schedule, self._printer(target), reactor))
-            for target, sock in zip(targets, sockets)
-        ]
+        self._targets = targets
+        self._session = None
+        if targets:
+            ports = sourcePortsOf(options)
+            isShared = len(targets) > 1 and any(ports)
+            sockets = openSockets(targets, ports, SocketOptions(isShared=isShared))
+            printEvent = self._printer()
+            self._session = PingSession(sockets, self._schedule, printEvent, reactor)
 
     async def run(self) -> int:
         """
@@ -141,13 +140,13 @@ class PingCommand:
         updates = LoopingCall(self._updateStatus)
         updates.clock = self._reactor
         with signalHandlers(self._reactor, self._stop, self._showSoFar):
-            for target, session in self._sessions:
-                session.listen()
-                self._printOpening(target, session)
-            running = [session.start() for _, session in self._sessions]
-            if live.isTerminal:
-                updates.start(0.1, now=False)
-            await gatherResults(running)
+            if self._session is not None:
+                self._session.listen()
+                for target in self._targets:
+                    self._printOpening(target, self._session)
+                if live.isTerminal:
+                    updates.start(0.1, now=False)
+                await self._session.start()
         if updates.running:
             updates.stop()
             live.setStatus("")
@@ -166,21 +165,23 @@ class PingCommand:
         elif not self._options.json:
             self._live.writeLine(text.openingLine(target, schedule, hasKernelTimes))
 
-    def _printer(self, target: Target) -> Callable[[Event], object]:
+    def _printer(self) -> Callable[[Event, int], object]:
         """
-        Return a function that prints an event of a target.
+        Return a function that prints an event of the target with an index.
         """
         isFast = self._schedule.interval <= 0.01
         line: Callable[[Event, Target], str] = text.eventLine
         if self._options.json_lines:
             line = document.eventLine
         elif self._options.quiet or self._options.json or isFast:
-            return lambda event: None
-        return lambda event: self._live.writeLine(line(event, target), True)
+            return lambda event, index: None
+        targets, writeLine = self._targets, self._live.writeLine
+        return lambda event, index: writeLine(line(event, targets[index]), True)
 
     def _updateStatus(self) -> None:
-        trackers = [session.tracker for _, session in self._sessions]
-        self._live.setStatus(text.statusLine(trackers))
+        if self._session is not None:
+            trackers = [flow.tracker for flow in self._session.flows]
+            self._live.setStatus(text.statusLine(trackers))
 
     def _showSoFar(self) -> None:
         # If it is not a terminal, a program may be reading standard output.
@@ -191,15 +192,18 @@ class PingCommand:
                 writeLine(line)
 
     def _stop(self) -> None:
-        for _, session in self._sessions:
-            session.stop()
+        if self._session is not None:
+            self._session.stop()
 
     def _outputEnded(self, status: int) -> int:
         self._stop()
         return status
 
     def _results(self) -> list[Result]:
-        return [session.result(target) for target, session in self._sessions]
+        session = self._session
+        if session is None:
+            return []
+        return [session.result(each, i) for i, each in enumerate(self._targets)]
 
     def _closingLines(self, results: Sequence[Result]) -> list[str]:
         if self._options.json:
@@ -229,6 +233,7 @@ def statusOf(results: Sequence[Result], maxLoss: float | None) -> int:
         if not isRight and result.wrong > result.kinds.get(OTHER_RUN, 0):
             # All replies were wrong, so the server is not shout.
             return 3
-        if not result.answered or (maxLoss is not None and result.unanswered > maxLoss):
+        isSilent = not all(each.answered for each in (result, *result.flows))
+        if isSilent or (maxLoss is not None and result.unanswered > maxLoss):
             status = 1
     return status

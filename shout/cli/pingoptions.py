@@ -53,6 +53,11 @@ _ALLOWED = {
     "find_rate": _COMMON | {"find_rate", "size", "flood"},
 }
 
+MAX_FLOWS = 4096
+"""
+The largest number of flows.
+"""
+
 _INTERVAL = 1.0
 _SIZE = 56
 _TIMEOUT = 1.0
@@ -100,6 +105,14 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise UsageError("-4 and -6 cannot be used with unix:PATH")
     if options.interval and options.rate:
         raise UsageError("--interval cannot be used with --rate")
+    if options.ports and options.flows not in (None, len(options.ports)):
+        raise UsageError(
+            f"--flows {options.flows} does not fit --source-ports, "
+            f"which has {len(options.ports)}; leave out --flows"
+        )
+    hasFlows = options.ports or options.flows
+    if hasFlows and any(each.unix for each in options.destinations):
+        raise UsageError("--flows and --source-ports cannot be used with unix:PATH")
     for mode in filter(partial(getattr, options), _ALLOWED):
         _checkMode(mode, options)
     options.json = options.json or options.json_lines
@@ -133,6 +146,14 @@ def _makeParser() -> Parser:
     port = f"UDP port for hosts without :PORT [{DEFAULT_PORT}]"
     addPort(group, "-p", "--port", help=port)
     addFamilies(group)
+
+    group = parser.add_argument_group("parallel paths")
+    flows = "measure from that many source ports at once"
+    addNumber(group, "--flows", high=MAX_FLOWS, help=flows)
+    ports = "measure from these source ports, such as 40001,40010-40019"
+    group.add_argument(
+        "--source-ports", metavar="PORTS", type=parsePorts, help=ports, dest="ports"
+    )
 
     group = parser.add_argument_group("searches, with one server")
     mtu = "find the largest datagrams that come back, and the path MTU"
@@ -200,6 +221,32 @@ def parseDestination(text: str, defaultPort: int) -> Destination:
         return Destination(host, defaultPort)
     parsePort = number(f"the port in {text!r}", "a number", int, 1, 65535)
     return Destination(host, parsePort(port))
+
+
+def parsePorts(text: str) -> list[int]:
+    """
+    Parse a list of ports and ranges of ports, such as C{40001,40010-40019}.
+
+    @raise UsageError: If it is none, has a port twice, or has too many.
+    """
+    parsePort = number("each of --source-ports", "a port", int, 1, 65535)
+    ports: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        low = parsePort(first)
+        ports += range(low, parsePort(last or first) + 1)
+    if len(set(ports)) < len(ports) or "" in text.split(","):
+        raise UsageError(f"--source-ports has a port twice: {text}")
+    if not 0 < len(ports) <= MAX_FLOWS:
+        raise UsageError(f"--source-ports takes 1 to {MAX_FLOWS:,} ports, not {text}")
+    return ports
+
+
+def sourcePortsOf(options: Namespace) -> list[int]:
+    """
+    Return the source ports for some options; 0 is any port.
+    """
+    return options.ports or [0] * (options.flows or 1)
 
 
 def _isIPv6(text: str) -> bool:

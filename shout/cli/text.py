@@ -66,6 +66,20 @@ def nameOf(result: Result) -> str:
     return str(Target(result.host, result.address, result.port))
 
 
+def errorText(reason: str, sender: str | None) -> str:
+    """
+    Return an ICMP error, or an error of this system, with its sender.
+    """
+    return reason if sender is None else f"from {sender}: {reason}"
+
+
+def errorsInWords(errors: Mapping[tuple[str, str | None], int]) -> str:
+    """
+    Return the numbers of ICMP errors, by reason and sender.
+    """
+    return inWords({errorText(*key): count for key, count in errors.items()})
+
+
 def inWords(counts: Mapping[str, int]) -> str:
     """
     Return counts with their names; a single name stands without its count.
@@ -101,7 +115,8 @@ def eventLine(event: Event, target: Target) -> str:
     if event.kind == LOST:
         return f"no answer from {where}:{number}"
     if event.kind == REFUSED:
-        return f"ICMP error for {where}:{number} {event.detail}"
+        sender = event.error and event.error.sender
+        return f"ICMP error for {where}:{number} {errorText(event.detail, sender)}"
     reply = f"{event.length} bytes from {where}:{number}"
     if event.roundTrip is not None:
         reply += f" time={milliseconds(event.roundTrip)} ms"
@@ -141,7 +156,7 @@ def summary(result: Result) -> list[str]:
     """
     refused, wrong = f"{result.refused} refused", f"{result.wrong} wrong"
     if result.icmpErrors:
-        refused += f" ({inWords(result.icmpErrors)})"
+        refused += f" ({errorsInWords(result.icmpErrors)})"
     if result.kinds:
         wrong += f" ({inWords(result.kinds)})"
     lines = [
@@ -181,7 +196,7 @@ def nothingLine(runner: SearchRunner) -> str:
     if runner.kinds:
         return f"only wrong replies came back: {inWords(runner.kinds)}"
     if runner.icmpErrors:
-        return f"nothing came back: {inWords(runner.icmpErrors)}"
+        return f"nothing came back: {errorsInWords(runner.icmpErrors)}"
     return "nothing came back"
 
 

@@ -101,6 +101,7 @@ async def ping(
             f"not {size}"
         )
     schedule = Schedule(count, interval, size, timeout, deadline)
-    session = PingSession(target.open(), schedule, onEvent, reactor)
+    sockets = [[target.open()]]
+    session = PingSession(sockets, schedule, lambda event, _: onEvent(event), reactor)
     await session.start()
     return session.result(target)

@@ -12,8 +12,7 @@ from shout.measure.probe import MIN_SIZE
 from shout.measure.result import LOST, REFUSED, REPLY, Event
 from shout.measure.schedule import Schedule
 from shout.measure.search import SearchRunner
-from shout.udp.icmp import TOO_BIG
-from shout.udp.sockopt import allowFragments, omitFlowLabel
+from shout.udp.sockopt import allowFragments
 
 # The IP header without options and the UDP header (RFC 791, RFC 8200).
 _HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
@@ -141,7 +140,6 @@ async def findMTU(
         onStep(size, mayFragment, isBack)
         return isBack
 
-    omitFlowLabel(sock)
     allowFragments(sock, True)
     whole = await search(lambda size: attempt(size, True), MIN_SIZE, most)
     unfragmented = None
@@ -162,9 +160,9 @@ async def comesBack(
 
     def isLast(event: Event) -> bool:
         nonlocal isBack, hasLearned
-        if event.kind == REPLY and (mayFragment or not event.isFragmented):
+        if event.kind == REPLY and (mayFragment or not event.header.isFragmented):
             isBack = True
-        if mayFragment and event.kind == REFUSED and event.detail == TOO_BIG:
+        if mayFragment and event.error is not None and event.error.mtu is not None:
             # The kernel will send smaller fragments now.
             hasLearned = True
             return False

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
 
@@ -49,7 +50,7 @@ class Classification(NamedTuple):
 
     @ivar kind: L{RIGHT} or one of L{WRONG}.
 
-    @ivar number: Number of the probe it answers; C{None} if unknown.
+    @ivar number: Number in its flow of the probe it answers; C{None} if unknown.
 
     @ivar detail: The error, in a few words; empty for a right reply.
     """
@@ -61,58 +62,77 @@ class Classification(NamedTuple):
 
 class Probes:
     """
-    The probes of one run.
+    The probes of one run, or those of one of its flows: with C{flows} flows, the flow
+    C{index} has every C{flows}th probe.
+
+    @ivar size: Size of each probe in bytes.
+
+    @ivar nonce: The first word of each probe.
     """
 
-    def __init__(self, size: int, nonce: bytes | None = None) -> None:
+    def __init__(
+        self, size: int, nonce: bytes | None = None, index: int = 0, flows: int = 1
+    ) -> None:
         """
         @param size: Size of each probe in bytes, at least L{MIN_SIZE}.
 
         @param nonce: Ten lower-case letters; random by default.
+
+        @param index: Index of the flow, from 0.
+
+        @param flows: Number of flows.
 
         @raise ValueError: If C{size} is too small.
         """
         if size < MIN_SIZE:
             raise ValueError(f"a probe has at least {MIN_SIZE} bytes, not {size}")
         self.size = size
-        self.nonce = nonce or _draw()
+        self.nonce = nonce or drawNonce()
+        self._index, self._flows = index, flows
         self._start = self.nonce + b" %012d"
-        length = size - MIN_SIZE
-        self._padding = (_PADDING * (length // len(_PADDING) + 1))[:length]
-        self._capitals = self._padding.upper()
+        self._padding, self._capitals = _paddings(size - MIN_SIZE)
 
     def make(self, number: int) -> bytes:
         """
-        Return the probe with a number, which is written with twelve digits.
+        Return the probe with a number in its flow.  It contains the number in its run,
+        in twelve digits.
         """
-        start = self._start % number
+        start = self._start % self.inRun(number)
         return b"%b %08x%b" % (start, crc32(start), self._padding)
+
+    def inRun(self, number: int) -> int:
+        """
+        Return the number in its run of the probe with a number in its flow; both are
+        counted from 1.
+        """
+        return (number - 1) * self._flows + self._index + 1
 
     def numberOf(self, probe: bytes) -> int | None:
         """
-        Return the number of a probe, of which at least the first two words are
-        there, or C{None} if it is not one of this run.
+        Return the number in its flow of a probe, of which at least the first two words
+        are there, or C{None} if it is not one of this flow.
         """
-        digits = probe[_NUMBER]
-        isOurs = probe.startswith(self.nonce) and len(digits) == _DIGITS
-        return int(digits) if isOurs and digits.isdigit() else None
+        return self._parse(probe[_NUMBER]) if probe.startswith(self.nonce) else None
+
+    def _parse(self, digits: bytes) -> int | None:
+        if len(digits) != _DIGITS or not digits.isdigit():
+            return None
+        rounds, index = divmod(int(digits) - 1, self._flows)
+        return rounds + 1 if index == self._index else None
 
     def isOfOtherRun(self, text: bytes) -> bool:
         """
         Return C{True} if a text is a probe of another run, or the reply to one, of
         which at least the first three words are there.
         """
-        start = text[: _NUMBER.stop].lower()
-        nonce = start[:_LETTERS]
-        isWhole = text[_CHECKSUM].lower() == b"%08x" % crc32(start)
-        return isWhole and nonce.isalpha() and nonce != self.nonce
+        nonce = text[:_LETTERS].lower()
+        return _isWhole(text) and nonce.isalpha() and nonce != self.nonce
 
     def classify(self, reply: bytes) -> Classification:
         """
         Classify a reply, of which every byte is checked.
         """
-        digits = reply[_NUMBER]
-        number = int(digits) if len(digits) == _DIGITS and digits.isdigit() else None
+        number = self._parse(reply[_NUMBER])
         if number is None:
             return self._classifyDamaged(reply)
         probe = self.make(number)
@@ -135,6 +155,8 @@ class Probes:
             run = nonce.decode("ascii")
             detail = f"answers a probe of another run, {run}"
             return Classification(OTHER_RUN, None, detail)
+        if nonce == self.nonce and self._flows > 1 and _isWhole(reply):
+            return Classification(GARBAGE, None, "answers a probe of another flow")
         padding = reply[MIN_SIZE:]
         isOurs = nonce == self.nonce or (
             len(reply) == self.size and padding and padding == self._capitals
@@ -147,7 +169,21 @@ class Probes:
         return Classification(GARBAGE, None, detail)
 
 
-def _draw() -> bytes:
+def _isWhole(text: bytes) -> bool:
+    return text[_CHECKSUM].lower() == b"%08x" % crc32(text[: _NUMBER.stop].lower())
+
+
+# The flows of a run share the text.
+@lru_cache(maxsize=1)
+def _paddings(length: int) -> tuple[bytes, bytes]:
+    padding = (_PADDING * (length // len(_PADDING) + 1))[:length]
+    return padding, padding.upper()
+
+
+def drawNonce() -> bytes:
+    """
+    Return a random nonce for a run.
+    """
     letters = string.ascii_lowercase
     return "".join(secrets.choice(letters) for _ in range(_LETTERS)).encode()
 

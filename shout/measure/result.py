@@ -4,11 +4,13 @@ The result of a measurement, and the events during it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from shout.measure.histogram import Histogram, RoundTrips
+from shout.udp.icmp import ICMPError
+from shout.udp.timestamps import IPHeader
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Result:
     @ivar refused: Number of probes that ended in an ICMP error, or that the system
         refused to send.
 
-    @ivar icmpErrors: Number of these errors by reason.
+    @ivar icmpErrors: Number of these errors by reason and sender.  The sender is the
+        address of a router or a host, or C{None} for an error of this system.
 
     @ivar outOfWindow: Number of right replies so late that they may be duplicates.
 
@@ -69,6 +72,18 @@ class Result:
 
     @ivar inFlightAtEnd: Number of probes in flight at the end, which are not in the
         other figures.
+
+    @ivar ttls: Number of right replies by the TTL or hop limit with which they
+        arrived; C{None} if unknown.
+
+    @ivar toses: Number of right replies by the type of service or traffic class with
+        which they arrived; C{None} if unknown.
+
+    @ivar sourcePort: The UDP port that the probes were sent from; C{None} if there
+        were several, and for a UNIX socket.
+
+    @ivar flows: The result of each flow.  The other figures are those of all flows
+        together.
     """
 
     host: str
@@ -84,7 +99,7 @@ class Result:
     kinds: Mapping[str, int]
     answeredWrong: int
     refused: int
-    icmpErrors: Mapping[str, int]
+    icmpErrors: Mapping[tuple[str, str | None], int]
     outOfWindow: int
     histogram: Histogram
     roundTrips: RoundTrips | None
@@ -94,6 +109,10 @@ class Result:
     skipped: int
     kernelDrops: int
     inFlightAtEnd: int
+    ttls: Mapping[int | None, int]
+    toses: Mapping[int | None, int]
+    sourcePort: int | None = None
+    flows: Sequence[Result] = ()
 
     @property
     def unanswered(self) -> float:
@@ -128,6 +147,9 @@ REFUSED = "refused"
 LOST = "lost"
 
 
+UNKNOWN_HEADER = IPHeader()
+
+
 class Event(NamedTuple):
     """
     A reply, an error or a loss.
@@ -135,7 +157,7 @@ class Event(NamedTuple):
     @ivar kind: One of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OUT_OF_WINDOW},
         L{WRONG<shout.measure.result.WRONG>}, L{REFUSED} and L{LOST}.
 
-    @ivar number: Number of the probe, from 1; C{None} if unknown.
+    @ivar number: Number of the probe in its run, from 1; C{None} if unknown.
 
     @ivar length: Length of the reply in bytes; 0 if there is none.
 
@@ -143,10 +165,14 @@ class Event(NamedTuple):
 
     @ivar isOutOfOrder: C{True} if a later probe was answered before this one.
 
-    @ivar isFragmented: C{True} if the reply arrived in fragments; C{False} where the
-        system cannot report this.
-
     @ivar detail: Description of a wrong reply or of an error; may be empty.
+
+    @ivar sourcePort: The UDP port that the probe was sent from; C{None} for a UNIX
+        socket.
+
+    @ivar header: The IP header of the reply.
+
+    @ivar error: The ICMP error; C{None} if there is none.
     """
 
     kind: str
@@ -154,5 +180,7 @@ class Event(NamedTuple):
     length: int = 0
     roundTrip: int | None = None
     isOutOfOrder: bool = False
-    isFragmented: bool = False
     detail: str = ""
+    sourcePort: int | None = None
+    header: IPHeader = UNKNOWN_HEADER
+    error: ICMPError | None = None

@@ -30,7 +30,7 @@ class SearchRunner:
     @ivar kinds: Number of wrong replies by kind; see
         L{WRONG<shout.measure.probe.WRONG>}.
 
-    @ivar icmpErrors: Number of ICMP errors by reason.
+    @ivar icmpErrors: Number of ICMP errors by reason and sender.
     """
 
     def __init__(self, target: Target, reactor: Any) -> None:
@@ -40,7 +40,7 @@ class SearchRunner:
         self.target = target
         self.answered = 0
         self.kinds: Counter[str] = Counter()
-        self.icmpErrors: Counter[str] = Counter()
+        self.icmpErrors: Counter[tuple[str, str | None]] = Counter()
         self._reactor = reactor
         self._session: PingSession | None = None
         self._isStopped = False
@@ -65,7 +65,7 @@ class SearchRunner:
         @raise Stopped: If the search was stopped.
         """
 
-        def onEvent(event: Event) -> None:
+        def onEvent(event: Event, _: int) -> None:
             if isLast(event):
                 session.stop()
 
@@ -73,7 +73,9 @@ class SearchRunner:
             raise Stopped
         # The session closes its socket at the end.
         sock = self.target.open() if sock is None else sock.dup()
-        session = self._session = PingSession(sock, schedule, onEvent, self._reactor)
+        session = self._session = PingSession(
+            [[sock]], schedule, onEvent, self._reactor
+        )
         await session.start()
         result = session.result(self.target)
         self.answered += result.answered + result.late

@@ -5,14 +5,13 @@ Sending the probes that are due.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EAGAIN, EMSGSIZE, ENOBUFS
-from typing import Any
 
+from shout.measure.flow import Flow, Timeouts
 from shout.measure.result import Event
 from shout.measure.schedule import SECOND, Pacer, Schedule
-from shout.measure.tracker import ProbeTracker
-from shout.udp.icmp import explain
+from shout.udp.icmp import ICMPError, explain
 
 PAUSE = SECOND // 1000
 """
@@ -23,13 +22,14 @@ The shortest pause before the sender is called again, in nanoseconds.
 # No timer is shorter than a millisecond, so above a thousand probes per second
 # several leave together.  One call sends no more than a millisecond's worth of
 # probes, even after a delay, so that they leave evenly.
+#
+# With several flows each sends one probe in turn.  A flow that cannot send misses its
+# turn, so that it does not delay the others.
 class Sender:
     """
-    Send the probes that are due, within the limit of probes in flight.
+    Send the probes that are due, within the limits of the flows.
 
     @cvar maxAtOnce: Number of probes sent before replies are read again.
-
-    @ivar maxInFlight: Largest number of probes in flight.
 
     @ivar isFull: C{True} if the last call could not send all due probes because too
         many are in flight.
@@ -43,33 +43,28 @@ class Sender:
 
     def __init__(
         self,
-        port: Any,
-        tracker: ProbeTracker,
+        flows: Sequence[Flow],
+        timeouts: Timeouts,
         schedule: Schedule,
-        isUNIX: bool,
-        onEvent: Callable[[Event], object],
+        onEvent: Callable[[Flow, Event], object],
         clock: Callable[[], int],
     ) -> None:
         """
-        @param port: A L{TimedPort<shout.udp.timed.TimedPort>}, or similar.
+        @param flows: The flows, which send in this order.
 
-        @param tracker: Source of the probes, which also counts them.
+        @param timeouts: Called with the flow of each probe sent.
 
-        @param schedule: The interval between the probes.
-
-        @param isUNIX: C{True} if the peer is a UNIX socket, whose queue holds
-            C{net.unix.max_dgram_qlen} datagrams, usually 10.
+        @param schedule: The interval between the probes of all flows.
 
         @param onEvent: Called with each L{Event}.
 
         @param clock: Source of the monotonic time in nanoseconds.
         """
-        self.maxInFlight = 8 if isUNIX else 1 << 16
         self.isFull = self.isStopped = False
         self.lastSent = 0
-        self._isUNIX = isUNIX
-        self._port = port
-        self._tracker = tracker
+        self._flows = flows
+        self._turn = 0
+        self._timeouts = timeouts
         self._onEvent = onEvent
         self._clock = clock
         perPause = int(PAUSE / SECOND / schedule.interval) + 1
@@ -87,47 +82,56 @@ class Sender:
         self.isFull = False
         due = pacer.due(now, replyWait)
         left = min(due, self._maxAtOnce)
-        tracker = self._tracker
+        isAlone = len(self._flows) == 1
         while left and not self.isStopped:
-            free = min(self.maxInFlight - tracker.inFlight, tracker.freeSlots)
-            if free <= 0:
+            flow = self._flows[self._turn]
+            capacity = flow.capacity
+            if capacity <= 0 and isAlone:
                 self.isFull = True
                 return False
-            sent = self._sendSome(min(left, free, self._port.maxAtOnce))
+            sent = 0
+            if capacity > 0:
+                most = flow.port.maxAtOnce if isAlone else 1
+                sent = self._sendSome(flow, min(left, capacity, most))
             if not sent:
-                return False
-            pacer.advance(sent)
-            left -= sent
+                if isAlone:
+                    return False
+                flow.tracker.skipped += 1
+            self._turn = (self._turn + 1) % len(self._flows)
+            pacer.advance(sent or 1)
+            left -= sent or 1
         return due > self._maxAtOnce
 
-    def _sendSome(self, count: int) -> int:
+    def _sendSome(self, flow: Flow, count: int) -> int:
         """
         Send probes in one call.
 
         @return: Number of probes sent or refused; 0 if the send buffer is full.
         """
-        probes = self._tracker.makeProbes(count)
+        tracker = flow.tracker
+        probes = tracker.makeProbes(count)
         now = self._clock()
+        error = None
         try:
-            sent: int = self._port.send(probes)
+            sent: int = flow.port.send(probes)
         except OSError as e:
             if e.errno in (EAGAIN, ENOBUFS):
                 if self._blockedSince is None:
                     self._blockedSince = now
-                if now - self._blockedSince < self._tracker.timeout:
+                if now - self._blockedSince < tracker.timeout:
                     return 0
             sent = 1
-            self._tracker.probesSent(now)
-            reason = self._explain(e.errno or 0)
-            self._onEvent(self._tracker.icmpErrorReceived(probes[0], reason, now))
-        else:
-            self._tracker.probesSent(now, sent)
+            error = ICMPError(self._explain(flow, e.errno or 0), quote=probes[0])
+        tracker.probesSent(now, sent)
+        self._timeouts.probesSent(flow)
+        if error is not None:
+            self._onEvent(flow, tracker.icmpErrorReceived(error, now))
         self._blockedSince = None
         self.lastSent = now
         return sent
 
-    def _explain(self, number: int) -> str:
+    def _explain(self, flow: Flow, number: int) -> str:
         if number == EMSGSIZE:
             return "too long to send"
         # An error number has the same text here as in an ICMP error.
-        return os.strerror(number).lower() if self._isUNIX else explain(number)
+        return os.strerror(number).lower() if flow.isUNIX else explain(number)

@@ -5,53 +5,66 @@ A running measurement.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from socket import AF_UNIX
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from socket import socket as Socket
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from shout.measure.probe import WRONG, Probes
-from shout.measure.result import Event, Result
+from shout.measure.flow import Flow, Timeouts
+from shout.measure.histogram import Histogram, divide
+from shout.measure.probe import WRONG, Probes, drawNonce
+from shout.measure.result import REPLY, Event, Result
 from shout.measure.schedule import SECOND, Pacer, Schedule
 from shout.measure.sender import PAUSE, Sender
 from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
 from shout.udp.timed import TimedPort
 
+# Numbers of probes in flight, and of those whose states are kept, of all flows.
+_MAX_IN_FLIGHT = 1 << 16
+_WINDOW = 1 << 18
 
-class PingSession(DatagramProtocol):
+# The same for each flow, if there are very many.
+_LEAST_IN_FLIGHT = 16
+_LEAST_WINDOW = 64
+
+
+class PingSession:
     """
-    Send probes to one peer, and count the replies.
+    Send probes to targets over several flows each, and count the replies.
 
-    @ivar tracker: The counts so far.
+    @ivar flows: The flows of all targets, in the order in which they send.
+
+    @ivar isOver: C{True} if the measurement has ended.
     """
 
     _log = Logger()
 
-    noisy = False
-
     def __init__(
         self,
-        sock: Socket,
+        sockets: Sequence[Sequence[Socket]],
         schedule: Schedule,
-        onEvent: Callable[[Event], object],
+        onEvent: Callable[[Event, int], object],
         reactor: Any,
         clock: Callable[[], int] = time.monotonic_ns,
         makePort: Callable[..., Any] = TimedPort,
     ) -> None:
         """
-        @param sock: A non-blocking socket connected to the peer, which is closed at
-            the end.
+        @param sockets: The non-blocking sockets of each target, connected to it, each
+            with a source port of its own.  All targets have the same number.  The
+            sockets are closed at the end.
 
-        @param schedule: The probes to send.
+        @param schedule: The probes to send to each target, over all its flows.  The
+            targets have their turns within the interval.
 
-        @param onEvent: Called with each L{Event}; its exceptions are logged.
+        @param onEvent: Called with each L{Event} and the index of its target; its
+            exceptions are logged.
 
         @param reactor: An L{IReactorFDSet
             <twisted.internet.interfaces.IReactorFDSet>} and L{IReactorTime
@@ -59,89 +72,146 @@ class PingSession(DatagramProtocol):
 
         @param clock: Source of the monotonic time in nanoseconds.
 
-        @param makePort: Makes the port from the socket, this protocol, the reactor
-            and the clock, like L{TimedPort}.
+        @param makePort: Makes the port from the socket, its protocol, the reactor and
+            the clock, like L{TimedPort}.
         """
-        timeout = round(schedule.timeout * SECOND)
-        self.tracker = ProbeTracker(Probes(schedule.size), timeout)
-        self._schedule = schedule
-        self._pacer = Pacer(schedule, 0)
+        self._targets = len(sockets)
+        total = None if schedule.count is None else schedule.count * self._targets
+        interval = schedule.interval / self._targets
+        self._schedule = replace(schedule, count=total, interval=interval)
+        self._pacer = Pacer(self._schedule, 0)
+        self._timeout = round(schedule.timeout * SECOND)
         self._callback = onEvent
         self._reactor = reactor
         self._clock = clock
-        self._port = makePort(sock, self, reactor, clock)
-        isUNIX = sock.family == AF_UNIX
+        self.flows = self._makeFlows(sockets, schedule, makePort)
+        self._timeouts = Timeouts()
         self._sender = Sender(
-            self._port, self.tracker, schedule, isUNIX, self._onEvent, clock
+            self.flows, self._timeouts, self._schedule, self._onEvent, clock
         )
-        self._began = self._kernelDrops = self._inFlightAtEnd = 0
-        self._isListening = self._isBlocked = self._isOver = False
+        self._began = self._longest = 0
+        self._isListening = self._isBlocked = self.isOver = False
         self._timer: IDelayedCall | None = None
-        self._done: Deferred[ProbeTracker] = Deferred()
+        self._done: Deferred[PingSession] = Deferred()
+
+    def _makeFlows(
+        self,
+        sockets: Sequence[Sequence[Socket]],
+        schedule: Schedule,
+        makePort: Callable[..., Any],
+    ) -> list[Flow]:
+        each = len(sockets[0])
+        total = self._targets * each
+        nonce = drawNonce()
+        window = max(_LEAST_WINDOW, _WINDOW // total)
+        if schedule.count is not None:
+            window = min(window, -(-schedule.count // each))
+        maxInFlight = max(_LEAST_IN_FLIGHT, _MAX_IN_FLIGHT // total)
+        flows = []
+        for index in range(each):
+            for target, ofTarget in enumerate(sockets):
+                probes = Probes(schedule.size, nonce, index, each)
+                sock = ofTarget[index]
+                port = _sourcePortOf(sock)
+                tracker = ProbeTracker(probes, self._timeout, window, port)
+                others = (maxInFlight, self, self._reactor, self._clock, makePort)
+                flows.append(Flow(sock, target, tracker, *others))
+        return flows
 
     @property
     def hasKernelTimes(self) -> bool:
         """
         C{True} if the kernel takes the arrival times of replies.
         """
-        return bool(self._port.hasKernelTimes)
+        return all(flow.port.hasKernelTimes for flow in self.flows)
 
     @property
     def _replyWait(self) -> int:
         """
         Nanoseconds that the last probe has to have before the deadline.
         """
-        if not self.tracker.answered:
+        if not self._longest:
             # The wait for the first reply should not take most of a short time.
             half = round((self._schedule.deadline or 0) * SECOND) // 2
-            return min(self.tracker.timeout, half)
-        return self.tracker.replyWait
+            return min(self._timeout, half)
+        return min(self._timeout, 3 * self._longest)
 
-    def result(self, target: Target) -> Result:
+    def result(self, target: Target, index: int = 0) -> Result:
         """
-        Return the figures so far, with C{target} as the peer.
+        Return the figures so far of a target.
+
+        @param target: The target to name.
+
+        @param index: Its index among those measured.
         """
-        tracker = self.tracker
+        flows = self.flows[index :: self._targets]
+        each = [self._resultOf(target, [flow]) for flow in flows]
+        whole = each[0] if len(flows) == 1 else self._resultOf(target, flows)
+        return replace(whole, flows=each)
+
+    def _resultOf(self, target: Target, flows: Sequence[Flow]) -> Result:
+        trackers = [flow.tracker for flow in flows]
+
+        def total(name: str) -> int:
+            return sum(getattr(tracker, name) for tracker in trackers)
+
+        wrong = sum((tracker.wrong for tracker in trackers), Counter[str]())
+        ttls: Counter[int | None] = Counter()
+        toses: Counter[int | None] = Counter()
+        errors: Counter[tuple[str, str | None]] = Counter()
+        for tracker in trackers:
+            errors.update(tracker.icmpErrors)
+            for header, count in tracker.headers.items():
+                ttls[header.ttl] += count
+                toses[header.tos] += count
+        histogram = Histogram.merge(tracker.histogram for tracker in trackers)
+        variations = total("variations")
         ended = max(self._began, self._sender.lastSent, self._pacer.lastDue)
         return Result(
             host=target.host,
             address=target.address,
             port=target.port,
-            sent=tracker.sent,
-            answered=tracker.answered,
-            lost=tracker.lost,
-            duplicates=tracker.duplicates,
-            late=tracker.late,
-            outOfOrder=tracker.outOfOrder,
-            wrong=sum(tracker.wrong.values()),
-            kinds={kind: tracker.wrong[kind] for kind in WRONG if tracker.wrong[kind]},
-            answeredWrong=tracker.answeredWrong,
-            refused=tracker.refused,
-            icmpErrors=dict(tracker.icmpErrors),
-            outOfWindow=tracker.outOfWindow,
-            histogram=tracker.histogram,
-            roundTrips=tracker.histogram.summarize(),
-            jitter=tracker.jitter,
+            sent=total("sent"),
+            answered=total("answered"),
+            lost=total("lost"),
+            duplicates=total("duplicates"),
+            late=total("late"),
+            outOfOrder=total("outOfOrder"),
+            wrong=wrong.total(),
+            kinds={kind: wrong[kind] for kind in WRONG if wrong[kind]},
+            answeredWrong=total("answeredWrong"),
+            refused=total("refused"),
+            icmpErrors=dict(errors),
+            outOfWindow=total("outOfWindow"),
+            histogram=histogram,
+            roundTrips=histogram.summarize(),
+            jitter=divide(total("variation"), variations) if variations else None,
             duration=ended - self._began,
             hasKernelTimes=self.hasKernelTimes,
-            skipped=self._pacer.skipped,
-            kernelDrops=self._kernelDrops,
-            inFlightAtEnd=self._inFlightAtEnd,
+            skipped=total("skipped")
+            # All flows miss probes that are overdue equally often.
+            + self._pacer.skipped * len(flows) // len(self.flows),
+            kernelDrops=sum(flow.port.kernelDrops for flow in flows),
+            inFlightAtEnd=sum(flow.inFlightAtEnd for flow in flows),
+            ttls=dict(ttls),
+            toses=dict(toses),
+            sourcePort=trackers[0].sourcePort if len(flows) == 1 else None,
         )
 
     def listen(self) -> None:
         """
-        Open the port without sending.  L{start} opens it, too.
+        Open the ports without sending.  L{start} opens them, too.
         """
         if not self._isListening:
             self._isListening = True
-            self._port.startListening()
+            for flow in self.flows:
+                flow.port.startListening()
 
-    def start(self) -> Deferred[ProbeTracker]:
+    def start(self) -> Deferred[PingSession]:
         """
         Start the measurement.
 
-        @return: A L{Deferred} that fires with the tracker at the end.  Cancelling it
+        @return: A L{Deferred} that fires with this session at the end.  Cancelling it
             stops the measurement.
         """
         self._done = Deferred(lambda _: self.stop())
@@ -161,19 +231,15 @@ class PingSession(DatagramProtocol):
         try:
             self._advance()
         except BaseException:
-            if self._isOver:
+            if self.isOver:
                 raise
             self._close(Failure())
 
     def _advance(self) -> None:
         self._endWait()
         now = self._clock()
-        timeout = self.tracker.nextTimeout()
-        if timeout is not None and timeout < now:
-            # If this program was paused, the reply may be in the receive buffer.
-            self._port.drain()
-        for event in self.tracker.expire(now):
-            self._onEvent(event)
+        for flow, event in self._timeouts.expire(now):
+            self._onEvent(flow, event)
         deadline = self._pacer.deadline
         if deadline is not None and now >= deadline:
             # Some of the probes that were due in time have left this much later.
@@ -181,23 +247,24 @@ class PingSession(DatagramProtocol):
             return
         hasMore = self._sender.send(self._pacer, now, self._replyWait)
         # The callback for an event may have stopped the measurement.
-        if self._isOver:
+        if self.isOver:
             return
         isFinished = self._pacer.isFinished(self._replyWait)
-        if isFinished and not self.tracker.inFlight:
+        timeout = self._timeouts.next()
+        if isFinished and timeout is None:
             self._linger()
             return
         # A reply can make room, or show that there is time for more probes.
         self._isBlocked = isFinished or self._sender.isFull
         nextDue = None if isFinished else self._pacer.nextDue
-        candidates = [nextDue, self.tracker.nextTimeout(), deadline]
+        candidates = [nextDue, timeout, deadline]
         soonest = min(each for each in candidates if each is not None)
         delay = max(soonest - self._clock(), 0 if hasMore else PAUSE)
         self._timer = self._reactor.callLater(delay / SECOND, self._proceed)
 
-    def _onEvent(self, event: Event) -> None:
+    def _onEvent(self, flow: Flow, event: Event) -> None:
         try:
-            self._callback(event)
+            self._callback(event, flow.target)
         except BaseException:
             self._log.failure("onEvent raised an exception for {event}", event=event)
 
@@ -207,9 +274,9 @@ class PingSession(DatagramProtocol):
         """
         self._endWait()
         now = self._clock()
-        wait = self.tracker.timeout
-        if not self.tracker.lost:
-            wait = min(wait, 3 * self.tracker.histogram.max)
+        wait = self._timeout
+        if not any(flow.tracker.lost for flow in self.flows):
+            wait = min(wait, 3 * self._longest)
         if self._pacer.deadline is not None:
             wait = max(0, min(wait, self._pacer.deadline - now))
         self._timer = self._reactor.callLater(wait / SECOND, self._end, now)
@@ -221,26 +288,29 @@ class PingSession(DatagramProtocol):
         @param before: Time before which a probe still in flight was sent to be lost;
             later ones are removed from the figures.
         """
-        if self._isOver:
+        if self.isOver:
             return
         self._endWait()
-        self._port.drain()
-        for event in self.tracker.expireSentBefore(before):
-            self._onEvent(event)
-        if self._isOver:
+        for flow in self.flows:
+            flow.port.drain()
+        for flow in self.flows:
+            for event in flow.tracker.expireSentBefore(before):
+                self._onEvent(flow, event)
+        if self.isOver:
             return
-        self._inFlightAtEnd = self.tracker.removeInFlight()
-        self._close(self.tracker)
+        for flow in self.flows:
+            flow.inFlightAtEnd = flow.tracker.removeInFlight()
+        self._close(self)
 
-    def _close(self, outcome: ProbeTracker | Failure) -> None:
-        self._isOver = self._sender.isStopped = True
+    def _close(self, outcome: PingSession | Failure) -> None:
+        self.isOver = self._sender.isStopped = True
         self._endWait()
-        self._kernelDrops = self._port.kernelDrops
-        closing = maybeDeferred(self._port.stopListening)
+        ports = [maybeDeferred(flow.port.stopListening) for flow in self.flows]
+        closing: Deferred[Any] = gatherResults(ports)
         closing.addCallback(lambda _: outcome)
         closing.addBoth(self._finish)
 
-    def _finish(self, outcome: ProbeTracker | Failure) -> None:
+    def _finish(self, outcome: PingSession | Failure) -> None:
         # Cancelling the Deferred has fired it already.
         if not self._done.called:
             self._done.callback(outcome)
@@ -251,27 +321,15 @@ class PingSession(DatagramProtocol):
             self._timer.cancel()
         self._timer = None
 
-    def timedDatagramReceived(
-        self, datagram: bytes, now: int, delay: int, isFragmented: bool
-    ) -> None:
+    def eventOccurred(self, flow: Flow, event: Event) -> None:
         """
-        Called when a reply has been read; see L{TimedPort}.
+        Called when a flow has counted a reply or an ICMP error.
         """
-        if not self._isOver:
-            tracker = self.tracker
-            self._onEvent(tracker.replyReceived(datagram, now, delay, isFragmented))
-            if self._isBlocked:
-                self._unblock()
-
-    def icmpErrorReceived(self, datagram: bytes | None, reason: str) -> None:
-        """
-        Called when an ICMP error has been read; see L{TimedPort}.
-        """
-        if not self._isOver:
-            now = self._clock()
-            self._onEvent(self.tracker.icmpErrorReceived(datagram, reason, now))
-            if self._isBlocked:
-                self._unblock()
+        if event.kind == REPLY:
+            self._longest = max(self._longest, event.roundTrip or 1)
+        self._onEvent(flow, event)
+        if self._isBlocked:
+            self._unblock()
 
     def _unblock(self) -> None:
         """
@@ -279,5 +337,10 @@ class PingSession(DatagramProtocol):
         """
         if not self._pacer.isFinished(self._replyWait):
             self._proceed()
-        elif not self.tracker.inFlight:
+        elif self._timeouts.next() is None:
             self._linger()
+
+
+def _sourcePortOf(sock: Socket) -> int | None:
+    address = sock.getsockname()
+    return address[1] if isinstance(address, tuple) else None

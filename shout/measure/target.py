@@ -5,6 +5,8 @@ The server to measure.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -13,10 +15,36 @@ from shout.client import addressesOf, explain
 from shout.sockets.address import authority
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
+from shout.udp.sockopt import omitFlowLabel
 
 # The largest length in a UDP header (RFC 768) less the headers it includes, and the
 # capacity of a UNIX socket's default send buffer.
 _LARGEST_IPv4, _LARGEST_IPv6, _LARGEST_UNIX = 65507, 65527, 212960
+
+
+@dataclass(frozen=True)
+class SocketOptions:
+    """
+    The options of the sockets that send probes.
+
+    @ivar source: Address of this host to send from; empty for the one that the routing
+        table selects.
+
+    @ivar isShared: C{True} to let sockets that connect to different targets share a
+        source port.
+    """
+
+    source: str = ""
+    isShared: bool = False
+
+    def prepare(self, sock: socket.socket) -> None:
+        """
+        Set the options of a socket that is not bound yet.
+        """
+        # Routers may choose a path by the flow label, and a source port means a path.
+        omitFlowLabel(sock)
+        if self.isShared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 @dataclass(frozen=True)
@@ -35,15 +63,22 @@ class Target:
     address: str
     port: int | None
 
-    def open(self) -> socket.socket:
+    def open(
+        self, options: SocketOptions = SocketOptions(), sourcePort: int = 0
+    ) -> socket.socket:
         """
         Return a new socket, connected to the server.
 
-        @raise OSError: If the server cannot be reached.
+        @param options: The options of the socket, unless it is a UNIX socket.
+
+        @param sourcePort: UDP port to send from; 0 for any.
+
+        @raise OSError: If the server cannot be reached, or an option is refused.
         """
         if self.port is None:
             return connectUNIX(self.address)
-        return connectUDP(self.address, self.port)
+        source = options.source
+        return connectUDP(self.address, self.port, source, sourcePort, options.prepare)
 
     @property
     def isLocal(self) -> bool:
@@ -123,3 +158,22 @@ async def resolveTarget(
         else:
             return target
     raise explain(targets[0].host, error)
+
+
+def openSockets(
+    targets: Sequence[Target], sourcePorts: Sequence[int], options: SocketOptions
+) -> list[list[socket.socket]]:
+    """
+    Return the sockets of each target, one for each source port.
+
+    @param sourcePorts: The ports to send from; 0 for any.
+
+    @raise OSError: If a socket cannot be opened; then none is.
+    """
+    with ExitStack() as undo:
+        sockets = [
+            [undo.enter_context(each.open(options, port)) for port in sourcePorts]
+            for each in targets
+        ]
+        undo.pop_all()
+    return sockets

@@ -8,7 +8,7 @@ from array import array
 from collections import Counter
 from enum import IntEnum
 
-from shout.measure.histogram import Histogram, divide
+from shout.measure.histogram import Histogram
 from shout.measure.probe import GARBAGE, OTHER_RUN, RIGHT, Probes
 from shout.measure.result import (
     DUPLICATE,
@@ -17,10 +17,13 @@ from shout.measure.result import (
     OUT_OF_WINDOW,
     REFUSED,
     REPLY,
+    UNKNOWN_HEADER,
     WRONG,
     Event,
 )
 from shout.measure.unmatched import UnmatchedReplies
+from shout.udp.icmp import ICMPError
+from shout.udp.timestamps import IPHeader
 
 
 class ProbeState(IntEnum):
@@ -56,14 +59,22 @@ _REFUSED = ProbeState.REFUSED.value
 # assigned to a probe goes to UnmatchedReplies.
 class ProbeTracker:
     """
-    Count probes and replies.  There is no I/O, and times are handed in, in
-    nanoseconds of any monotonic clock.  The figures have the names and the meaning
+    Count the probes and replies of one flow.  There is no I/O, and times are handed in,
+    in nanoseconds of any monotonic clock.  The figures have the names and the meaning
     that they have in L{Result<shout.measure.result.Result>}.
 
     The states and times of the last L{window} probes are kept, in memory that does
     not grow.
 
-    @cvar window: Number of probes whose states are kept.
+    @ivar window: Number of probes whose states are kept.
+
+    @ivar timeout: Nanoseconds to wait for a reply.
+
+    @ivar settled: Number of the last probe before which none is in flight.
+
+    @ivar headers: Number of right replies by their L{IPHeader}.
+
+    @ivar skipped: Number of probes skipped because the flow could not send.
 
     @ivar inFlight: Number of probes in flight.
 
@@ -73,25 +84,41 @@ class ProbeTracker:
 
     window = 1 << 18
 
-    def __init__(self, probes: Probes, timeout: int) -> None:
+    def __init__(
+        self,
+        probes: Probes,
+        timeout: int,
+        window: int | None = None,
+        sourcePort: int | None = None,
+    ) -> None:
         """
-        @param probes: The probes of this run, which also classify the replies.
+        @param probes: The probes of this flow, which also classify the replies.
 
         @param timeout: Nanoseconds to wait for a reply.
+
+        @param window: Number of probes whose states are kept, if it is smaller than
+            usual.
+
+        @param sourcePort: The port that the events name.
         """
+        self.window = min(self.window, window or self.window)
+        self.sourcePort = sourcePort
         self.probes = probes
         self.timeout = timeout
         self.sent = self.answered = self.late = self.inFlight = 0
         self.duplicates = self.outOfWindow = self.outOfOrder = 0
+        self.skipped = 0
         self.wrong: Counter[str] = Counter()
-        self.icmpErrors: Counter[str] = Counter()
+        self.icmpErrors: Counter[tuple[str, str | None]] = Counter()
+        self.headers: Counter[IPHeader] = Counter()
         self.histogram = Histogram()
         # The time at which a probe was sent, and later its round trip.
         self._times = array("q", [0]) * self.window
         self._states = bytearray(self.window)
-        # The last probe before which none is in flight, and the last one answered.
-        self._settled = self._highest = 0
-        self._variation = self._variations = 0
+        self.settled = 0
+        # The last probe answered.
+        self._highest = 0
+        self.variation = self.variations = 0
         # Numbers of probes by state.  Some of those that timed out are matched with
         # a reply, or else with an ICMP error.
         self._timedOut = self._answeredWrong = self._refused = 0
@@ -112,10 +139,6 @@ class ProbeTracker:
         return self._refused + self._unmatchedErrors.matched
 
     @property
-    def jitter(self) -> int | None:
-        return divide(self._variation, self._variations) if self._variations else None
-
-    @property
     def replyWait(self) -> int:
         """
         Nanoseconds in which a reply is expected: three times the longest round trip,
@@ -131,7 +154,7 @@ class ProbeTracker:
         Number of probes that can be sent before one in flight leaves the window.
         """
         self.nextTimeout()
-        return self.window - (self.sent - self._settled)
+        return self.window - (self.sent - self.settled)
 
     def makeProbes(self, count: int = 1) -> list[bytes]:
         """
@@ -156,7 +179,7 @@ class ProbeTracker:
         self.inFlight += count
 
     def replyReceived(
-        self, reply: bytes, now: int, delay: int = 0, isFragmented: bool = False
+        self, reply: bytes, now: int, delay: int = 0, header: IPHeader = UNKNOWN_HEADER
     ) -> Event:
         """
         Count a reply.
@@ -165,7 +188,7 @@ class ProbeTracker:
 
         @param delay: Nanoseconds since the reply arrived.
 
-        @param isFragmented: C{True} if it arrived in fragments.
+        @param header: Its IP header.
         """
         kind, number, detail = self.probes.classify(reply)
         if number is not None and not 0 < number <= self.sent:
@@ -173,16 +196,17 @@ class ProbeTracker:
             kind, number, detail = GARBAGE, None, f"answers probe {number}, not sent"
         if kind != RIGHT:
             self._wrongReceived(kind, number, now - max(0, delay))
-            return Event(WRONG, number, len(reply), None, False, isFragmented, detail)
+            return self._event(WRONG, number, len(reply), detail=detail, header=header)
         assert number is not None
+        self.headers[header] += 1
         if not self._isInWindow(number):
             self.outOfWindow += 1
-            return Event(OUT_OF_WINDOW, number, len(reply))
+            return self._event(OUT_OF_WINDOW, number, len(reply), header=header)
         slot = number % self.window
         state = self._states[slot]
         if state in (_ANSWERED, _LATE):
             self.duplicates += 1
-            return Event(DUPLICATE, number, len(reply), None, False, isFragmented)
+            return self._event(DUPLICATE, number, len(reply), header=header)
         elapsed = now - self._times[slot]
         # The wall clock of the arrival can have been set meanwhile.
         roundTrip = elapsed - delay if 0 <= delay <= elapsed else elapsed
@@ -198,7 +222,26 @@ class ProbeTracker:
             kind = LATE
             self._states[slot] = _LATE
             self.late += 1
-        return Event(kind, number, len(reply), roundTrip, isOutOfOrder, isFragmented)
+        return self._event(
+            kind, number, len(reply), roundTrip, isOutOfOrder, header=header
+        )
+
+    def _event(
+        self,
+        kind: str,
+        number: int | None,
+        length: int = 0,
+        roundTrip: int | None = None,
+        isOutOfOrder: bool = False,
+        detail: str = "",
+        header: IPHeader = UNKNOWN_HEADER,
+        error: ICMPError | None = None,
+    ) -> Event:
+        inRun = None if number is None else self.probes.inRun(number)
+        port = self.sourcePort
+        return Event(
+            kind, inRun, length, roundTrip, isOutOfOrder, detail, port, header, error
+        )
 
     def _answered(self, slot: int, number: int, roundTrip: int) -> None:
         self._states[slot] = _ANSWERED
@@ -208,8 +251,8 @@ class ProbeTracker:
         for other in (number - 1, number + 1):
             neighbour = other % self.window
             if self._isInWindow(other) and self._states[neighbour] == _ANSWERED:
-                self._variation += abs(roundTrip - self._times[neighbour])
-                self._variations += 1
+                self.variation += abs(roundTrip - self._times[neighbour])
+                self.variations += 1
 
     def _isInWindow(self, number: int) -> bool:
         return self.sent - self.window < number <= self.sent
@@ -246,22 +289,19 @@ class ProbeTracker:
         elif kind != OTHER_RUN:
             self._unmatchedReplies.add(arrived, self.inFlight)
 
-    def icmpErrorReceived(self, probe: bytes | None, reason: str, now: int) -> Event:
+    def icmpErrorReceived(self, error: ICMPError, now: int) -> Event:
         """
         Count an ICMP error, or an error in sending, unless it quotes a probe of
         another run: an earlier run may have used the same socket.
 
-        @param probe: The probe, as far as the error quotes it; C{None} if unknown.
-
-        @param reason: The error, in a few words.
-
         @param now: The current time.
         """
+        probe, reason = error.quote, error.reason
         number = None if probe is None else self.probes.numberOf(probe)
         if probe and number is None and self.probes.isOfOtherRun(probe):
             detail = f"{reason}, quotes a probe of another run"
-            return Event(REFUSED, None, detail=detail)
-        self.icmpErrors[reason] += 1
+            return self._event(REFUSED, None, detail=detail, error=error)
+        self.icmpErrors[reason, error.sender] += 1
         if number is None:
             self._unmatchedErrors.add(now, self.inFlight)
         elif self._isInWindow(number):
@@ -271,7 +311,7 @@ class ProbeTracker:
                 self._uncount(state)
                 self._states[slot] = _REFUSED
                 self._refused += 1
-        return Event(REFUSED, number, detail=reason)
+        return self._event(REFUSED, number, detail=reason, error=error)
 
     def expire(self, now: int) -> list[Event]:
         """
@@ -288,8 +328,8 @@ class ProbeTracker:
         @return: Events of the probes that are lost.
         """
         events = []
-        while self._settled < self.sent:
-            number = self._settled + 1
+        while self.settled < self.sent:
+            number = self.settled + 1
             slot = number % self.window
             state = self._states[slot]
             if state in (_IN_FLIGHT, _IN_FLIGHT_WRONG):
@@ -303,8 +343,8 @@ class ProbeTracker:
                     self._states[slot] = _TIMED_OUT
                     self._timedOut += 1
                     if not self._match(number):
-                        events.append(Event(LOST, number))
-            self._settled = number
+                        events.append(self._event(LOST, number))
+            self.settled = number
         return events
 
     def _match(self, number: int) -> bool:
@@ -317,11 +357,11 @@ class ProbeTracker:
         Return the time at which the next probe times out, or C{None} if none is in
         flight.
         """
-        while self._settled < self.sent:
-            slot = (self._settled + 1) % self.window
+        while self.settled < self.sent:
+            slot = (self.settled + 1) % self.window
             if self._states[slot] in (_IN_FLIGHT, _IN_FLIGHT_WRONG):
                 return self._times[slot] + self.timeout
-            self._settled += 1
+            self.settled += 1
         return None
 
     def removeInFlight(self) -> int:
@@ -333,7 +373,7 @@ class ProbeTracker:
         """
         inFlight = [
             number
-            for number in range(self._settled + 1, self.sent + 1)
+            for number in range(self.settled + 1, self.sent + 1)
             if self._states[number % self.window] in (_IN_FLIGHT, _IN_FLIGHT_WRONG)
         ]
         removed = 0
@@ -346,5 +386,5 @@ class ProbeTracker:
             else:
                 removed += 1
         self.sent -= removed
-        self._settled = self.sent
+        self.settled = self.sent
         return removed

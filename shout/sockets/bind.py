@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -134,7 +134,13 @@ def _explainUDP(host: str, port: int, error: OSError) -> str:
     return f"cannot bind UDP {where}: {error.strerror}"
 
 
-def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
+def connectUDP(
+    host: str,
+    port: int,
+    source: str = "",
+    sourcePort: int = 0,
+    prepare: Callable[[socket.socket], object] = lambda sock: None,
+) -> socket.socket:
     """
     Make a non-blocking UDP socket that is connected to one peer.
 
@@ -145,6 +151,11 @@ def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
     @param source: Address of this host to send from.  By default the routing table
         decides.
 
+    @param sourcePort: Port to send from; 0 for any.
+
+    @param prepare: Called with the socket before it is bound and connected, to set
+        options.
+
     @raise ValueError: C{host} or C{source} is not an IP address.
 
     @raise OSError: There is no route to the peer.
@@ -153,8 +164,10 @@ def connectUDP(host: str, port: int, source: str = "") -> socket.socket:
     with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         sock.setblocking(False)
-        if source:
-            sock.bind(parse(source, 0)[1])
+        prepare(sock)
+        if source or sourcePort:
+            unspecified = "::" if family == socket.AF_INET6 else "0.0.0.0"
+            sock.bind(parse(source or unspecified, sourcePort)[1])
         sock.connect(address)
         discardReceived(sock)
         undo.pop_all()

@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 from errno import ECONNREFUSED, EMSGSIZE, ENETUNREACH
 from struct import Struct
+from typing import NamedTuple
 
 # IP_RECVERR and IPV6_RECVERR from linux/in.h and linux/in6.h; Python does not have
 # them.
@@ -47,6 +48,26 @@ _REASONS = {
     (3, 3, 0): _EXCEEDED,
     (3, 3, 1): _REASSEMBLY,
 }
+
+
+class ICMPError(NamedTuple):
+    """
+    An ICMP error, or an error of this system.
+
+    @ivar reason: The error, in a few words.
+
+    @ivar sender: Address of the router or host that sent it; C{None} for an error of
+        this system.
+
+    @ivar quote: The payload, as far as the error quotes it; C{None} if unknown.
+
+    @ivar mtu: The MTU that the error reports, in bytes.
+    """
+
+    reason: str
+    sender: str | None = None
+    quote: bytes | None = None
+    mtu: int | None = None
 
 
 TOO_BIG = os.strerror(EMSGSIZE).lower()

@@ -20,10 +20,10 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
 from .batched import BatchIO, available
-from .icmp import enableErrorQueue, explain, readErrorQueue
+from .icmp import ICMPError, enableErrorQueue, explain, readErrorQueue
 from .peer import decodeRaw
 from .port import SLOTS, DatagramPort
-from .timestamps import TimedIO, enableTimestamps
+from .timestamps import IPHeader, TimedIO, enableTimestamps
 
 # Maximum number of datagrams that one call sends.  More are hardly faster, and the time
 # at which each of them leaves becomes less certain.
@@ -102,7 +102,12 @@ class TimedPort(DatagramPort):
             wall, now = self._wallClock(), self._clock()
             self._timed = iter(
                 [
-                    (datagram, now, wall - time if time else 0, isFragmented)
+                    (
+                        datagram,
+                        now,
+                        wall - time if time else 0,
+                        IPHeader(isFragmented=isFragmented),
+                    )
                     for datagram, time, isFragmented in zip(*received)
                 ]
             )
@@ -141,7 +146,14 @@ class TimedPort(DatagramPort):
             icmpErrors = [(None, explain(number))]
         for datagram, reason in icmpErrors:
             try:
-                self.protocol.icmpErrorReceived(datagram, reason)
+                self.protocol.icmpErrorReceived(
+                    ICMPError(
+                        reason,
+                        None,
+                        datagram,
+                        1 if reason == "message too long" else None,
+                    )
+                )
             except BaseException:
                 self._logException(Failure(), "icmpErrorReceived")
         return bool(icmpErrors)

@@ -11,6 +11,7 @@ import socket
 import sys
 from contextlib import suppress
 from struct import Struct
+from typing import NamedTuple
 
 # From asm-generic/socket.h, linux/in.h and linux/in6.h; Python does not have them.
 _SO_TIMESTAMPNS = 35
@@ -26,6 +27,16 @@ _TIMESPEC = Struct("ll")
 # with the usual send buffer.
 _MAX_DATAGRAM = 262144
 _CONTROL_SIZE = 256
+
+
+class IPHeader(NamedTuple):
+    """
+    What the IP header of a received datagram has said.
+    """
+
+    ttl: int | None = None
+    tos: int | None = None
+    isFragmented: bool = False
 
 
 def enableTimestamps(sock: socket.socket) -> bool:

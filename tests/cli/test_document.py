@@ -62,6 +62,8 @@ class DocumentTests(SynchronousTestCase):
             duration=10**9,
             jitter=14,
             roundTrips=histogramOf([10, 20, 30, 40]).summarize(),
+            icmpErrors={("port unreachable", "192.0.2.7"): 8},
+            flows=[replace(RESULT, sourcePort=40001)],
         )
         self.assertEqual(
             document([result]),
@@ -93,7 +95,25 @@ class DocumentTests(SynchronousTestCase):
                     "stddev": 11,
                 },
                 "jitter_ns": 14,
+                "icmp_errors": [
+                    {"from": "192.0.2.7", "reason": "port unreachable", "count": 8}
+                ],
                 "clock": "kernel",
+                "flows": [
+                    {
+                        "source_port": 40001,
+                        "sent": 100,
+                        "answered": 100,
+                        "lost": 0,
+                        "late": 0,
+                        "refused": 0,
+                        "wrong": 0,
+                        "rtt_ns": dict.fromkeys(
+                            ("min", "mean", "p50", "p90", "p99", "max", "stddev")
+                        ),
+                        "icmp_errors": [],
+                    }
+                ],
                 "error": None,
             },
         )

@@ -51,7 +51,9 @@ FIELDS = [
     "rate",
     "rtt_ns",
     "jitter_ns",
+    "icmp_errors",
     "clock",
+    "flows",
     "error",
 ]
 
@@ -333,6 +335,9 @@ class JSONTests(CommandCase):
         self.assertGreater(result.pop("jitter_ns"), 0)
         clock = "kernel" if sys.platform == "linux" else "monotonic"
         self.assertEqual(result.pop("clock"), clock)
+        (flow,) = result.pop("flows")
+        self.assertEqual((flow["sent"], flow["answered"]), (5, 5))
+        self.assertGreater(flow["source_port"], 0)
         # A busy machine skips some, and sends the others later.
         self.assertGreaterEqual(result.pop("skipped"), 0)
         self.assertEqual(
@@ -341,6 +346,7 @@ class JSONTests(CommandCase):
                 "format": 1,
                 "host": "127.0.0.1",
                 "port": port,
+                "icmp_errors": [],
                 "sent": 5,
                 "answered": 5,
                 "lost": 0,

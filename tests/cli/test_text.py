@@ -197,7 +197,7 @@ class SummaryTests(SynchronousTestCase):
             wrong=4,
             kinds={"echoed": 3, "garbage": 1},
             refused=3,
-            icmpErrors={"port unreachable": 3},
+            icmpErrors={("port unreachable", None): 3},
             outOfWindow=5,
             histogram=histogram,
             roundTrips=histogram.summarize(),
@@ -371,7 +371,7 @@ class NothingTests(SynchronousTestCase):
         """
         runner = SearchRunner(Target("h", "192.0.2.1", 9999), None)
         self.assertEqual(nothingLine(runner), "nothing came back")
-        runner.icmpErrors["port unreachable"] = 3
+        runner.icmpErrors["port unreachable", None] = 3
         self.assertEqual(nothingLine(runner), "nothing came back: port unreachable")
         runner.kinds.update(echoed=2, garbage=1)
         self.assertEqual(

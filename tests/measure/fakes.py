@@ -18,6 +18,7 @@ from shout.measure.result import Event, Result
 from shout.measure.schedule import SECOND, Schedule
 from shout.measure.session import PingSession
 from shout.measure.target import Target
+from shout.udp.timestamps import IPHeader
 
 RESULT = Result(
     host="h",
@@ -43,6 +44,8 @@ RESULT = Result(
     skipped=0,
     kernelDrops=0,
     inFlightAtEnd=0,
+    ttls={},
+    toses={},
 )
 """
 The result of a very fast measurement without loss.
@@ -71,11 +74,14 @@ def histogramOf(times: Iterable[int]) -> Histogram:
 
 class FakeSocket:
     """
-    A socket that has nothing but a family.
+    A socket that has nothing but a family and a name.
     """
 
     def __init__(self, family: int) -> None:
         self.family = family
+
+    def getsockname(self) -> object:
+        return ("192.0.2.9", 40000) if self.family == socket.AF_INET else ""
 
 
 class FakePort:
@@ -118,7 +124,9 @@ class FakePort:
     def drain(self) -> None:
         buffered, self.buffered = self.buffered, []
         for datagram, delay in buffered:
-            self.protocol.timedDatagramReceived(datagram, self.clock(), delay, False)
+            self.protocol.timedDatagramReceived(
+                datagram, self.clock(), delay, IPHeader()
+            )
 
     def send(self, datagrams: list[bytes]) -> int:
         assert self.isListening
@@ -149,15 +157,16 @@ class FakePing:
         self.onEvent: Callable[[Event], object] = self.events.append
         sock: Any = FakeSocket(family)
         self.session = PingSession(
-            sock,
+            [[sock]],
             Schedule(**schedule),
-            lambda event: self.onEvent(event),
+            lambda event, _: self.onEvent(event),
             self.clock,
             lambda: round(self.clock.seconds() * SECOND),
             FakePort,
         )
-        self.tracker = self.session.tracker
-        self.port: FakePort = self.session._port
+        (self.flow,) = self.session.flows
+        self.tracker = self.flow.tracker
+        self.port: FakePort = self.flow.port
         self.done: list[object] = []
 
     def start(self) -> None:
@@ -190,7 +199,7 @@ class FakePing:
         Receive replies.
         """
         for reply in replies:
-            self.session.timedDatagramReceived(reply, self.port.clock(), 0, False)
+            self.flow.timedDatagramReceived(reply, self.port.clock(), 0, IPHeader())
 
     def result(self) -> Result:
         return self.session.result(Target("h", "192.0.2.1", 9999))

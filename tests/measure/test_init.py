@@ -64,7 +64,7 @@ class PingTests(PeerCase):
         """
         result = await ping(port=self.freePort(), count=5, interval=0.001)
         self.assertEqual((result.sent, result.refused, result.lost), (5, 5, 0))
-        self.assertEqual(result.icmpErrors, {"port unreachable": 5})
+        self.assertEqual(result.icmpErrors, {("port unreachable", "127.0.0.1"): 5})
         self.assertIsNone(result.roundTrips)
 
     async def test_unixGone(self) -> None:

@@ -20,7 +20,7 @@ from shout.measure.schedule import Schedule
 from shout.measure.search import SearchRunner
 from shout.measure.target import Target
 from shout.sockets.unix import bindUNIX
-from shout.udp.icmp import TOO_BIG
+from shout.udp.icmp import ICMPError
 from tests.batches import needsBatches
 from tests.directory import shortDirectory
 from tests.families import LOOPBACK, needsIPv6
@@ -198,7 +198,10 @@ class ComesBackTests(PeerCase):
         until the kernel has learned its MTU.  With don't-fragment set, the size does
         not come back.
         """
-        tooBig = [Event(REFUSED, number, detail=TOO_BIG) for number in (1, 2, 3)]
+        tooBig = [
+            Event(REFUSED, number, error=ICMPError("too big", mtu=1400))
+            for number in (1, 2, 3)
+        ]
         for measurements, mayFragment, isBack in (
             ([tooBig, tooBig, [Event(REPLY, 1, 9000)]], True, True),
             ([tooBig, [Event(LOST, 1)]], True, False),

@@ -56,7 +56,7 @@ class SearchRunnerTests(PeerCase):
         self.assertEqual((runner.kinds, runner.icmpErrors), ({"echoed": 4}, {}))
         runner = self.runner(self.freePort())
         await runner.measure(Schedule(2, 0.001))
-        self.assertEqual(runner.icmpErrors, {"port unreachable": 2})
+        self.assertEqual(runner.icmpErrors, {("port unreachable", "127.0.0.1"): 2})
 
     async def test_sameSocket(self) -> None:
         """

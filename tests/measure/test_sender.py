@@ -57,7 +57,7 @@ class SenderTests(SynchronousTestCase):
         The number of probes in flight is limited.
         """
         ping = FakePing(interval=0.001, timeout=10.0)
-        ping.session._sender.maxInFlight = 5
+        ping.flow.maxInFlight = 5
         ping.start()
         ping.advance(1)
         self.assertEqual(len(ping.port.sent), 5)
@@ -71,10 +71,10 @@ class SenderTests(SynchronousTestCase):
         during the time in which probes were due.
         """
         ping = FakePing(interval=0.001, timeout=3.0, deadline=4.0)
-        ping.session._sender.maxInFlight = 500
+        ping.flow.maxInFlight = 500
         ping.start()
         ping.advance(4.01)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         result = ping.result()
         # What is due until half of the time is over is 2001 probes.
         self.assertEqual((result.sent, result.sent + result.skipped), (500, 2001))
@@ -98,10 +98,10 @@ class SenderTests(SynchronousTestCase):
         Probes that cannot be sent until the deadline are skipped.
         """
         ping = FakePing(interval=0.1, timeout=10.0, deadline=5.0)
-        ping.session._sender.maxInFlight = 5
+        ping.flow.maxInFlight = 5
         ping.start()
         ping.advance(5.01)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         # Until half of the time is over 26 are due.
         self.assertEqual((ping.tracker.sent, ping.result().skipped), (5, 21))
 
@@ -167,7 +167,7 @@ class SenderTests(SynchronousTestCase):
         ping.port.error = errno.ENOBUFS
         ping.start()
         ping.advance(3)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual((ping.tracker.sent, ping.tracker.refused), (2, 2))
 
     def test_sendError(self) -> None:
@@ -189,7 +189,7 @@ class SenderTests(SynchronousTestCase):
             ping.port.error = None
             ping.answerAll()
             ping.advance(1)
-            self.assertEqual(ping.done, [ping.tracker])
+            self.assertEqual(ping.done, [ping.session])
             (first, second) = ping.events
             self.assertEqual((first.kind, first.number), (REFUSED, 1))
             self.assertEqual(first.detail, reason)

@@ -18,6 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout.measure.result import LATE, LOST, REPLY, Event, Result
 from shout.measure.schedule import SECOND
 from shout.measure.session import PingSession
+from shout.udp.icmp import ICMPError
+from shout.udp.timestamps import IPHeader
 from tests.measure.fakes import FakePing
 from tests.properties import untimed
 from tests.relay import (
@@ -86,7 +88,7 @@ class PingSessionTests(SynchronousTestCase):
         ping.answerAll()
         ping.start()
         ping.advance(5)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual((ping.tracker.sent, ping.tracker.answered), (2, 2))
         self.assertFalse(ping.port.isListening)
         self.assertEqual(ping.clock.getDelayedCalls(), [])
@@ -101,7 +103,7 @@ class PingSessionTests(SynchronousTestCase):
         ping.advance(6.99)
         self.assertEqual(ping.done, [])
         ping.advance(0.02)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual([event[:2] for event in ping.events], [(LOST, 1), (LOST, 2)])
 
     def test_linger(self) -> None:
@@ -118,7 +120,7 @@ class PingSessionTests(SynchronousTestCase):
         self.assertEqual(ping.done, [])
         ping.receive(reply)
         ping.advance(0.1)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual(ping.tracker.duplicates, 1)
 
     def test_lingerDeadline(self) -> None:
@@ -132,7 +134,7 @@ class PingSessionTests(SynchronousTestCase):
         ping.advance(0.49)
         self.assertEqual(ping.done, [])
         ping.advance(0.02)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
 
     def test_lingerLate(self) -> None:
         """
@@ -147,7 +149,7 @@ class PingSessionTests(SynchronousTestCase):
         self.assertEqual((ping.tracker.lost, ping.done), (2, []))
         ping.receive(*(probe.upper() for probe in ping.port.sent[1:]))
         ping.advance(1)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual((ping.tracker.late, ping.tracker.lost), (2, 0))
 
     def test_pause(self) -> None:
@@ -175,7 +177,7 @@ class PingSessionTests(SynchronousTestCase):
         self.assertEqual(len(ping.port.sent), 4)
         self.assertEqual(ping.done, [])
         ping.advance(0.2)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual((ping.tracker.sent, ping.tracker.lost), (4, 4))
 
     def test_shortDeadline(self) -> None:
@@ -186,7 +188,7 @@ class PingSessionTests(SynchronousTestCase):
         ping = FakePing(deadline=0.5, interval=0.1)
         ping.start()
         ping.advance(0.51)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual((ping.tracker.sent, ping.tracker.lost), (3, 3))
 
     def test_answeredDeadline(self) -> None:
@@ -209,7 +211,7 @@ class PingSessionTests(SynchronousTestCase):
         ping.start()
         ping.advance(1.01)
         self.assertEqual((ping.tracker.sent, ping.tracker.answered), (10, 10))
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual(ping.result().skipped, 0)
 
     def test_slowerAtEnd(self) -> None:
@@ -252,7 +254,7 @@ class PingSessionTests(SynchronousTestCase):
         ping = FakePing(count=3, interval=0.05, timeout=1.0)
         ping.start()
         ping.advance(3)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual(ping.result().skipped, 0)
 
     def test_stop(self) -> None:
@@ -265,7 +267,7 @@ class PingSessionTests(SynchronousTestCase):
         ping.advance(0.25)
         ping.port.buffered = [(ping.port.sent[0].upper(), 0)]
         ping.session.stop()
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual((ping.tracker.sent, ping.tracker.answered), (1, 1))
         self.assertEqual(ping.result().inFlightAtEnd, 2)
         self.assertLess(abs(ping.result().rate - 10), 0.001)
@@ -283,7 +285,7 @@ class PingSessionTests(SynchronousTestCase):
             ping.onEvent = partial(_stop, ping.session)
             ping.start()
             ping.advance(1)
-            self.assertEqual(ping.done, [ping.tracker])
+            self.assertEqual(ping.done, [ping.session])
             self.assertEqual(ping.tracker.sent, 1)
             self.assertEqual(ping.clock.getDelayedCalls(), [])
 
@@ -296,7 +298,7 @@ class PingSessionTests(SynchronousTestCase):
         ping.port.error = errno.EPERM
         ping.onEvent = partial(_stop, ping.session)
         ping.clock.advance(0.01)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual((ping.tracker.sent, ping.tracker.refused), (1, 1))
 
     def test_callbackRaises(self) -> None:
@@ -311,9 +313,9 @@ class PingSessionTests(SynchronousTestCase):
         ping.onEvent = onEvent
         ping.start()
         ping.receive(ping.port.sent[0].upper())
-        ping.session.icmpErrorReceived(None, "port unreachable")
+        ping.flow.icmpErrorReceived(ICMPError("port unreachable"))
         ping.advance(2)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         tracker = ping.tracker
         self.assertEqual((tracker.answered, tracker.refused, tracker.lost), (1, 0, 2))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 4)
@@ -370,9 +372,10 @@ class PingSessionTests(SynchronousTestCase):
         """
         ping = FakePing(count=1)
         ping.start()
-        ping.session.icmpErrorReceived(ping.port.sent[0], "port unreachable")
+        error = ICMPError("port unreachable", quote=ping.port.sent[0])
+        ping.flow.icmpErrorReceived(error)
         ping.advance(0.002)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual(ping.tracker.refused, 1)
 
     def test_result(self) -> None:
@@ -388,8 +391,8 @@ class PingSessionTests(SynchronousTestCase):
         for reply, time in ((first, 0.1), (second, 0.3), (third, 0.4)):
             sent = ping.port.sent.index(reply) * 0.5 + 7
             now = round((sent + time) * SECOND)
-            ping.session.timedDatagramReceived(reply.upper(), now, 0, False)
-        ping.session.timedDatagramReceived(first, 0, 0, False)
+            ping.flow.timedDatagramReceived(reply.upper(), now, 0, IPHeader())
+        ping.flow.timedDatagramReceived(first, 0, 0, IPHeader())
         tracker.outOfWindow = 9
         ping.port.kernelDrops = 3
         ping.session._pacer.skipped = 4
@@ -426,7 +429,7 @@ class PingSessionTests(SynchronousTestCase):
         ping.start()
         ping.session.stop()
         ping.receive(ping.port.sent[0].upper())
-        ping.session.icmpErrorReceived(None, "port unreachable")
+        ping.flow.icmpErrorReceived(ICMPError("port unreachable"))
         self.assertEqual(ping.events, [])
 
 
@@ -441,7 +444,7 @@ class RelayTests(SynchronousTestCase):
         ping.port.onSend = relay.take
         ping.start()
         ping.advance(50)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertEqual(sum(relay.done.values()), 400)
         return ping.result(), relay
 
@@ -519,7 +522,7 @@ class RelayTests(SynchronousTestCase):
         ping.port.onSend = onSend
         ping.start()
         ping.advance(13)
-        self.assertEqual(ping.done, [ping.tracker])
+        self.assertEqual(ping.done, [ping.session])
         self.assertLess(30, lost)
         self.assertEqual((ping.tracker.lost, ping.tracker.answeredWrong), (lost, 0))
 

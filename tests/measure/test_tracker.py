@@ -18,6 +18,7 @@ from shout.measure.result import (
     WRONG,
     Event,
 )
+from shout.udp.icmp import ICMPError
 from tests.measure.trackers import SmallTracker, TrackerCase
 
 
@@ -126,9 +127,9 @@ class TrackerTests(TrackerCase):
         replies = self.send(0, 0, 0, 0)
         for number, time in ((1, 30), (0, 10), (3, 99)):
             self.tracker.replyReceived(replies[number], time)
-        self.assertEqual(self.tracker.jitter, 20)
+        self.checkJitter(20, 1)
         self.tracker.replyReceived(replies[2], 40)
-        self.assertEqual(self.tracker.jitter, round((20 + 10 + 59) / 3))
+        self.checkJitter(20 + 10 + 59, 3)
 
     def test_echoed(self) -> None:
         """
@@ -186,7 +187,9 @@ class TrackerTests(TrackerCase):
         A probe with an ICMP error and then the right reply is answered.
         """
         (reply,) = self.send(0)
-        self.tracker.icmpErrorReceived(self.probes.make(1), "no route to host", 5)
+        self.tracker.icmpErrorReceived(
+            ICMPError("no route to host", quote=self.probes.make(1)), 5
+        )
         self.tracker.replyReceived(reply, 10)
         self.check(sent=1, answered=1)
 
@@ -196,7 +199,9 @@ class TrackerTests(TrackerCase):
         """
         self.send(0)
         self.tracker.expire(101)
-        self.tracker.icmpErrorReceived(self.probes.make(1), "no route to host", 150)
+        self.tracker.icmpErrorReceived(
+            ICMPError("no route to host", quote=self.probes.make(1)), 150
+        )
         self.check(sent=1, refused=1)
 
     def test_justInTime(self) -> None:
@@ -242,13 +247,13 @@ class TrackerTests(TrackerCase):
         """
         self.send(0, 0)
         event = self.tracker.icmpErrorReceived(
-            self.probes.make(2), "port unreachable", 5
+            ICMPError("port unreachable", quote=self.probes.make(2)), 5
         )
         self.assertEqual(event[:2], (REFUSED, 2))
         self.check(sent=2, refused=1, inFlight=1)
         self.tracker.expire(101)
         self.check(sent=2, refused=1, lost=1)
-        self.assertEqual(self.tracker.icmpErrors, {"port unreachable": 1})
+        self.assertEqual(self.tracker.icmpErrors, {("port unreachable", None): 1})
 
     def test_errorOtherRun(self) -> None:
         """
@@ -256,7 +261,9 @@ class TrackerTests(TrackerCase):
         """
         self.send(0)
         other = Probes(56, b"zzzzzzzzzz").make(1)
-        event = self.tracker.icmpErrorReceived(other, "port unreachable", 5)
+        event = self.tracker.icmpErrorReceived(
+            ICMPError("port unreachable", quote=other), 5
+        )
         self.assertEqual(event[:2], (REFUSED, None))
         self.assertIn("another run", event.detail)
         self.assertEqual([event.kind for event in self.tracker.expire(101)], [LOST])
@@ -272,10 +279,10 @@ class TrackerTests(TrackerCase):
         self.tracker.replyReceived(first, 5)
         for number in (1, 2, 2):
             self.tracker.icmpErrorReceived(
-                self.probes.make(number), "port unreachable", 5
+                ICMPError("port unreachable", quote=self.probes.make(number)), 5
             )
         self.check(sent=2, answered=1, refused=1)
-        self.assertEqual(self.tracker.icmpErrors, {"port unreachable": 3})
+        self.assertEqual(self.tracker.icmpErrors, {("port unreachable", None): 3})
         self.assertEqual(self.tracker.replyReceived(first, 6).kind, DUPLICATE)
 
     def test_errorAfterWrong(self) -> None:
@@ -284,7 +291,9 @@ class TrackerTests(TrackerCase):
         """
         self.send(0)
         self.tracker.replyReceived(self.probes.make(1), 5)
-        self.tracker.icmpErrorReceived(self.probes.make(1), "port unreachable", 6)
+        self.tracker.icmpErrorReceived(
+            ICMPError("port unreachable", quote=self.probes.make(1)), 6
+        )
         self.check(sent=1, refused=1)
         self.assertEqual(self.tracker.expire(101), [])
         self.check(sent=1, refused=1)
@@ -352,7 +361,9 @@ class SmallTrackerTests(TrackerTests):
         self.tracker.expire(101)
         self.send(200)
         self.tracker.replyReceived(self.probes.make(1), 210)
-        self.tracker.icmpErrorReceived(self.probes.make(1), "no route to host", 210)
+        self.tracker.icmpErrorReceived(
+            ICMPError("no route to host", quote=self.probes.make(1)), 210
+        )
         self.check(sent=17, lost=16, inFlight=1)
         self.tracker.expire(301)
         self.check(sent=17, lost=17)
@@ -365,15 +376,15 @@ class SmallTrackerTests(TrackerTests):
         replies = self.send(*[0] * 17)
         self.tracker.replyReceived(replies[16], 50)
         self.tracker.replyReceived(replies[1], 10)
-        self.assertIsNone(self.tracker.jitter)
+        self.assertEqual(self.tracker.variations, 0)
         self.tracker.replyReceived(replies[2], 40)
-        self.assertEqual(self.tracker.jitter, 30)
+        self.checkJitter(30, 1)
 
         self.tracker = self.kind(self.probes, 100)
         replies = self.send(*[0] * 16)
         self.tracker.replyReceived(replies[0], 10)
         self.tracker.replyReceived(replies[15], 50)
-        self.assertIsNone(self.tracker.jitter)
+        self.assertEqual(self.tracker.variations, 0)
 
     def test_freeSlots(self) -> None:
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from shout.measure.probe import GARBAGE
 from shout.measure.result import LOST
+from shout.udp.icmp import ICMPError
 from tests.measure.trackers import SmallTracker, TrackerCase
 
 
@@ -47,7 +48,7 @@ class UnmatchedTests(TrackerCase):
         """
         for receive in (
             lambda: self.tracker.replyReceived(b"go away", 5),
-            lambda: self.tracker.icmpErrorReceived(None, "port unreachable", 5),
+            lambda: self.tracker.icmpErrorReceived(ICMPError("port unreachable"), 5),
         ):
             self.setUp()
             replies = self.send(0)
@@ -94,11 +95,11 @@ class UnmatchedTests(TrackerCase):
         """
         replies = self.send(0, 40)
         self.tracker.replyReceived(replies[1], 50)
-        self.tracker.icmpErrorReceived(None, "port unreachable", 31)
+        self.tracker.icmpErrorReceived(ICMPError("port unreachable"), 31)
         self.tracker.expireSentBefore(100)
         self.check(sent=2, answered=1, lost=1)
         self.send(200)
-        self.tracker.icmpErrorReceived(None, "port unreachable", 230)
+        self.tracker.icmpErrorReceived(ICMPError("port unreachable"), 230)
         self.tracker.expireSentBefore(300)
         self.check(sent=3, answered=1, lost=1, refused=1)
 
@@ -107,7 +108,7 @@ class UnmatchedTests(TrackerCase):
         Wrong replies are matched before ICMP errors, and each with one probe.
         """
         self.send(0, 0, 0)
-        self.tracker.icmpErrorReceived(None, "port unreachable", 0)
+        self.tracker.icmpErrorReceived(ICMPError("port unreachable"), 0)
         self.tracker.replyReceived(b"go away", 5)
         self.tracker.expireSentBefore(1)
         self.check(sent=3, answeredWrong=1, refused=1, lost=1)
@@ -145,7 +146,7 @@ class UnmatchedTests(TrackerCase):
         The same is true for an ICMP error.
         """
         replies = self.send(0, 1)
-        self.tracker.icmpErrorReceived(None, "port unreachable", 5)
+        self.tracker.icmpErrorReceived(ICMPError("port unreachable"), 5)
         self.tracker.expire(103)
         self.tracker.replyReceived(replies[0], 150)
         self.check(sent=2, refused=1, late=1)
@@ -158,7 +159,7 @@ class UnmatchedTests(TrackerCase):
         """
         first, _ = self.send(0, 0)
         self.assertIsNone(
-            self.tracker.icmpErrorReceived(None, "port unreachable", 5).number
+            self.tracker.icmpErrorReceived(ICMPError("port unreachable"), 5).number
         )
         self.tracker.replyReceived(first, 10)
         self.assertEqual(self.tracker.expire(101), [])
@@ -173,7 +174,7 @@ class UnmatchedTests(TrackerCase):
         self.send(2, 2)
         for _ in range(100):
             self.tracker.replyReceived(b"go away", 5)
-            self.tracker.icmpErrorReceived(None, "port unreachable", 5)
+            self.tracker.icmpErrorReceived(ICMPError("port unreachable"), 5)
         tracker = self.tracker
         for unmatched in (tracker._unmatchedReplies, tracker._unmatchedErrors):
             self.assertEqual(len(unmatched._arrivals), 2)

@@ -9,7 +9,9 @@ from typing import ClassVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measure.probe import Probes
+from shout.measure.result import Event
 from shout.measure.tracker import ProbeTracker
+from shout.udp.icmp import ICMPError
 
 
 class SmallTracker(ProbeTracker):
@@ -42,6 +44,13 @@ class TrackerCase(SynchronousTestCase):
             self.tracker.probesSent(time)
         return replies
 
+    def refuse(self, number: int) -> Event:
+        """
+        Receive an ICMP error at 5 that quotes a probe.
+        """
+        error = ICMPError("port unreachable", quote=self.probes.make(number))
+        return self.tracker.icmpErrorReceived(error, 5)
+
     def check(self, **expected: int) -> None:
         """
         Check the counts, of which those not named are 0.
@@ -51,3 +60,12 @@ class TrackerCase(SynchronousTestCase):
         counts = {name: getattr(self.tracker, name) for name in names}
         self.assertEqual(counts, dict.fromkeys(names, 0) | expected)
         self.assertEqual(counts["sent"], sum(counts[name] for name in states))
+
+    def checkJitter(self, variation: int, variations: int) -> None:
+        """
+        Check the sum and the number of the differences between successive round trips.
+        """
+        tracker = self.tracker
+        self.assertEqual(
+            (tracker.variation, tracker.variations), (variation, variations)
+        )

@@ -1,0 +1,149 @@
+"""
+The flows of a measurement, and the order in which their probes time out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from socket import AF_UNIX
+from socket import socket as Socket
+from typing import Any, Protocol
+
+from twisted.internet.protocol import DatagramProtocol
+
+from shout.measure.result import Event
+from shout.measure.tracker import ProbeTracker
+from shout.udp.icmp import ICMPError
+from shout.udp.timestamps import IPHeader
+
+# A UNIX socket queues net.unix.max_dgram_qlen datagrams, usually 10.
+_MAX_AT_UNIX = 8
+
+
+class FlowOwner(Protocol):
+    """
+    What a flow needs of its measurement.
+    """
+
+    isOver: bool
+
+    def eventOccurred(self, flow: Flow, event: Event) -> None:
+        """
+        Called when a reply or an ICMP error has been counted.
+        """
+
+
+class Flow(DatagramProtocol):
+    """
+    A source port towards one target: a connected port, and the counts of its probes.
+
+    @ivar tracker: The counts so far.
+
+    @ivar target: Index of the target.
+
+    @ivar maxInFlight: Largest number of probes in flight.
+
+    @ivar inFlightAtEnd: Number of probes in flight at the end.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        sock: Socket,
+        target: int,
+        tracker: ProbeTracker,
+        maxInFlight: int,
+        owner: FlowOwner,
+        reactor: Any,
+        clock: Callable[[], int],
+        makePort: Callable[..., Any],
+    ) -> None:
+        """
+        @param sock: A connected socket, which is closed with the port.
+
+        @param reactor: As for L{TimedPort<shout.udp.timed.TimedPort>}, like C{clock}.
+
+        @param makePort: Makes the port, like L{TimedPort
+            <shout.udp.timed.TimedPort>}.
+        """
+        self.isUNIX = sock.family == AF_UNIX
+        self.maxInFlight = _MAX_AT_UNIX if self.isUNIX else maxInFlight
+        self.inFlightAtEnd = 0
+        self.target = target
+        self.tracker = tracker
+        self.port = makePort(sock, self, reactor, clock)
+        self._owner = owner
+        self._clock = clock
+
+    @property
+    def capacity(self) -> int:
+        """
+        Number of probes that can be sent now, within the limits of probes in flight
+        and of probes whose states are kept.
+        """
+        tracker = self.tracker
+        return min(self.maxInFlight - tracker.inFlight, tracker.freeSlots)
+
+    def timedDatagramReceived(
+        self, datagram: bytes, now: int, delay: int, header: IPHeader
+    ) -> None:
+        """
+        Called when a reply has been read; see L{TimedPort
+        <shout.udp.timed.TimedPort>}.
+        """
+        if not self._owner.isOver:
+            event = self.tracker.replyReceived(datagram, now, delay, header)
+            self._owner.eventOccurred(self, event)
+
+    def icmpErrorReceived(self, error: ICMPError) -> None:
+        """
+        Called when an ICMP error has been read; see L{TimedPort
+        <shout.udp.timed.TimedPort>}.
+        """
+        if not self._owner.isOver:
+            event = self.tracker.icmpErrorReceived(error, self._clock())
+            self._owner.eventOccurred(self, event)
+
+
+class Timeouts:
+    """
+    The order in which the probes of all flows time out: that in which they were sent.
+    """
+
+    def __init__(self) -> None:
+        # The flow, and the number of the last of the probes sent in one call.
+        self._sent: deque[tuple[Flow, int]] = deque()
+
+    def probesSent(self, flow: Flow) -> None:
+        """
+        Keep the probes of a flow that were sent last.
+        """
+        self._sent.append((flow, flow.tracker.sent))
+
+    def next(self) -> int | None:
+        """
+        Return the time at which the next probe times out, or C{None} if none is in
+        flight.
+        """
+        while self._sent:
+            flow, last = self._sent[0]
+            timeout = flow.tracker.nextTimeout()
+            if timeout is not None and flow.tracker.settled < last:
+                return timeout
+            self._sent.popleft()
+        return None
+
+    def expire(self, now: int) -> Iterator[tuple[Flow, Event]]:
+        """
+        Time out the probes that have been in flight for longer than the timeout.
+
+        @return: The flows and the events of the probes that are lost.
+        """
+        while (timeout := self.next()) is not None and timeout < now:
+            flow, _ = self._sent[0]
+            # If this program was paused, the reply may be in the receive buffer.
+            flow.port.drain()
+            for event in flow.tracker.expire(now):
+                yield flow, event
