@@ -77,11 +77,12 @@ class FakeSocket:
     A socket that has nothing but a family and a name.
     """
 
-    def __init__(self, family: int) -> None:
+    def __init__(self, family: int, port: int) -> None:
         self.family = family
+        self._port = port
 
     def getsockname(self) -> object:
-        return ("192.0.2.9", 40000) if self.family == socket.AF_INET else ""
+        return "" if self.family == socket.AF_UNIX else ("192.0.2.9", self._port)
 
 
 class FakePort:
@@ -141,32 +142,50 @@ class FakePort:
 
 class FakePing:
     """
-    A L{PingSession} on a L{Clock} and a L{FakePort}.
+    A L{PingSession} on a L{Clock} and L{FakePort}s.
 
     @ivar events: The events so far, unless C{onEvent} is replaced.
+
+    @ivar flow: The first flow of the first target.
+
+    @ivar tracker: Its tracker.
+
+    @ivar port: Its port.
+
+    @ivar ports: The ports of all flows, in the order in which they send.
 
     @ivar done: The result of the session, once it has ended.
     """
 
-    def __init__(self, family: int = socket.AF_INET, **schedule: Any) -> None:
+    def __init__(
+        self,
+        family: int = socket.AF_INET,
+        targets: int = 1,
+        flows: int = 1,
+        **schedule: Any,
+    ) -> None:
         """
+        @param flows: Number of flows of each target, from port 40000 on.
+
         @param schedule: The parameters of L{Schedule}.
         """
         self.clock = Clock()
         self.events: list[Event] = []
         self.onEvent: Callable[[Event], object] = self.events.append
-        sock: Any = FakeSocket(family)
+        ports = range(40000, 40000 + flows)
+        sockets: Any = [[FakeSocket(family, port) for port in ports]] * targets
         self.session = PingSession(
-            [[sock]],
+            sockets,
             Schedule(**schedule),
             lambda event, _: self.onEvent(event),
             self.clock,
             lambda: round(self.clock.seconds() * SECOND),
             FakePort,
         )
-        (self.flow,) = self.session.flows
+        self.flow = self.session.flows[0]
         self.tracker = self.flow.tracker
-        self.port: FakePort = self.flow.port
+        self.ports: list[FakePort] = [flow.port for flow in self.session.flows]
+        self.port = self.ports[0]
         self.done: list[object] = []
 
     def start(self) -> None:
@@ -188,18 +207,26 @@ class FakePing:
         """
         Answer each probe after a delay in seconds.
         """
+        for flow in range(len(self.ports)):
+            self.answer(flow, delay)
 
-        def answer(probe: bytes) -> None:
-            self.clock.callLater(delay, self.receive, probe.upper())
-
-        self.port.onSend = answer
-
-    def receive(self, *replies: bytes) -> None:
+    def answer(self, flow: int, delay: float = 1e-6) -> None:
         """
-        Receive replies.
+        Answer each probe of a flow after a delay in seconds.
+        """
+
+        def onSend(probe: bytes) -> None:
+            self.clock.callLater(delay, self.receive, probe.upper(), flow=flow)
+
+        self.ports[flow].onSend = onSend
+
+    def receive(self, *replies: bytes, flow: int = 0) -> None:
+        """
+        Receive replies on a flow.
         """
         for reply in replies:
-            self.flow.timedDatagramReceived(reply, self.port.clock(), 0, IPHeader())
+            now = self.port.clock()
+            self.ports[flow].protocol.timedDatagramReceived(reply, now, 0, IPHeader())
 
-    def result(self) -> Result:
-        return self.session.result(Target("h", "192.0.2.1", 9999))
+    def result(self, index: int = 0) -> Result:
+        return self.session.result(Target("h", "192.0.2.1", 9999), index)
