@@ -197,5 +197,17 @@ def mtuObject(
     }
 
 
+def mtuFlowObject(sourcePort: int | None, flow: MTUResult) -> dict[str, Any]:
+    """
+    Return the object for the largest datagrams of one flow.
+    """
+    return {
+        "source_port": sourcePort,
+        "unfragmented": flow.unfragmented,
+        "path_mtu": flow.pathMTU,
+        "path_mtu_at_least": flow.isAtLeast,
+    }
+
+
 def _header(target: Target) -> dict[str, Any]:
     return {"format": FORMAT, "host": target.host, "port": target.port}

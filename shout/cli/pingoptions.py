@@ -49,7 +49,7 @@ unknown; and 3 if all replies of a server were wrong.
 # The options that searches allow.
 _COMMON = {"destinations", "port", "family", "timeout", "json", "quiet"}
 _ALLOWED = {
-    "mtu": _COMMON | {"mtu"},
+    "mtu": _COMMON | {"mtu", "flows", "ports"},
     "find_rate": _COMMON | {"find_rate", "size", "flood"},
 }
 

@@ -6,22 +6,33 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from contextlib import ExitStack
+from socket import socket as Socket
 from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from shout.cli import document, text
 from shout.cli.live import LiveLine
-from shout.cli.pingoptions import scheduleOf
+from shout.cli.pingoptions import scheduleOf, sourcePortsOf
 from shout.cli.signals import signalHandlers
-from shout.measure.mtu import NOTHING, MTUResult, findMTU
+from shout.measure.mtu import MTUResult, findMTU, leastOf
 from shout.measure.probe import OTHER_RUN
 from shout.measure.rate import HIGHEST, STOPPED, RateResult, findRate
 from shout.measure.search import SearchRunner, Stopped
-from shout.measure.target import Target
+from shout.measure.target import SocketOptions, Target, openSockets, sourcePortOf
 
 FLOOD = 1000
 """
 The number of datagrams per second to other hosts that needs no C{--flood}.
 """
+
+# The number of flows that search at a time, so that no more than FLOOD datagrams per
+# second leave.
+_AT_ONCE = 6
+
+
+_SizesByPort = list[tuple[int | None, MTUResult]]
 
 
 class SearchCommand:
@@ -40,21 +51,21 @@ class SearchCommand:
         self._options = options
         self._live = live
         self._reactor = reactor
-        self._runner = SearchRunner(target, reactor)
+        self._runners = [SearchRunner(target, reactor)]
         self._lastStep = ""
 
     async def run(self) -> int:
         """
         Search, print, and return the exit status.
         """
-        result: RateResult | MTUResult
+        result: RateResult | _SizesByPort
         error = None
         isRate = self._options.find_rate
-        with signalHandlers(self._reactor, self._runner.stop, self._showSoFar):
+        with signalHandlers(self._reactor, self._stop, self._showSoFar):
             try:
                 result = await (self._findRate() if isRate else self._findMTU())
             except Stopped:
-                result, error = NOTHING, "stopped before the largest size was found"
+                result, error = [], "stopped before the largest size was found"
                 self._live.printError(error)
         return await self._end(result, error)
 
@@ -64,29 +75,63 @@ class SearchCommand:
         the exit status.
         """
         isRate = self._options.find_rate
-        return await self._end(RateResult([], 0, STOPPED) if isRate else NOTHING, error)
+        return await self._end(RateResult([], 0, STOPPED) if isRate else [], error)
 
     async def _findRate(self) -> RateResult:
         schedule = self._schedule
         isUnlimited = self._options.flood or self._target.isLocal
         self._printOpening(f"the highest rate without loss, {schedule.size} bytes")
         return await findRate(
-            self._runner,
+            self._runners[0],
             schedule.size,
             schedule.timeout,
             HIGHEST if isUnlimited else FLOOD,
             lambda step: self._printStep(text.rateLine(step)),
         )
 
-    async def _findMTU(self) -> MTUResult:
+    async def _findMTU(self) -> _SizesByPort:
+        """
+        Search with each flow: at first with one, and then with several at a time.
+        """
+        ports = sourcePortsOf(self._options)
+        ((first, *others),) = openSockets([self._target], ports, SocketOptions())
         self._printOpening("the largest datagrams that come back")
-        with self._target.open() as sock:
-            return await findMTU(
-                self._runner,
-                sock,
-                self._schedule.timeout,
-                lambda *step: self._printStep(text.sizeLine(*step)),
-            )
+        self._runners += [SearchRunner(self._target, self._reactor) for _ in others]
+        firstRunner, *otherRunners = self._runners
+        turns = DeferredSemaphore(_AT_ONCE)
+        with ExitStack() as stack:
+            for sock in (first, *others):
+                stack.enter_context(sock)
+            ports = [sourcePortOf(sock) for sock in (first, *others)]
+            found = await self._findMTUOf(firstRunner, first)
+            searches = [
+                turns.run(self._findMTUOf, runner, sock, found)
+                for runner, sock in zip(otherRunners, others)
+            ]
+            outcomes: Any = await DeferredList(searches, consumeErrors=True)
+        for isFound, outcome in outcomes:
+            if not isFound:
+                outcome.raiseException()
+        return list(zip(ports, [found, *(outcome for _, outcome in outcomes)]))
+
+    def _findMTUOf(
+        self, runner: SearchRunner, sock: Socket, like: MTUResult | None = None
+    ) -> Deferred[MTUResult]:
+        port = sourcePortOf(sock) if self._hasFlows else None
+        timeout = self._schedule.timeout
+
+        def onStep(*step: Any) -> None:
+            self._printStep(text.sizeLine(*step, port))
+
+        return Deferred.fromCoroutine(findMTU(runner, sock, timeout, onStep, like))
+
+    @property
+    def _hasFlows(self) -> bool:
+        return bool(self._options.flows or self._options.ports)
+
+    def _stop(self) -> None:
+        for runner in self._runners:
+            runner.stop()
 
     def _printOpening(self, wanted: str) -> None:
         if not self._options.json:
@@ -100,20 +145,28 @@ class SearchCommand:
     def _showSoFar(self) -> None:
         self._live.printError(self._lastStep or "no results yet")
 
-    async def _end(self, result: RateResult | MTUResult, error: str | None) -> int:
+    async def _end(self, result: RateResult | _SizesByPort, error: str | None) -> int:
         """
         Print the result, and return the exit status: 0 if something was found, 3 if
         all replies were wrong, otherwise 1.
+
+        @param result: The rate, or the sizes of each flow.
         """
-        nothing = text.nothingLine(self._runner)
+        runners = self._runners
+        nothing = text.nothingLine(runners)
         if isinstance(result, RateResult):
             isFound = result.best > 0
             printed = document.rateObject(self._target, result, error)
             lines = text.rateLines(result, nothing)
         else:
-            isFound = result.whole is not None
-            printed = document.mtuObject(self._target, result, error)
-            lines = text.mtuLines(result, nothing)
+            least = leastOf([each for _, each in result])
+            isFound = least.whole is not None
+            printed = document.mtuObject(self._target, least, error)
+            lines = text.mtuLines(least, nothing)
+            if self._hasFlows:
+                isFound = all(each.unfragmented is not None for _, each in result)
+                printed["flows"] = [document.mtuFlowObject(*each) for each in result]
+                lines += text.mtuFlowLines(result)
         if self._options.json:
             lines = [json.dumps(printed)]
         elif error:
@@ -121,5 +174,6 @@ class SearchCommand:
         for line in lines:
             self._live.writeLine(line)
         self._live.finish()
-        isWrong = set(self._runner.kinds) - {OTHER_RUN} and not self._runner.answered
+        kinds = set[str]().union(*(runner.kinds for runner in runners)) - {OTHER_RUN}
+        isWrong = kinds and not any(runner.answered for runner in runners)
         return await self._live.ended or (3 if isWrong else 0 if isFound else 1)

@@ -4,8 +4,10 @@ Results and events as text for people.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from typing import Any
 
 from shout.measure.mtu import MTUResult
 from shout.measure.rate import CEILING, LOSS, MACHINE, STOPPED, RateResult, Step
@@ -26,6 +28,9 @@ from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
 
 _BAR = 40
+
+# The number of source ports to name.
+_PORTS = 8
 
 _NOTES = {DUPLICATE: "duplicate", LATE: "late", OUT_OF_WINDOW: "late or duplicate"}
 
@@ -189,14 +194,16 @@ def summary(result: Result) -> list[str]:
     return lines
 
 
-def nothingLine(runner: SearchRunner) -> str:
+def nothingLine(runners: Sequence[SearchRunner]) -> str:
     """
     Return the line about a target from which no right reply arrived.
     """
-    if runner.kinds:
-        return f"only wrong replies came back: {inWords(runner.kinds)}"
-    if runner.icmpErrors:
-        return f"nothing came back: {errorsInWords(runner.icmpErrors)}"
+    kinds = sum((runner.kinds for runner in runners), Counter[str]())
+    errors = sum((runner.icmpErrors for runner in runners), Counter[Any]())
+    if kinds:
+        return f"only wrong replies came back: {inWords(kinds)}"
+    if errors:
+        return f"nothing came back: {errorsInWords(errors)}"
     return "nothing came back"
 
 
@@ -253,16 +260,22 @@ def rateLines(result: RateResult, nothing: str) -> list[str]:
     return lines
 
 
-def sizeLine(size: int, mayFragment: bool, isBack: bool) -> str:
+def sizeLine(
+    size: int, mayFragment: bool, isBack: bool, sourcePort: int | None = None
+) -> str:
     """
     Return the line about a step of the search for a size.
 
     @param mayFragment: C{True} if the datagram may be fragmented.
 
     @param isBack: C{True} if it came back.
+
+    @param sourcePort: The port of the flow, if there are several.
     """
     how = "" if mayFragment else " unfragmented"
-    return f"{size:>7} bytes{how}: {'came back' if isBack else 'did not come back'}"
+    flow = "" if sourcePort is None else f" from port {sourcePort}"
+    outcome = "came back" if isBack else "did not come back"
+    return f"{size:>7} bytes{how}{flow}: {outcome}"
 
 
 def mtuLines(result: MTUResult, nothing: str) -> list[str]:
@@ -285,3 +298,34 @@ def mtuLines(result: MTUResult, nothing: str) -> list[str]:
     elif result.headers:
         lines.append("nothing comes back unfragmented, or this system cannot test it")
     return lines
+
+
+def mtuFlowLines(flows: Sequence[tuple[int | None, MTUResult]]) -> list[str]:
+    """
+    Return the flows by their path MTU.
+
+    @param flows: The source port and the result of each flow.
+    """
+    ports: dict[int | None, list[int]] = {}
+    for port, result in flows:
+        if port is not None:
+            ports.setdefault(result.pathMTU, []).append(port)
+    lines = []
+    for mtu in sorted(ports, key=lambda mtu: mtu or 0):
+        size = "unknown" if mtu is None else f"{mtu} bytes"
+        which = f"{len(ports[mtu])} of {len(flows)} flows"
+        lines.append(f"path MTU {size}: {which} ({portsInWords(ports[mtu])})")
+    known = [mtu for mtu in ports if mtu is not None]
+    if len(known) > 1:
+        lines.append(f"least path MTU {min(known)} bytes, greatest {max(known)} bytes")
+    return lines
+
+
+def portsInWords(ports: Sequence[int]) -> str:
+    """
+    Return a list of source ports, of which only the first are named if they are many.
+    """
+    named = ", ".join(map(str, ports[:_PORTS]))
+    more = len(ports) - _PORTS
+    noun = "source port" if len(ports) == 1 else "source ports"
+    return f"{noun} {named}" + (f" and {more} more" if more > 0 else "")

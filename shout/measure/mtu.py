@@ -4,7 +4,7 @@ The search for the largest datagrams that come back.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from socket import socket as Socket
 
@@ -71,8 +71,24 @@ The result if nothing was tried.
 """
 
 
+def leastOf(flows: Sequence[MTUResult]) -> MTUResult:
+    """
+    Return the result of several flows to a target: the largest datagram that came back
+    in any, and the largest that came back unfragmented in each that has one.
+    """
+    whole = [flow.whole for flow in flows if flow.whole is not None]
+    sizes = [flow.unfragmented for flow in flows if flow.unfragmented is not None]
+    if not whole:
+        return NOTHING
+    first = flows[0]
+    return MTUResult(max(whole), min(sizes, default=None), first.headers, first.largest)
+
+
 async def search(
-    attempt: Callable[[int], Awaitable[bool]], least: int, most: int
+    attempt: Callable[[int], Awaitable[bool]],
+    least: int,
+    most: int,
+    guess: int | None = None,
 ) -> int | None:
     """
     Find the largest size that works, if all smaller ones work too.
@@ -82,14 +98,25 @@ async def search(
 
     @param attempt: Returns C{True} if a size works.
 
+    @param guess: A size that may be the largest; it is tried first.
+
     @return: The size, or C{None} if not even C{least} works.
     """
     if not (await attempt(least) or await attempt(least)):
         return None
     if await attempt(most):
         return most
+    first = guess
     while True:
         failed = most
+        if first is not None and least <= first < most:
+            if not await attempt(first):
+                failed = first
+            elif await attempt(first + 1):
+                least = first + 1
+            else:
+                least, failed = first, first + 1
+        first = None
         while failed - least > 1:
             middle = (least + failed) // 2
             if await attempt(middle):
@@ -112,6 +139,7 @@ async def findMTU(
     sock: Socket,
     timeout: float,
     onStep: Callable[[int, bool, bool], object],
+    like: MTUResult | None = None,
 ) -> MTUResult:
     """
     Find the largest datagrams that a target answers.
@@ -128,6 +156,9 @@ async def findMTU(
     @param onStep: Called with each size, C{True} if it may be fragmented, and C{True}
         if it came back.
 
+    @param like: The result of another flow to the target.  Fragments have no ports, so
+        they take the same path in all flows, and are not sent again.
+
     @raise Stopped: If C{runner} was stopped.
     """
     target = runner.target
@@ -140,11 +171,16 @@ async def findMTU(
         onStep(size, mayFragment, isBack)
         return isBack
 
-    allowFragments(sock, True)
-    whole = await search(lambda size: attempt(size, True), MIN_SIZE, most)
-    unfragmented = None
+    whole = guess = unfragmented = None
+    if like is not None:
+        whole, guess = like.whole, like.unfragmented
+    if whole is None:
+        allowFragments(sock, True)
+        whole = await search(lambda size: attempt(size, True), MIN_SIZE, most)
     if whole is not None and allowFragments(sock, False):
-        unfragmented = await search(lambda size: attempt(size, False), MIN_SIZE, whole)
+        unfragmented = await search(
+            lambda size: attempt(size, False), MIN_SIZE, whole, guess
+        )
     return MTUResult(whole, unfragmented, headers, most)
 
 

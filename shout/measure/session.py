@@ -22,7 +22,7 @@ from shout.measure.probe import WRONG, Probes, drawNonce
 from shout.measure.result import REPLY, Event, Result
 from shout.measure.schedule import SECOND, Pacer, Schedule
 from shout.measure.sender import PAUSE, Sender
-from shout.measure.target import Target
+from shout.measure.target import Target, sourcePortOf
 from shout.measure.tracker import ProbeTracker
 from shout.udp.timed import TimedPort
 
@@ -112,7 +112,7 @@ class PingSession:
             for target, ofTarget in enumerate(sockets):
                 probes = Probes(schedule.size, nonce, index, each)
                 sock = ofTarget[index]
-                port = _sourcePortOf(sock)
+                port = sourcePortOf(sock)
                 tracker = ProbeTracker(probes, self._timeout, window, port)
                 others = (maxInFlight, self, self._reactor, self._clock, makePort)
                 flows.append(Flow(sock, target, tracker, *others))
@@ -339,8 +339,3 @@ class PingSession:
             self._proceed()
         elif self._timeouts.next() is None:
             self._linger()
-
-
-def _sourcePortOf(sock: Socket) -> int | None:
-    address = sock.getsockname()
-    return address[1] if isinstance(address, tuple) else None

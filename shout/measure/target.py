@@ -177,3 +177,11 @@ def openSockets(
         ]
         undo.pop_all()
     return sockets
+
+
+def sourcePortOf(sock: socket.socket) -> int | None:
+    """
+    Return the UDP port that a socket sends from, or C{None} for a UNIX socket.
+    """
+    address = sock.getsockname()
+    return address[1] if isinstance(address, tuple) else None

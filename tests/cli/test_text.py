@@ -370,10 +370,10 @@ class NothingTests(SynchronousTestCase):
         The line has what came back instead of right replies, if anything.
         """
         runner = SearchRunner(Target("h", "192.0.2.1", 9999), None)
-        self.assertEqual(nothingLine(runner), "nothing came back")
+        self.assertEqual(nothingLine([runner]), "nothing came back")
         runner.icmpErrors["port unreachable", None] = 3
-        self.assertEqual(nothingLine(runner), "nothing came back: port unreachable")
+        self.assertEqual(nothingLine([runner]), "nothing came back: port unreachable")
         runner.kinds.update(echoed=2, garbage=1)
         self.assertEqual(
-            nothingLine(runner), "only wrong replies came back: 2 echoed, 1 garbage"
+            nothingLine([runner]), "only wrong replies came back: 2 echoed, 1 garbage"
         )
