@@ -102,7 +102,7 @@ class SearchCommand:
         with ExitStack() as stack:
             for sock in (first, *others):
                 stack.enter_context(sock)
-            ports = [sourcePortOf(sock) for sock in (first, *others)]
+            names = [sourcePortOf(sock) for sock in (first, *others)]
             found = await self._findMTUOf(firstRunner, first)
             searches = [
                 turns.run(self._findMTUOf, runner, sock, found)
@@ -112,7 +112,7 @@ class SearchCommand:
         for isFound, outcome in outcomes:
             if not isFound:
                 outcome.raiseException()
-        return list(zip(ports, [found, *(outcome for _, outcome in outcomes)]))
+        return list(zip(names, [found, *(outcome for _, outcome in outcomes)]))
 
     def _findMTUOf(
         self, runner: SearchRunner, sock: Socket, like: MTUResult | None = None
@@ -120,8 +120,8 @@ class SearchCommand:
         port = sourcePortOf(sock) if self._hasFlows else None
         timeout = self._schedule.timeout
 
-        def onStep(*step: Any) -> None:
-            self._printStep(text.sizeLine(*step, port))
+        def onStep(size: int, mayFragment: bool, isBack: bool) -> None:
+            self._printStep(text.sizeLine(size, mayFragment, isBack, port))
 
         return Deferred.fromCoroutine(findMTU(runner, sock, timeout, onStep, like))
 
