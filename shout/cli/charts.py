@@ -30,13 +30,16 @@ def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
         counts = [str(getattr(result, name)) for name in _COUNTS]
         times = [milliseconds(getattr(rtt, name)) if rtt else "-" for name in _TIMES]
         rows.append([nameOf(result), *counts, *times])
-    lines = _align(rows)
+    lines = align(rows)
     if columns is not None and len(lines[0]) > columns:
-        lines = _align([*zip(*rows)])
+        lines = align([*zip(*rows)])
     return [*lines, "round trips in ms"]
 
 
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """
+    Return rows as lines, with the first column to the left and the others to the right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
     for first, *others in rows:

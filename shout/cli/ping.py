@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.task import LoopingCall
 
 from shout.cli import charts, document, text
+from shout.cli.flows import cellLines, cells, flowTable
 from shout.cli.live import LiveLine
 from shout.cli.pingoptions import scheduleOf, sourcePortsOf
 from shout.cli.search import FLOOD, SearchCommand
@@ -23,6 +25,7 @@ from shout.measure.result import Event, Result
 from shout.measure.session import PingSession
 from shout.measure.target import SocketOptions, Target, openSockets, resolveTarget
 from shout.request import AskError, UnknownHost
+from shout.sockets.address import authority
 
 
 async def ping(
@@ -87,6 +90,15 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
                 f"--size must be at most {target.largest} over IPv4, "
                 f"not {schedule.size}"
             )
+    if options.ports:
+        for (address, port), count in Counter(
+            (target.address, target.port) for target in targets
+        ).items():
+            if count > 1:
+                raise UsageError(
+                    f"{authority(address, port or 0)} is given twice, "
+                    "which --source-ports does not allow"
+                )
     remote = [target for target in targets if not target.isLocal]
     isFlood = len(remote) / schedule.interval > FLOOD + 0.01
     if isFlood and not options.flood:
@@ -181,7 +193,10 @@ class PingCommand:
     def _updateStatus(self) -> None:
         if self._session is not None:
             trackers = [flow.tracker for flow in self._session.flows]
-            self._live.setStatus(text.statusLine(trackers))
+            status = text.statusLine(trackers)
+            if len(trackers) > len(self._targets) == 1:
+                status += f"  {cells(trackers)}"
+            self._live.setStatus(status)
 
     def _showSoFar(self) -> None:
         # If it is not a terminal, a program may be reading standard output.
@@ -215,6 +230,10 @@ class PingCommand:
             if columns is not None:
                 histogram, lost, late = result.histogram, result.lost, result.late
                 lines += charts.histogramLines(histogram, lost, late, columns)
+            if len(result.flows) > 1:
+                lines += ["", *flowTable(result.flows)]
+                if columns is not None:
+                    lines += ["", *cellLines(result.flows, columns)]
         if len(results) > 1:
             lines += ["", *charts.table(results, columns)]
         return lines

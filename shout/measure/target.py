@@ -4,6 +4,7 @@ The server to measure.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -171,10 +172,17 @@ def openSockets(
     @raise OSError: If a socket cannot be opened; then none is.
     """
     with ExitStack() as undo:
-        sockets = [
-            [undo.enter_context(each.open(options, port)) for port in sourcePorts]
-            for each in targets
-        ]
+
+        def open(target: Target, port: int) -> socket.socket:
+            try:
+                return undo.enter_context(target.open(options, port))
+            except OSError as e:
+                if port:
+                    reason = f"source port {port}: {os.strerror(e.errno or 0).lower()}"
+                    raise OSError(e.errno, reason) from e
+                raise
+
+        sockets = [[open(target, port) for port in sourcePorts] for target in targets]
         undo.pop_all()
     return sockets
 
