@@ -24,9 +24,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* From linux/udp.h, linux/in.h, linux/in6.h and asm-generic/socket.h. */
+/* From linux/udp.h and asm-generic/socket.h. */
 enum { OPTION_SEGMENT = 103, OPTION_GRO = 104 };
-enum { OPTION_FRAGSIZE = 25, OPTION_FRAGSIZE6 = 77, OPTION_TIMESTAMPNS = 35 };
+enum { OPTION_TIMESTAMPNS = 35 };
 
 /* Maximum number of messages per system call.  The kernel takes at least as many
    segments in a message (UDP_MAX_SEGMENTS). */
@@ -63,7 +63,6 @@ typedef struct {
     Py_ssize_t parts; /* Number of datagrams. */
     size_t keyLength;
     long long time; /* Time of arrival in nanoseconds, or 0. */
-    int isFragmented;
     PyObject *peer;
 } Arrival;
 
@@ -116,7 +115,6 @@ static void readControl(BatchIO *self, int slot)
     arrival->length = arrival->segment = self->received[slot].msg_len;
     arrival->parts = 1;
     arrival->time = 0;
-    arrival->isFragmented = 0;
     for (; message != NULL; message = next) {
         int level = message->cmsg_level, type = message->cmsg_type;
         size_t rest = (size_t)(stop - (unsigned char *)message);
@@ -140,9 +138,6 @@ static void readControl(BatchIO *self, int slot)
             /* Unsigned, because that may overflow, as with a clock set to 2263. */
             arrival->time = (long long)((uint64_t)time.tv_sec * 1000000000U +
                                         (uint64_t)time.tv_nsec);
-        } else if ((level == IPPROTO_IP && type == OPTION_FRAGSIZE) ||
-                   (level == IPPROTO_IPV6 && type == OPTION_FRAGSIZE6)) {
-            arrival->isFragmented = 1;
         } else {
             memmove(end, message, CMSG_LEN(length));
             memset(end + CMSG_LEN(length), 0, space - CMSG_LEN(length));
@@ -289,11 +284,6 @@ static PyObject *timeOf(const Arrival *arrival)
     return PyLong_FromLongLong(arrival->time);
 }
 
-static PyObject *fragmentationOf(const Arrival *arrival)
-{
-    return PyBool_FromLong(arrival->isFragmented);
-}
-
 static Py_ssize_t totalOf(BatchIO *self, int count)
 {
     Py_ssize_t total = 0;
@@ -302,12 +292,11 @@ static Py_ssize_t totalOf(BatchIO *self, int count)
     return total;
 }
 
-PyDoc_STRVAR(receiveDoc, "receive(limit: int) -> tuple[list[bytes], list[Any]] | None");
-
-static PyObject *receive(BatchIO *self, PyObject *limit)
+/* Returns the datagrams that have arrived and their peers, with their times between them
+   if they are wanted. */
+static PyObject *receiveBatch(BatchIO *self, PyObject *limit, int isTimed)
 {
-    PyObject *datagrams = NULL, *peers = NULL, *result = NULL;
-    Py_ssize_t total;
+    PyObject *datagrams = NULL, *times = NULL, *peers = NULL, *result = NULL;
     int count = receiveMessages(self, limit), found = 0;
     if (count < 0)
         return NULL;
@@ -322,46 +311,37 @@ static PyObject *receive(BatchIO *self, PyObject *limit)
             break;
     }
     if (found == count) {
-        total = totalOf(self, count);
+        Py_ssize_t total = totalOf(self, count);
         datagrams = datagramsOf(self, count, total);
         peers = datagrams == NULL ? NULL : valuesOf(self, count, total, peerOf);
-        result = peers == NULL ? NULL : PyTuple_Pack(2, datagrams, peers);
+        if (peers != NULL && !isTimed)
+            result = PyTuple_Pack(2, datagrams, peers);
+        else if (peers != NULL &&
+                 (times = valuesOf(self, count, total, timeOf)) != NULL)
+            result = PyTuple_Pack(3, datagrams, times, peers);
     }
     while (found > 0)
         Py_DECREF(self->arrivals[--found].peer);
     self->isReceiving = 0;
     Py_XDECREF(datagrams);
+    Py_XDECREF(times);
     Py_XDECREF(peers);
     return result;
 }
 
+PyDoc_STRVAR(receiveDoc, "receive(limit: int) -> tuple[list[bytes], list[Any]] | None");
+
+static PyObject *receive(BatchIO *self, PyObject *limit)
+{
+    return receiveBatch(self, limit, 0);
+}
+
 PyDoc_STRVAR(receiveTimedDoc, "receiveTimed(limit: int) -> "
-                              "tuple[list[bytes], list[int], list[bool]] | None");
+                              "tuple[list[bytes], list[int], list[Any]] | None");
 
 static PyObject *receiveTimed(BatchIO *self, PyObject *limit)
 {
-    PyObject *datagrams, *times = NULL, *areFragmented = NULL, *result = NULL;
-    Py_ssize_t total;
-    int count = receiveMessages(self, limit);
-    if (count < 0)
-        return NULL;
-    if (count == 0)
-        Py_RETURN_NONE;
-    /* A garbage collection can run Python code. */
-    self->isReceiving = 1;
-    total = totalOf(self, count);
-    datagrams = datagramsOf(self, count, total);
-    if (datagrams != NULL)
-        times = valuesOf(self, count, total, timeOf);
-    if (times != NULL)
-        areFragmented = valuesOf(self, count, total, fragmentationOf);
-    if (areFragmented != NULL)
-        result = PyTuple_Pack(3, datagrams, times, areFragmented);
-    self->isReceiving = 0;
-    Py_XDECREF(datagrams);
-    Py_XDECREF(times);
-    Py_XDECREF(areFragmented);
-    return result;
+    return receiveBatch(self, limit, 1);
 }
 
 /* Points the vectors to the content of datagrams, which must live until they are sent.

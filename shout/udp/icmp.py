@@ -11,9 +11,11 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from errno import ECONNREFUSED, EMSGSIZE, ENETUNREACH
+from errno import ECONNREFUSED, EHOSTUNREACH, ENETUNREACH
 from struct import Struct
 from typing import NamedTuple
+
+from .peer import withScope
 
 # IP_RECVERR and IPV6_RECVERR from linux/in.h and linux/in6.h; Python does not have
 # them.
@@ -22,32 +24,46 @@ _RECVERR = {
     socket.AF_INET6: (socket.IPPROTO_IPV6, 25),
 }
 
-# The beginning of struct sock_extended_err in linux/errqueue.h: error number, origin,
-# type, code.  The origins are SO_EE_ORIGIN_ICMP and SO_EE_ORIGIN_ICMP6.
-_EXTENDED_ERROR = Struct("IBBB")
-_ICMP_ORIGINS = (2, 3)
+# struct sock_extended_err in linux/errqueue.h: error number, origin, type, code,
+# padding, info, data.  The origins are SO_EE_ORIGIN_ICMP and SO_EE_ORIGIN_ICMP6.  The
+# address of the sender follows.
+_EXTENDED_ERROR = Struct("=I4BII")
+_ICMP, _ICMP6 = 2, 3
 _CONTROL = 512
 
 # More than a queue holds, so that reading ends although more errors arrive.
 _MAX_ERRORS = 4096
 
-# ICMP errors that share an error number with others, by origin, type and code
-# (RFC 792, RFC 1812, RFC 4443).
+TIME_EXCEEDED = "time exceeded"
+"""
+The description of the error that a router sends when the TTL or hop limit of a datagram
+reaches 0.
+"""
+
+# ICMP errors by origin, type and code (RFC 792, RFC 1812, RFC 4443).
 _PROHIBITED = "administratively prohibited"
-_EXCEEDED = "time to live exceeded"
 _REASSEMBLY = "fragment reassembly time exceeded"
 _REASONS = {
-    (2, 3, 9): _PROHIBITED,
-    (2, 3, 10): _PROHIBITED,
-    (2, 3, 13): _PROHIBITED,
-    (2, 11, 0): _EXCEEDED,
-    (2, 11, 1): _REASSEMBLY,
-    (3, 1, 1): _PROHIBITED,
-    (3, 1, 5): _PROHIBITED,
-    (3, 1, 6): _PROHIBITED,
-    (3, 3, 0): _EXCEEDED,
-    (3, 3, 1): _REASSEMBLY,
+    (_ICMP, 3, 0): "network unreachable",
+    (_ICMP, 3, 1): "host unreachable",
+    (_ICMP, 3, 3): "port unreachable",
+    (_ICMP, 3, 4): "fragmentation needed",
+    (_ICMP, 3, 9): _PROHIBITED,
+    (_ICMP, 3, 10): _PROHIBITED,
+    (_ICMP, 3, 13): _PROHIBITED,
+    (_ICMP, 11, 0): TIME_EXCEEDED,
+    (_ICMP, 11, 1): _REASSEMBLY,
+    (_ICMP6, 1, 0): "network unreachable",
+    (_ICMP6, 1, 1): _PROHIBITED,
+    (_ICMP6, 1, 3): "host unreachable",
+    (_ICMP6, 1, 4): "port unreachable",
+    (_ICMP6, 1, 5): _PROHIBITED,
+    (_ICMP6, 1, 6): _PROHIBITED,
+    (_ICMP6, 2, 0): "packet too big",
+    (_ICMP6, 3, 0): TIME_EXCEEDED,
+    (_ICMP6, 3, 1): _REASSEMBLY,
 }
+_TOO_BIG = {(_ICMP, 3, 4), (_ICMP6, 2, 0)}
 
 
 class ICMPError(NamedTuple):
@@ -70,15 +86,6 @@ class ICMPError(NamedTuple):
     mtu: int | None = None
 
 
-TOO_BIG = os.strerror(EMSGSIZE).lower()
-"""
-The description of "fragmentation needed" and "packet too big": the datagram exceeds
-the MTU of a link, and the router may not fragment it; over IPv6 no router may.  The
-kernel then updates its path MTU and fragments the next datagram, unless
-don't-fragment is set.
-"""
-
-
 def enableErrorQueue(sock: socket.socket) -> None:
     """
     Make the kernel queue the ICMP errors of a socket, if it can.
@@ -88,28 +95,54 @@ def enableErrorQueue(sock: socket.socket) -> None:
             sock.setsockopt(*_RECVERR[sock.family], 1)
 
 
-def readErrorQueue(sock: socket.socket) -> list[tuple[bytes | None, str]]:
+def readErrorQueue(sock: socket.socket) -> list[ICMPError]:
     """
     Remove and return the ICMP errors that the kernel has queued for a socket.
-
-    @return: The quoted payload and the description of each error.
     """
-    icmpErrors: list[tuple[bytes | None, str]] = []
+    icmpErrors: list[ICMPError] = []
     if sys.platform != "linux" or sock.family not in _RECVERR:
         return icmpErrors
     option = _RECVERR[sock.family]
-    while len(icmpErrors) < _MAX_ERRORS:
+    for _ in range(_MAX_ERRORS):
         try:
             quote, control, _, _ = sock.recvmsg(65535, _CONTROL, socket.MSG_ERRQUEUE)
         except OSError:
             break
         for level, type, data in control:
             if (level, type) == option and len(data) >= _EXTENDED_ERROR.size:
-                number, *icmp = _EXTENDED_ERROR.unpack_from(data)
-                if icmp[0] in _ICMP_ORIGINS:
-                    reason = _REASONS.get(tuple(icmp))
-                    icmpErrors.append((quote, reason or explain(number)))
+                error = _decode(quote, data)
+                if error is not None:
+                    icmpErrors.append(error)
     return icmpErrors
+
+
+def _decode(quote: bytes, data: bytes) -> ICMPError | None:
+    """
+    Return an error of the queue, unless it is one of this system.
+    """
+    number, *kind, _, info, _ = _EXTENDED_ERROR.unpack_from(data)
+    if kind[0] not in (_ICMP, _ICMP6):
+        return None
+    reason = _REASONS.get(tuple(kind)) or explain(number)
+    mtu = None
+    if tuple(kind) in _TOO_BIG:
+        # A router that does not know RFC 1191 reports 0.
+        mtu = info
+        reason = f"{reason} (MTU {mtu})"
+    return ICMPError(reason, _senderOf(data[_EXTENDED_ERROR.size :]), quote, mtu)
+
+
+def _senderOf(sockaddr: bytes) -> str | None:
+    """
+    Return the address in a C{struct sockaddr}, or C{None} if it has none.
+    """
+    family = int.from_bytes(sockaddr[:2], sys.byteorder)
+    if family == socket.AF_INET and len(sockaddr) >= 8:
+        return socket.inet_ntoa(sockaddr[4:8])
+    if family == socket.AF_INET6 and len(sockaddr) >= 28:
+        scope = int.from_bytes(sockaddr[24:28], sys.byteorder)
+        return withScope(socket.inet_ntop(family, sockaddr[8:24]), scope)
+    return None
 
 
 def explain(number: int) -> str:
@@ -120,4 +153,6 @@ def explain(number: int) -> str:
         return "port unreachable"
     if number == ENETUNREACH:
         return "network unreachable"
+    if number == EHOSTUNREACH:
+        return "host unreachable"
     return os.strerror(number).lower()

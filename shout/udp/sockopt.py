@@ -30,6 +30,29 @@ _PMTUDISC_DONT, _PMTUDISC_PROBE = 0, 3
 _IPV6_AUTOFLOWLABEL = 70
 _IPV6_FREEBIND = 78
 
+# The options for all datagrams of a socket, and the control messages for one.
+_TTL = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
+}
+TTL_MESSAGES = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT),
+}
+"""
+The level and the type of the control message with the TTL or the hop limit, by address
+family.
+"""
+
+TOS_MESSAGES = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TOS),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
+}
+"""
+The level and the type of the control message with the type of service or the traffic
+class, by address family.
+"""
+
 _RCVBUF = socket.SOL_SOCKET, socket.SO_RCVBUF
 
 
@@ -133,3 +156,26 @@ def omitFlowLabel(sock: socket.socket) -> None:
         # It needs Linux 3.17, and some sandboxes lack it.
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_AUTOFLOWLABEL, 0)
+
+
+def setTTL(sock: socket.socket, ttl: int) -> None:
+    """
+    Set the TTL, or the hop limit of IPv6, of the datagrams that a socket sends.
+
+    @param ttl: Number from 1 to 255.
+
+    @raise OSError: If the system rejects it.
+    """
+    sock.setsockopt(*_TTL[sock.family], ttl)
+
+
+def setTOS(sock: socket.socket, tos: int) -> None:
+    """
+    Set the type of service, or the traffic class of IPv6, of the datagrams that a
+    socket sends.
+
+    @param tos: Number from 0 to 255.
+
+    @raise OSError: If the system rejects it.
+    """
+    sock.setsockopt(*TOS_MESSAGES[sock.family], tos)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from errno import EBADF, ECONNREFUSED, ENOTCONN
@@ -21,9 +22,9 @@ from twisted.python.failure import Failure
 
 from .batched import BatchIO, available
 from .icmp import ICMPError, enableErrorQueue, explain, readErrorQueue
-from .peer import decodeRaw
 from .port import SLOTS, DatagramPort
-from .timestamps import IPHeader, TimedIO, enableTimestamps
+from .sockopt import TTL_MESSAGES
+from .timestamps import IPHeader, TimedIO, decodeHeader, enableTimestamps
 
 # Maximum number of datagrams that one call sends.  More are hardly faster, and the time
 # at which each of them leaves becomes less certain.
@@ -32,7 +33,7 @@ _SEND_SLOTS = 4
 # Maximum number of attempts to send while errors of earlier datagrams come in.
 _ATTEMPTS = 4
 
-_TimedDatagram = tuple[bytes, int, int, bool]
+_TimedDatagram = tuple[bytes, int, int, IPHeader]
 
 
 class TimedPort(DatagramPort):
@@ -42,14 +43,12 @@ class TimedPort(DatagramPort):
     Its protocol has two methods instead of C{datagramReceived} and
     C{connectionRefused}:
 
-    C{timedDatagramReceived(datagram, now, delay, isFragmented)} receives the payload,
-    the time of reading by the clock of the port, the time that the datagram has
-    waited until then, both in nanoseconds, and C{True} if it arrived in fragments.
-    Without timestamps of the kernel C{delay} is 0 and C{isFragmented} is C{False}.
+    C{timedDatagramReceived(datagram, now, delay, header)} receives the payload, the
+    time of reading by the clock of the port, the time that the datagram has waited
+    until then, both in nanoseconds, and an L{IPHeader}.  Without timestamps of the
+    kernel C{delay} is 0, and the fields of the header are unknown.
 
-    C{icmpErrorReceived(datagram, reason)} receives the beginning of the payload that
-    an ICMP error quotes, or C{None} if it is unknown, and the description of the
-    error.
+    C{icmpErrorReceived(error)} receives an L{ICMPError}.
 
     @ivar hasKernelTimes: C{True} if the kernel takes the times of arrival.
 
@@ -82,7 +81,7 @@ class TimedPort(DatagramPort):
         self.hasKernelTimes = enableTimestamps(sock)
         if available and sock.family != socket.AF_UNIX:
             self.maxAtOnce = _SEND_SLOTS
-            return BatchIO(sock.fileno(), decodeRaw)
+            return BatchIO(sock.fileno(), decodeHeader)
         return TimedIO(sock)
 
     def _visit(self, maxDatagrams: int, seconds: float) -> None:
@@ -102,13 +101,8 @@ class TimedPort(DatagramPort):
             wall, now = self._wallClock(), self._clock()
             self._timed = iter(
                 [
-                    (
-                        datagram,
-                        now,
-                        wall - time if time else 0,
-                        IPHeader(isFragmented=isFragmented),
-                    )
-                    for datagram, time, isFragmented in zip(*received)
+                    (datagram, now, wall - time if time else 0, header)
+                    for datagram, time, header in zip(*received)
                 ]
             )
             count += self._deliverTimed()
@@ -143,26 +137,22 @@ class TimedPort(DatagramPort):
         icmpErrors = readErrorQueue(self.socket)
         number = number or self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if not icmpErrors and number:
-            icmpErrors = [(None, explain(number))]
-        for datagram, reason in icmpErrors:
+            icmpErrors = [ICMPError(explain(number))]
+        for error in icmpErrors:
             try:
-                self.protocol.icmpErrorReceived(
-                    ICMPError(
-                        reason,
-                        None,
-                        datagram,
-                        1 if reason == "message too long" else None,
-                    )
-                )
+                self.protocol.icmpErrorReceived(error)
             except BaseException:
                 self._logException(Failure(), "icmpErrorReceived")
         return bool(icmpErrors)
 
-    def send(self, datagrams: list[bytes]) -> int:
+    def send(self, datagrams: list[bytes], ttl: int | None = None) -> int:
         """
         Send several datagrams in one system call.
 
         @param datagrams: At least one payload, and at most L{maxAtOnce}.
+
+        @param ttl: TTL or hop limit of a single datagram; by default that of the
+            socket.
 
         @return: Number of datagrams that the system has accepted, at least one.
 
@@ -173,6 +163,8 @@ class TimedPort(DatagramPort):
             raise OSError(EBADF, os.strerror(EBADF))
         for _ in range(_ATTEMPTS):
             try:
+                if ttl is not None:
+                    return self._sendWithTTL(datagrams[0], ttl)
                 sent: int = self._io.send(datagrams, None, 0)
                 return sent
             except BlockingIOError:
@@ -189,3 +181,8 @@ class TimedPort(DatagramPort):
                 if not self._reportErrors(ECONNREFUSED if isRefused else 0):
                     raise
         raise OSError(ECONNREFUSED, os.strerror(ECONNREFUSED))
+
+    def _sendWithTTL(self, datagram: bytes, ttl: int) -> int:
+        message = *TTL_MESSAGES[self.addressFamily], ttl.to_bytes(4, sys.byteorder)
+        self._sentBytes += self.socket.sendmsg([datagram], [message])
+        return 1

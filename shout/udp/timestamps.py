@@ -1,23 +1,44 @@
 """
-The kernel's timestamps of received datagrams.
+The kernel's timestamps of received datagrams, and what their IP headers said.
 
 Linux takes the time when a datagram arrives, so a busy process does not distort it;
-see C{SO_TIMESTAMPNS} in socket(7).
+see C{SO_TIMESTAMPNS} in socket(7), and ip(7) and ipv6(7).
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from struct import Struct
 from typing import NamedTuple
 
-# From asm-generic/socket.h, linux/in.h and linux/in6.h; Python does not have them.
+from .peer import SOCKADDR_SIZE, unpackMessages
+from .sockopt import TOS_MESSAGES, TTL_MESSAGES
+
+# From asm-generic/socket.h, linux/in.h and linux/in6.h; Python does not have all of
+# them.  These make the kernel pass on the TTL, the type of service, and the size of the
+# fragments that a datagram arrived in.
 _SO_TIMESTAMPNS = 35
-_RECVFRAGSIZE = {
-    socket.AF_INET: (socket.IPPROTO_IP, 25),
-    socket.AF_INET6: (socket.IPPROTO_IPV6, 77),
+_IP_RECVTTL, _IP_RECVTOS, _IP_RECVFRAGSIZE = 12, 13, 25
+_IPV6_RECVHOPLIMIT, _IPV6_RECVTCLASS, _IPV6_RECVFRAGSIZE = 51, 66, 77
+_OPTIONS = {
+    socket.AF_INET: (
+        socket.IPPROTO_IP,
+        (_IP_RECVTTL, _IP_RECVTOS, _IP_RECVFRAGSIZE),
+    ),
+    socket.AF_INET6: (
+        socket.IPPROTO_IPV6,
+        (_IPV6_RECVHOPLIMIT, _IPV6_RECVTCLASS, _IPV6_RECVFRAGSIZE),
+    ),
+}
+
+# The control messages that result.
+_TTL, _TOS = set(TTL_MESSAGES.values()), set(TOS_MESSAGES.values())
+_FRAGMENTS = {
+    (socket.IPPROTO_IP, _IP_RECVFRAGSIZE),
+    (socket.IPPROTO_IPV6, _IPV6_RECVFRAGSIZE),
 }
 
 # struct timespec: seconds and nanoseconds.
@@ -31,7 +52,14 @@ _CONTROL_SIZE = 256
 
 class IPHeader(NamedTuple):
     """
-    What the IP header of a received datagram has said.
+    What the IP header of a received datagram said.
+
+    @ivar ttl: The TTL, or the hop limit of IPv6; C{None} if unknown.
+
+    @ivar tos: The type of service, or the traffic class of IPv6; C{None} if unknown.
+
+    @ivar isFragmented: C{True} if the datagram arrived in fragments; C{False} where the
+        system cannot report this.
     """
 
     ttl: int | None = None
@@ -41,19 +69,46 @@ class IPHeader(NamedTuple):
 
 def enableTimestamps(sock: socket.socket) -> bool:
     """
-    Make the kernel pass on a timestamp with each datagram, and the size of fragments.
+    Make the kernel pass on a timestamp with each datagram, and the fields of
+    L{IPHeader}.
 
     @return: C{True} if there will be timestamps.
     """
-    if sys.platform != "linux" or sock.family not in _RECVFRAGSIZE:
+    if sys.platform != "linux" or sock.family not in _OPTIONS:
         return False
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     except OSError:
         return False
-    with suppress(OSError):
-        sock.setsockopt(*_RECVFRAGSIZE[sock.family], 1)
+    level, options = _OPTIONS[sock.family]
+    for option in options:
+        with suppress(OSError):
+            sock.setsockopt(level, option, 1)
     return True
+
+
+def decodeHeader(rawAddress: bytes) -> IPHeader:
+    """
+    Return the IP header of a datagram.
+
+    @param rawAddress: The C{sockaddr}, padded to L{SOCKADDR_SIZE} bytes, and the
+        control messages, as the kernel returns them.
+    """
+    return _headerOf(unpackMessages(rawAddress[SOCKADDR_SIZE:]))
+
+
+def _headerOf(messages: Iterable[tuple[tuple[int, int], bytes]]) -> IPHeader:
+    ttl = tos = None
+    isFragmented = False
+    for kind, data in messages:
+        # The type of service is a byte, and the others are of type int.
+        if kind in _TTL:
+            ttl = int.from_bytes(data, sys.byteorder)
+        elif kind in _TOS:
+            tos = int.from_bytes(data, sys.byteorder)
+        elif kind in _FRAGMENTS:
+            isFragmented = True
+    return IPHeader(ttl, tos, isFragmented)
 
 
 class TimedIO:
@@ -70,6 +125,7 @@ class TimedIO:
         """
         self._socket = sock
         self._receivedBytes = self._sentBytes = 0
+        self._header = IPHeader()
 
     def totalBytes(self) -> tuple[int, int]:
         """
@@ -79,15 +135,15 @@ class TimedIO:
 
     def receiveTimed(
         self, limit: int
-    ) -> tuple[list[bytes], list[int], list[bool]] | None:
+    ) -> tuple[list[bytes], list[int], list[IPHeader]] | None:
         """
         Receive a datagram.
 
         @param limit: Maximum number of datagrams.
 
         @return: The datagrams, the arrival time of each by the wall clock in
-            nanoseconds, or 0, and C{True} for each that arrived in fragments.  C{None}
-            if nothing had arrived.
+            nanoseconds, or 0, and the IP header of each.  C{None} if nothing had
+            arrived.
 
         @raise OSError: The error of recvmsg(2).
         """
@@ -96,14 +152,18 @@ class TimedIO:
         except BlockingIOError:
             return None
         self._receivedBytes += len(datagram)
-        time, isFragmented = 0, False
-        for level, type, data in control:
-            if (level, type) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+        time = 0
+        messages = [((level, type), data) for level, type, data in control]
+        for kind, data in messages:
+            if kind == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
                 seconds, nanoseconds = _TIMESPEC.unpack(data)
                 time = seconds * 1_000_000_000 + nanoseconds
-            elif (level, type) in _RECVFRAGSIZE.values():
-                isFragmented = True
-        return [datagram], [time], [isFragmented]
+        header = _headerOf(messages)
+        if header == self._header:
+            # The same object for equal headers, as BatchIO does.
+            header = self._header
+        self._header = header
+        return [datagram], [time], [header]
 
     def send(self, datagrams: list[bytes], peers: None, start: int) -> int:
         """

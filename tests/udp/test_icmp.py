@@ -11,11 +11,14 @@ import sys
 from struct import pack
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sockets.bind import bindUDP, connectUDP
-from shout.udp.icmp import enableErrorQueue, explain, readErrorQueue
+from shout.udp.icmp import ICMPError, enableErrorQueue, explain, readErrorQueue
 from tests.families import LOOPBACK
+from tests.properties import untimed
 
 
 class ExplainTests(SynchronousTestCase):
@@ -30,7 +33,7 @@ class ExplainTests(SynchronousTestCase):
         for number, expected in (
             (errno.ECONNREFUSED, "port unreachable"),
             (errno.ENETUNREACH, "network unreachable"),
-            (errno.EHOSTUNREACH, "no route to host"),
+            (errno.EHOSTUNREACH, "host unreachable"),
             (errno.EPERM, "operation not permitted"),
         ):
             self.assertEqual(explain(number), expected)
@@ -38,21 +41,30 @@ class ExplainTests(SynchronousTestCase):
 
 class FakeErrorQueue:
     """
-    A socket with queued errors in the form of C{struct sock_extended_err}.
+    A socket with queued errors in the form of C{struct sock_extended_err}, and perhaps
+    the address of the sender.
     """
 
-    def __init__(self, family: int, *errors: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self,
+        family: int,
+        *errors: tuple[int, int, int, int],
+        info: int = 0,
+        sender: bytes = b"",
+    ) -> None:
         """
         @param errors: Error number, origin, type and code of each error.
         """
         self.family = family
+        self._rest = pack("=II", info, 0) + sender
         self._errors = list(errors)
 
     def recvmsg(self, *_: int) -> Any:
         if not self._errors:
             raise BlockingIOError
         kind = (0, 11) if self.family == socket.AF_INET else (41, 25)
-        return b"x", [(*kind, pack("IBBBB8x", *self._errors.pop(0), 0))], 0, None
+        data = pack("IBBBB", *self._errors.pop(0), 0) + self._rest
+        return b"x", [(*kind, data)], 0, None
 
 
 class ErrorQueueTests(SynchronousTestCase):
@@ -69,21 +81,47 @@ class ErrorQueueTests(SynchronousTestCase):
         """
         unreachable, denied = errno.EHOSTUNREACH, errno.EACCES
         reasons = {
-            (2, unreachable, 3, 1): "no route to host",
+            (2, unreachable, 3, 1): "host unreachable",
             (2, unreachable, 3, 13): "administratively prohibited",
-            (2, unreachable, 11, 0): "time to live exceeded",
+            (2, unreachable, 11, 0): "time exceeded",
             (2, unreachable, 11, 1): "fragment reassembly time exceeded",
-            (3, unreachable, 1, 3): "no route to host",
+            (3, unreachable, 1, 3): "host unreachable",
             (3, denied, 1, 1): "administratively prohibited",
             (3, denied, 1, 5): "administratively prohibited",
             (3, denied, 1, 6): "administratively prohibited",
-            (3, unreachable, 3, 0): "time to live exceeded",
+            (3, unreachable, 3, 0): "time exceeded",
             (3, unreachable, 3, 1): "fragment reassembly time exceeded",
         }
         for (origin, number, kind, code), reason in reasons.items():
             family = socket.AF_INET if origin == 2 else socket.AF_INET6
             queue: Any = FakeErrorQueue(family, (number, origin, kind, code))
-            self.assertEqual(readErrorQueue(queue), [(b"x", reason)])
+            expected = ICMPError(reason, None, b"x")
+            self.assertEqual(readErrorQueue(queue), [expected])
+
+    def test_tooBig(self) -> None:
+        """
+        An error about a datagram that is too big has the MTU.
+        """
+        for family, kind, name in (
+            (socket.AF_INET, (2, 3, 4), "fragmentation needed"),
+            (socket.AF_INET6, (3, 2, 0), "packet too big"),
+        ):
+            error = errno.EMSGSIZE, *kind
+            queue: Any = FakeErrorQueue(family, error, info=1400)
+            expected = ICMPError(f"{name} (MTU 1400)", None, b"x", 1400)
+            self.assertEqual(readErrorQueue(queue), [expected])
+
+    @untimed
+    @given(st.binary(max_size=40))
+    def test_anySender(self, sender: bytes) -> None:
+        """
+        The sender is unknown if there is no address of a known family.
+        """
+        error = errno.EHOSTUNREACH, 2, 3, 1
+        queue: Any = FakeErrorQueue(socket.AF_INET, error, sender=sender)
+        (found,) = readErrorQueue(queue)
+        if sender[:2] not in (pack("H", socket.AF_INET), pack("H", socket.AF_INET6)):
+            self.assertIsNone(found.sender)
 
     def test_localError(self) -> None:
         """
@@ -112,7 +150,8 @@ class ErrorQueueTests(SynchronousTestCase):
                         break
                 select.select([sock], [], [], 5)
                 self.assertEqual(
-                    readErrorQueue(sock), [(each, "port unreachable") for each in sent]
+                    readErrorQueue(sock),
+                    [ICMPError("port unreachable", address, each) for each in sent],
                 )
                 self.assertEqual(readErrorQueue(sock), [])
 

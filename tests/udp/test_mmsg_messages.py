@@ -42,7 +42,6 @@ CONTROL_SIZE = 224
 
 GRO = socket.IPPROTO_UDP, 104
 TIMESTAMP = socket.SOL_SOCKET, 35
-FRAGMENT_SIZES = (socket.IPPROTO_IP, 25), (socket.IPPROTO_IPV6, 77)
 OTHERS = (socket.IPPROTO_IP, 8), (socket.IPPROTO_IPV6, 50), (socket.IPPROTO_IP, 1)
 
 CC = shutil.which(os.environ.get("CC", "cc"))
@@ -73,7 +72,6 @@ class Arrival(NamedTuple):
     rawAddress: bytes
     lengths: list[int]
     time: int
-    isFragmented: bool
 
 
 class Script(NamedTuple):
@@ -97,7 +95,7 @@ class Script(NamedTuple):
         """
         Return what the extension makes of it.
         """
-        rawAddress, segment, time, isFragmented = self.name, self.length, 0, False
+        rawAddress, segment, time = self.name, self.length, 0
         for kind, data in unpackMessages(self.control):
             if kind == GRO and len(data) >= 4:
                 (size,) = struct.unpack_from("i", data)
@@ -107,13 +105,11 @@ class Script(NamedTuple):
                 # It is a number of 64 bits.
                 time = seconds * 1_000_000_000 + nanoseconds + (1 << 63)
                 time = time % (1 << 64) - (1 << 63)
-            elif kind in FRAGMENT_SIZES:
-                isFragmented = True
             else:
                 rawAddress += packMessage(*kind, data)
         starts = range(0, self.length, segment) if segment else [0]
         lengths = [min(segment, self.length - start) for start in starts]
-        return Arrival(rawAddress, lengths, time, isFragmented)
+        return Arrival(rawAddress, lengths, time)
 
 
 @composite
@@ -121,7 +117,7 @@ def messages(draw: DrawFn) -> bytes:
     """
     Draw a control message; its length can be wrong.
     """
-    kind = draw(sampled_from([GRO, TIMESTAMP, *FRAGMENT_SIZES, *OTHERS]))
+    kind = draw(sampled_from([GRO, TIMESTAMP, *OTHERS]))
     data = draw(binary(max_size=40))
     if kind == GRO:
         data = draw(integers(-5, 3000).map(_int) | binary(max_size=40))
@@ -194,14 +190,14 @@ class MessagesTests(SynchronousTestCase):
     @given(lists(scripts(), min_size=1, max_size=5))
     def test_receiveTimed(self, drawn: list[Script]) -> None:
         """
-        Each datagram has the time of its message, and that of its fragments.
+        Each datagram has the time and the raw address of its message.
         """
         arrivals = self.send(drawn)
         datagrams, *others = self.io.receiveTimed(64)
         self.assertEqual(
             list(zip(map(len, datagrams), *others)),
             [
-                (size, each.time, each.isFragmented)
+                (size, each.time, each.rawAddress)
                 for each in arrivals
                 for size in each.lengths
             ],

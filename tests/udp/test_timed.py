@@ -18,8 +18,10 @@ from twisted.internet.task import Clock
 from shout.sockets.bind import bindUDP, connectUDP
 from shout.sockets.unix import bindUNIX, connectUNIX
 from shout.udp import timed
+from shout.udp.icmp import TIME_EXCEEDED, ICMPError
 from shout.udp.sockopt import allowFragments
 from shout.udp.timed import TimedPort
+from shout.udp.timestamps import IPHeader
 from tests.directory import shortDirectory
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
@@ -32,9 +34,9 @@ class RecordingTimedProtocol(DatagramProtocol):
     """
     A protocol that records the calls of a L{TimedPort}.
 
-    @ivar received: Each datagram with its delay, and C{True} if it was fragmented.
+    @ivar received: Each datagram with its delay and its IP header.
 
-    @ivar icmpErrors: Each ICMP error with its quote and its description.
+    @ivar icmpErrors: The ICMP errors.
 
     @ivar called: Fires with the next call.
     """
@@ -43,17 +45,17 @@ class RecordingTimedProtocol(DatagramProtocol):
 
     def __init__(self) -> None:
         self.called: Deferred[None] = Deferred()
-        self.received: list[tuple[bytes, int, bool]] = []
-        self.icmpErrors: list[tuple[bytes | None, str]] = []
+        self.received: list[tuple[bytes, int, IPHeader]] = []
+        self.icmpErrors: list[ICMPError] = []
 
     def timedDatagramReceived(
-        self, datagram: bytes, now: int, delay: int, isFragmented: bool
+        self, datagram: bytes, now: int, delay: int, header: IPHeader
     ) -> None:
-        self.received.append((datagram, delay, isFragmented))
+        self.received.append((datagram, delay, header))
         self._call()
 
-    def icmpErrorReceived(self, datagram: bytes | None, reason: str) -> None:
-        self.icmpErrors.append((datagram, reason))
+    def icmpErrorReceived(self, error: ICMPError) -> None:
+        self.icmpErrors.append(error)
         self._call()
 
     def _call(self) -> None:
@@ -122,8 +124,8 @@ class TimedPortTests(TimedPortCase):
             port._wallClock = lambda: time.time_ns() + 10**9
             port.send([b"hello"])
             await protocol.called
-            ((datagram, delay, isFragmented),) = protocol.received
-            self.assertEqual((datagram, isFragmented), (b"HELLO", False))
+            ((datagram, delay, header),) = protocol.received
+            self.assertEqual((datagram, header), (b"HELLO", IPHeader(64, 0)))
             self.assertTrue(port.hasKernelTimes)
             # The wall clock is a second ahead.
             self.assertLess(10**9, delay)
@@ -147,7 +149,7 @@ class TimedPortTests(TimedPortCase):
         port, protocol = self.listen(connectUNIX(path))
         port.send([b"x" * 100_000])
         await protocol.called
-        self.assertEqual(protocol.received, [(b"X" * 100_000, 0, False)])
+        self.assertEqual(protocol.received, [(b"X" * 100_000, 0, IPHeader())])
         self.assertFalse(port.hasKernelTimes)
 
     async def test_icmpErrors(self) -> None:
@@ -166,7 +168,8 @@ class TimedPortTests(TimedPortCase):
             while len(protocol.icmpErrors) < 3:
                 await protocol.called
             self.assertEqual(
-                protocol.icmpErrors, [(each, "port unreachable") for each in sent]
+                protocol.icmpErrors,
+                [ICMPError("port unreachable", address, each) for each in sent],
             )
             self.serve(*bindUDP(number, [address]))
             port.send([b"hello"])
@@ -191,7 +194,7 @@ class TimedPortTests(TimedPortCase):
         port.send([b"hello"])
         while not protocol.received:
             await protocol.called
-        self.assertEqual(protocol.received, [(b"HELLO", 0, False)])
+        self.assertEqual(protocol.received, [(b"HELLO", 0, IPHeader())])
 
     async def test_unquoted(self) -> None:
         """
@@ -202,7 +205,7 @@ class TimedPortTests(TimedPortCase):
         port, protocol = self.listen(connectUDP("127.0.0.1", self.freePort()))
         port.send([b"one"])
         self.assertEqual((port.send([b"two"]), protocol.received), (1, []))
-        self.assertEqual(protocol.icmpErrors, [(None, "port unreachable")])
+        self.assertEqual(protocol.icmpErrors, [ICMPError("port unreachable")])
 
     async def test_attempts(self) -> None:
         """
@@ -210,7 +213,7 @@ class TimedPortTests(TimedPortCase):
         times.
         """
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
-        self.patch(timed, "readErrorQueue", lambda sock: [(b"x", "port unreachable")])
+        self.patch(timed, "readErrorQueue", lambda sock: [ICMPError("refused")])
         real = port.socket
         self.addCleanup(setattr, port, "socket", real)
         for times, isSent in ((3, True), (4, False)):
@@ -237,7 +240,7 @@ class TimedPortTests(TimedPortCase):
 
             def receiveTimed(self, limit: int) -> tuple[list[Any], ...]:
                 self.calls += 1
-                return [b"a", b"b", b"c", b"d"], [0] * 4, [False] * 4
+                return [b"a", b"b", b"c", b"d"], [0] * 4, [IPHeader()] * 4
 
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
         port._io = io = FullIO()
@@ -266,7 +269,7 @@ class TimedPortTests(TimedPortCase):
             results: list[Any] = [
                 OSError(errno.EHOSTUNREACH, "no route"),
                 MemoryError(),
-                ([b"a"], [0], [False]),
+                ([b"a"], [0], [IPHeader()]),
                 None,
             ]
 
@@ -305,7 +308,7 @@ class TimedPortTests(TimedPortCase):
 
             def receiveTimed(self, limit: int) -> tuple[list[Any], ...]:
                 clock.advance(0.002)
-                return [b"a"], [0], [False]
+                return [b"a"], [0], [IPHeader()]
 
         clock = Clock()
         port, protocol = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
@@ -385,23 +388,20 @@ class NetworkTests(TimedPortCase):
         skip = whyNot
 
     async def icmpError(
-        self, hosts: Hosts, address: str = "192.0.2.2", hops: int = 64
-    ) -> str:
+        self, hosts: Hosts, address: str = "192.0.2.2", ttl: int | None = None
+    ) -> tuple[str, str | None]:
         """
-        Return the description of the ICMP error that a datagram causes.
+        Return the description and the sender of the ICMP error that a datagram causes.
         """
         with hosts.on("a"):
             sock = connectUDP(address, 22951)
-        if ":" in address:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
         port, protocol = self.listen(sock)
-        port.send([b"hello"])
+        self.assertEqual(port.send([b"hello"], ttl), 1)
         await protocol.called
-        ((datagram, reason),) = protocol.icmpErrors
-        self.assertEqual(datagram, b"hello")
-        return reason
+        (error,) = protocol.icmpErrors
+        self.assertEqual(error.quote, b"hello")
+        self.assertEqual(port.totalBytes(), (0, 5))
+        return error.reason, error.sender
 
     async def test_prohibited(self) -> None:
         """
@@ -412,14 +412,14 @@ class NetworkTests(TimedPortCase):
         hosts.ip("b", "route add prohibit 198.51.100.0/24")
         with hosts.on("b"), open("/proc/sys/net/ipv4/ip_forward", "w") as file:
             file.write("1")
-        self.assertEqual(
-            await self.icmpError(hosts, "198.51.100.1"), "administratively prohibited"
-        )
-        self.assertEqual(await self.icmpError(hosts), "port unreachable")
+        expected = ("administratively prohibited", "192.0.2.2")
+        self.assertEqual(await self.icmpError(hosts, "198.51.100.1"), expected)
+        expected = ("port unreachable", "192.0.2.2")
+        self.assertEqual(await self.icmpError(hosts), expected)
 
     async def test_routingLoop(self) -> None:
         """
-        In a routing loop, the time to live is exceeded.
+        In a routing loop, the TTL of a datagram reaches 0.
         """
         hosts = Hosts(self)
         for network, gateway in (
@@ -432,9 +432,12 @@ class NetworkTests(TimedPortCase):
             for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
                 with open(f"/proc/sys/net/{switch}", "w") as file:
                     file.write("1")
-        for address in ("198.51.100.1", "2001:db8:1::1"):
-            reason = await self.icmpError(hosts, address, hops=1)
-            self.assertEqual(reason, "time to live exceeded")
+        for address, router in (
+            ("198.51.100.1", "192.0.2.2"),
+            ("2001:db8:1::1", "2001:db8::2"),
+        ):
+            error = await self.icmpError(hosts, address, ttl=1)
+            self.assertEqual(error, (TIME_EXCEEDED, router))
 
     async def test_fragments(self) -> None:
         """
@@ -452,7 +455,7 @@ class NetworkTests(TimedPortCase):
             for length, isFragmented in ((100, False), (3000, True)):
                 port.send([b"x" * length])
                 await protocol.called
-                self.assertEqual(protocol.received[-1][2], isFragmented)
+                self.assertEqual(protocol.received[-1][2].isFragmented, isFragmented)
 
     async def test_dontFragment(self) -> None:
         """

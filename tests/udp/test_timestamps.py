@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.sockets.bind import bindUDP, connectUDP
 from shout.udp.batched import BatchIO
-from shout.udp.peer import decodeRaw
 from shout.udp.port import SLOTS
-from shout.udp.timestamps import TimedIO, enableTimestamps
+from shout.udp.sockopt import enablePacketInfo, setTOS, setTTL
+from shout.udp.timestamps import IPHeader, TimedIO, decodeHeader, enableTimestamps
 from tests.batches import needsBatches
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
@@ -49,12 +49,11 @@ class TimedIOTests(SynchronousTestCase):
         self.assertTrue(enableTimestamps(sock))
         return self.open(sock), peer
 
-    def receiveAll(self, io: Any) -> list[tuple[bytes, int, bool]]:
+    def receiveAll(self, io: Any) -> list[tuple[bytes, int, IPHeader]]:
         """
-        Return the datagrams that have arrived, their times, and C{True} for each that
-        arrived in fragments.
+        Return the datagrams that have arrived, their times and their IP headers.
         """
-        received: list[tuple[bytes, int, bool]] = []
+        received: list[tuple[bytes, int, IPHeader]] = []
         while batch := io.receiveTimed(SLOTS):
             received += zip(*batch)
         return received
@@ -69,12 +68,12 @@ class TimedIOTests(SynchronousTestCase):
                 before = time.time_ns()
                 for length in lengths:
                     peer.send(b"x" * length)
-                datagrams, times, areFragmented = zip(*self.receiveAll(io))
+                datagrams, times, headers = zip(*self.receiveAll(io))
                 self.assertEqual([*map(len, datagrams)], lengths)
                 self.assertEqual(list(times), sorted(times))
                 # Unless the clock is set during the test.
                 self.assertTrue(before <= times[0] <= times[-1] <= time.time_ns())
-                self.assertEqual(set(areFragmented), {False})
+                self.assertEqual(set(headers), {IPHeader(64, 0)})
 
     def test_times(self) -> None:
         """
@@ -118,6 +117,22 @@ class TimedIOTests(SynchronousTestCase):
         )()
         check([bytes([number]) * 20_000 for number in range(4)])
 
+    def test_header(self) -> None:
+        """
+        Each datagram has the TTL or hop limit and the type of service or traffic class
+        that it came with.  Equal headers are one object.
+        """
+        for address in LOOPBACK:
+            io, peer = self.pair(address)
+            setTTL(peer, 7)
+            peer.send(b"1")
+            peer.send(b"2")
+            setTOS(peer, 184)
+            peer.send(b"3")
+            headers = [header for *_, header in self.receiveAll(io)]
+            self.assertEqual(headers, [(7, 0, False), (7, 0, False), (7, 184, False)])
+            self.assertIs(headers[0], headers[1])
+
     def test_otherMessages(self) -> None:
         """
         Control messages that other code has enabled are ignored.
@@ -125,10 +140,10 @@ class TimedIOTests(SynchronousTestCase):
         [peer] = bindUDP(0, ["127.0.0.1"])
         sock = connectUDP(*peer.getsockname())
         with peer, sock:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+            enablePacketInfo(sock)
             io = self.open(sock)
             peer.sendto(b"x", sock.getsockname())
-            self.assertEqual(io.receiveTimed(SLOTS), ([b"x"], [0], [False]))
+            self.assertEqual(io.receiveTimed(SLOTS), ([b"x"], [0], [IPHeader()]))
 
     def test_totalBytes(self) -> None:
         """
@@ -167,8 +182,8 @@ class TimedIOTests(SynchronousTestCase):
                     peer.sendto(bytes(length), sock.getsockname())
                 self.assertEqual(
                     [
-                        (len(d), isFragmented)
-                        for d, _, isFragmented in self.receiveAll(io)
+                        (len(d), header.isFragmented)
+                        for d, _, header in self.receiveAll(io)
                     ],
                     [(100, False), (3000, True), (0, False), (5000, True)],
                 )
@@ -183,7 +198,7 @@ class BatchIOTests(TimedIOTests):
     maxAtOnce = SLOTS
 
     def open(self, sock: socket.socket) -> Any:
-        return BatchIO(sock.fileno(), decodeRaw)
+        return BatchIO(sock.fileno(), decodeHeader)
 
 
 class EnableTimestampsTests(SynchronousTestCase):
@@ -200,7 +215,7 @@ class EnableTimestampsTests(SynchronousTestCase):
             self.assertIs(enableTimestamps(ours), False)
             theirs.send(b"x")
             io = TimedIO(ours)
-            self.assertEqual(io.receiveTimed(SLOTS), ([b"x"], [0], [False]))
+            self.assertEqual(io.receiveTimed(SLOTS), ([b"x"], [0], [IPHeader()]))
 
     def test_refused(self) -> None:
         """
