@@ -34,6 +34,25 @@ class FlowOwner(Protocol):
         """
 
 
+class FlowTracer(Protocol):
+    """
+    What a flow needs of a tracer of the hops; see L{Tracer
+    <shout.measure.trace.Tracer>}.
+    """
+
+    def datagramReceived(
+        self, flow: int, datagram: bytes, now: int, delay: int, header: IPHeader
+    ) -> bool:
+        """
+        Called with each reply; returns C{True} if it is for the tracer.
+        """
+
+    def icmpErrorReceived(self, flow: int, error: ICMPError, now: int) -> bool:
+        """
+        Called with each ICMP error; returns C{True} if it is for the tracer.
+        """
+
+
 class Flow(DatagramProtocol):
     """
     A source port towards one target: a connected port, and the counts of its probes.
@@ -45,6 +64,8 @@ class Flow(DatagramProtocol):
     @ivar maxInFlight: Largest number of probes in flight.
 
     @ivar inFlightAtEnd: Number of probes in flight at the end.
+
+    @ivar tracer: The tracer of the hops; C{None} if there is none.
     """
 
     noisy = False
@@ -52,6 +73,7 @@ class Flow(DatagramProtocol):
     def __init__(
         self,
         sock: Socket,
+        index: int,
         target: int,
         tracker: ProbeTracker,
         maxInFlight: int,
@@ -63,6 +85,10 @@ class Flow(DatagramProtocol):
         """
         @param sock: A connected socket, which is closed with the port.
 
+        @param index: Index among the flows of the target.
+
+        @param target: Index of the target.
+
         @param reactor: As for L{TimedPort<shout.udp.timed.TimedPort>}, like C{clock}.
 
         @param makePort: Makes the port, like L{TimedPort
@@ -71,6 +97,8 @@ class Flow(DatagramProtocol):
         self.isUNIX = sock.family == AF_UNIX
         self.maxInFlight = _MAX_AT_UNIX if self.isUNIX else maxInFlight
         self.inFlightAtEnd = 0
+        self.tracer: FlowTracer | None = None
+        self._index = index
         self.target = target
         self.tracker = tracker
         self.port = makePort(sock, self, reactor, clock)
@@ -86,6 +114,23 @@ class Flow(DatagramProtocol):
         tracker = self.tracker
         return min(self.maxInFlight - tracker.inFlight, tracker.freeSlots)
 
+    @property
+    def sourcePort(self) -> int | None:
+        """
+        The UDP port; C{None} for a UNIX socket.
+        """
+        return self.tracker.sourcePort
+
+    def send(self, datagram: bytes, ttl: int) -> None:
+        """
+        Send a datagram that is no probe of the measurement.
+
+        @param ttl: TTL or hop limit.
+
+        @raise OSError: If the system does not accept it.
+        """
+        self.port.send([datagram], ttl)
+
     def timedDatagramReceived(
         self, datagram: bytes, now: int, delay: int, header: IPHeader
     ) -> None:
@@ -93,7 +138,12 @@ class Flow(DatagramProtocol):
         Called when a reply has been read; see L{TimedPort
         <shout.udp.timed.TimedPort>}.
         """
-        if not self._owner.isOver:
+        if self._owner.isOver:
+            return
+        tracer = self.tracer
+        if tracer is None or not tracer.datagramReceived(
+            self._index, datagram, now, delay, header
+        ):
             event = self.tracker.replyReceived(datagram, now, delay, header)
             self._owner.eventOccurred(self, event)
 
@@ -102,8 +152,11 @@ class Flow(DatagramProtocol):
         Called when an ICMP error has been read; see L{TimedPort
         <shout.udp.timed.TimedPort>}.
         """
-        if not self._owner.isOver:
-            event = self.tracker.icmpErrorReceived(error, self._clock())
+        if self._owner.isOver:
+            return
+        tracer, now = self.tracer, self._clock()
+        if tracer is None or not tracer.icmpErrorReceived(self._index, error, now):
+            event = self.tracker.icmpErrorReceived(error, now)
             self._owner.eventOccurred(self, event)
 
 

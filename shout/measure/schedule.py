@@ -36,6 +36,13 @@ class Schedule:
     timeout: float = 1.0
     deadline: float | None = None
 
+    @property
+    def isEndless(self) -> bool:
+        """
+        C{True} without a count and a deadline.
+        """
+        return self.count is None and self.deadline is None
+
 
 # Probes are due at fixed times, counted from the first, so a delay does not shift
 # the later ones: probes that have become due meanwhile leave together.  Those more
@@ -113,6 +120,12 @@ class Pacer:
         self.nextDue += count * self._interval
         if self._left is not None:
             self._left -= count
+
+    def finish(self) -> None:
+        """
+        Have no more probes due.
+        """
+        self._left = 0
 
     def _latestDue(self, replyWait: int) -> int:
         """

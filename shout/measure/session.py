@@ -42,6 +42,10 @@ class PingSession:
     @ivar flows: The flows of all targets, in the order in which they send.
 
     @ivar isOver: C{True} if the measurement has ended.
+
+    @ivar tracer: A L{Tracer<shout.measure.trace.Tracer>} of the flows, or C{None}.  The
+        measurement does not end before it has traced them, unless it is stopped or its
+        deadline is over.  Without a count and a deadline it ends then.
     """
 
     _log = Logger()
@@ -89,6 +93,9 @@ class PingSession:
         self._sender = Sender(
             self.flows, self._timeouts, self._schedule, self._onEvent, clock
         )
+        self.tracer: Any = None
+        self._isTracing = False
+        self._lingeredAt: int | None = None
         self._began = self._longest = 0
         self._isListening = self._isBlocked = self.isOver = False
         self._timer: IDelayedCall | None = None
@@ -115,7 +122,7 @@ class PingSession:
                 port = sourcePortOf(sock)
                 tracker = ProbeTracker(probes, self._timeout, window, port)
                 others = (maxInFlight, self, self._reactor, self._clock, makePort)
-                flows.append(Flow(sock, target, tracker, *others))
+                flows.append(Flow(sock, index, target, tracker, *others))
         return flows
 
     @property
@@ -218,6 +225,11 @@ class PingSession:
         self.listen()
         self._began = self._clock()
         self._pacer = Pacer(self._schedule, self._began)
+        if self.tracer is not None:
+            self._isTracing = True
+            for flow in self.flows:
+                flow.tracer = self.tracer
+            self.tracer.start().addBoth(self._traced)
         self._proceed()
         return self._done
 
@@ -279,7 +291,27 @@ class PingSession:
             wait = min(wait, 3 * self._longest)
         if self._pacer.deadline is not None:
             wait = max(0, min(wait, self._pacer.deadline - now))
-        self._timer = self._reactor.callLater(wait / SECOND, self._end, now)
+        self._timer = self._reactor.callLater(wait / SECOND, self._lingered, now)
+
+    def _lingered(self, now: int) -> None:
+        if not self._isTracing:
+            self._end(now)
+            return
+        self._lingeredAt = now
+        if self._pacer.deadline is not None:
+            rest = max(0, self._pacer.deadline - self._clock())
+            self._timer = self._reactor.callLater(rest / SECOND, self._end, now)
+
+    def _traced(self, _: object) -> None:
+        """
+        Called when all flows are traced, or the tracer was stopped.
+        """
+        self._isTracing = False
+        if self._lingeredAt is not None:
+            self._end(self._lingeredAt)
+        elif not self.isOver and self._schedule.isEndless:
+            self._pacer.finish()
+            self._proceed()
 
     def _end(self, before: int) -> None:
         """
@@ -304,6 +336,8 @@ class PingSession:
 
     def _close(self, outcome: PingSession | Failure) -> None:
         self.isOver = self._sender.isStopped = True
+        if self._isTracing:
+            self.tracer.stop()
         self._endWait()
         ports = [maybeDeferred(flow.port.stopListening) for flow in self.flows]
         closing: Deferred[Any] = gatherResults(ports)

@@ -91,6 +91,8 @@ class FakePort:
 
     @ivar sent: The datagrams sent.
 
+    @ivar ttls: The TTLs of those sent with one of their own.
+
     @ivar error: The error number that sending fails with; C{None} to succeed.
 
     @ivar buffered: Replies that have arrived but have not been read, each with the
@@ -109,6 +111,7 @@ class FakePort:
         self.protocol = protocol
         self.clock = clock
         self.sent: list[bytes] = []
+        self.ttls: list[int] = []
         self.error: int | None = None
         self.buffered: list[tuple[bytes, int]] = []
         self.stopped: Deferred[None] = succeed(None)
@@ -129,11 +132,13 @@ class FakePort:
                 datagram, self.clock(), delay, IPHeader()
             )
 
-    def send(self, datagrams: list[bytes]) -> int:
+    def send(self, datagrams: list[bytes], ttl: int | None = None) -> int:
         assert self.isListening
         assert 1 <= len(datagrams) <= self.maxAtOnce
         if self.error is not None:
             raise OSError(self.error, os.strerror(self.error))
+        if ttl is not None:
+            self.ttls.append(ttl)
         for datagram in datagrams:
             self.sent.append(datagram)
             self.onSend(datagram)
