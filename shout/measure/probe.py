@@ -97,8 +97,21 @@ class Probes:
         Return the probe with a number in its flow.  It contains the number in its run,
         in twelve digits.
         """
-        start = self._start % self.inRun(number)
+        start = self._start % ((number - 1) * self._flows + self._index + 1)
         return b"%b %08x%b" % (start, crc32(start), self._padding)
+
+    def match(self, reply: bytes) -> int | None:
+        """
+        Return the number in its flow of the probe to which a reply is right, of which
+        every byte is checked, or C{None} if there is none.
+        """
+        try:
+            rounds, index = divmod(int(reply[_NUMBER]) - 1, self._flows)
+        except ValueError:
+            return None
+        if index == self._index and reply == self.make(rounds + 1).upper():
+            return rounds + 1
+        return None
 
     def inRun(self, number: int) -> int:
         """
@@ -132,13 +145,14 @@ class Probes:
         """
         Classify a reply, of which every byte is checked.
         """
+        number = self.match(reply)
+        if number is not None:
+            return Classification(RIGHT, number)
         number = self._parse(reply[_NUMBER])
         if number is None:
             return self._classifyDamaged(reply)
         probe = self.make(number)
         expected = probe.upper()
-        if reply == expected:
-            return Classification(RIGHT, number)
         if reply == probe:
             return Classification(ECHOED, number, "echoed unchanged")
         isCut = expected.startswith(reply)

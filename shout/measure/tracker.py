@@ -9,7 +9,7 @@ from collections import Counter
 from enum import IntEnum
 
 from shout.measure.histogram import Histogram
-from shout.measure.probe import GARBAGE, OTHER_RUN, RIGHT, Probes
+from shout.measure.probe import GARBAGE, OTHER_RUN, Probes
 from shout.measure.result import (
     DUPLICATE,
     LATE,
@@ -190,41 +190,56 @@ class ProbeTracker:
 
         @param header: Its IP header.
         """
-        kind, number, detail = self.probes.classify(reply)
-        if number is not None and not 0 < number <= self.sent:
-            # It has the nonce of this run, but answers a probe yet to be sent.
-            kind, number, detail = GARBAGE, None, f"answers probe {number}, not sent"
-        if kind != RIGHT:
-            self._wrongReceived(kind, number, now - max(0, delay))
-            return self._event(WRONG, number, len(reply), detail=detail, header=header)
-        assert number is not None
+        number = self.probes.match(reply)
+        if number is None or not 0 < number <= self.sent:
+            return self._wrongReplyReceived(reply, now - max(0, delay), header)
         self.headers[header] += 1
-        if not self._isInWindow(number):
+        window, states, times = self.window, self._states, self._times
+        if number <= self.sent - window:
             self.outOfWindow += 1
             return self._event(OUT_OF_WINDOW, number, len(reply), header=header)
-        slot = number % self.window
-        state = self._states[slot]
-        if state in (_ANSWERED, _LATE):
+        slot = number % window
+        state = states[slot]
+        if state == _IN_FLIGHT:
+            self.inFlight -= 1
+        elif state in (_ANSWERED, _LATE):
             self.duplicates += 1
             return self._event(DUPLICATE, number, len(reply), header=header)
-        elapsed = now - self._times[slot]
+        else:
+            self._uncount(state)
+        elapsed = now - times[slot]
         # The wall clock of the arrival can have been set meanwhile.
         roundTrip = elapsed - delay if 0 <= delay <= elapsed else elapsed
-        self._uncount(state)
         if isOutOfOrder := number < self._highest:
             self.outOfOrder += 1
         else:
             self._highest = number
-        if roundTrip <= self.timeout:
-            kind = REPLY
-            self._answered(slot, number, roundTrip)
-        else:
+        if roundTrip > self.timeout:
             kind = LATE
-            self._states[slot] = _LATE
+            states[slot] = _LATE
             self.late += 1
+        else:
+            kind = REPLY
+            states[slot] = _ANSWERED
+            times[slot] = roundTrip
+            self.answered += 1
+            self.histogram.add(roundTrip)
+            if isOutOfOrder:
+                self._compare(roundTrip, number + 1)
+            self._compare(roundTrip, number - 1)
         return self._event(
             kind, number, len(reply), roundTrip, isOutOfOrder, header=header
         )
+
+    def _compare(self, roundTrip: int, other: int) -> None:
+        """
+        Compare a round trip with that of the probe before or after it, if that is
+        answered.
+        """
+        slot = other % self.window
+        if self._states[slot] == _ANSWERED and self._isInWindow(other):
+            self.variation += abs(roundTrip - self._times[slot])
+            self.variations += 1
 
     def _event(
         self,
@@ -242,17 +257,6 @@ class ProbeTracker:
         return Event(
             kind, inRun, length, roundTrip, isOutOfOrder, detail, port, header, error
         )
-
-    def _answered(self, slot: int, number: int, roundTrip: int) -> None:
-        self._states[slot] = _ANSWERED
-        self._times[slot] = roundTrip
-        self.answered += 1
-        self.histogram.add(roundTrip)
-        for other in (number - 1, number + 1):
-            neighbour = other % self.window
-            if self._isInWindow(other) and self._states[neighbour] == _ANSWERED:
-                self.variation += abs(roundTrip - self._times[neighbour])
-                self.variations += 1
 
     def _isInWindow(self, number: int) -> bool:
         return self.sent - self.window < number <= self.sent
@@ -274,7 +278,13 @@ class ProbeTracker:
         else:
             self._refused -= 1
 
-    def _wrongReceived(self, kind: str, number: int | None, arrived: int) -> None:
+    def _wrongReplyReceived(
+        self, reply: bytes, arrived: int, header: IPHeader
+    ) -> Event:
+        kind, number, detail = self.probes.classify(reply)
+        if number is not None and not 0 < number <= self.sent:
+            # It has the nonce of this run, but answers a probe yet to be sent.
+            kind, number, detail = GARBAGE, None, f"answers probe {number}, not sent"
         self.wrong[kind] += 1
         if number is not None:
             if self._isInWindow(number):
@@ -288,6 +298,7 @@ class ProbeTracker:
                     self._answeredWrong += 1
         elif kind != OTHER_RUN:
             self._unmatchedReplies.add(arrived, self.inFlight)
+        return self._event(WRONG, number, len(reply), detail=detail, header=header)
 
     def icmpErrorReceived(self, error: ICMPError, now: int) -> Event:
         """
