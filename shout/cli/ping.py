@@ -177,16 +177,17 @@ class PingCommand:
         elif not self._options.json:
             self._live.writeLine(text.openingLine(target, schedule, hasKernelTimes))
 
-    def _printer(self) -> Callable[[Event, int], object]:
+    def _printer(self) -> Callable[[Event, int], object] | None:
         """
-        Return a function that prints an event of the target with an index.
+        Return a function that prints an event of the target with an index, or C{None}
+        if events are not printed.
         """
         isFast = self._schedule.interval <= 0.01
         line: Callable[[Event, Target], str] = text.eventLine
         if self._options.json_lines:
             line = document.eventLine
         elif self._options.quiet or self._options.json or isFast:
-            return lambda event, index: None
+            return None
         targets, writeLine = self._targets, self._live.writeLine
         return lambda event, index: writeLine(line(event, targets[index]), True)
 

@@ -27,10 +27,13 @@ class FlowOwner(Protocol):
     """
 
     isOver: bool
+    isQuiet: bool
 
-    def eventOccurred(self, flow: Flow, event: Event) -> None:
+    def eventOccurred(self, flow: Flow, event: Event | None) -> None:
         """
         Called when a reply or an ICMP error has been counted.
+
+        @param event: C{None} for a right reply, if C{isQuiet} is C{True}.
         """
 
 
@@ -138,14 +141,16 @@ class Flow(DatagramProtocol):
         Called when a reply has been read; see L{TimedPort
         <shout.udp.timed.TimedPort>}.
         """
-        if self._owner.isOver:
-            return
-        tracer = self.tracer
-        if tracer is None or not tracer.datagramReceived(
-            self._index, datagram, now, delay, header
+        owner, tracer, tracker = self._owner, self.tracer, self.tracker
+        if owner.isOver or (
+            tracer is not None
+            and tracer.datagramReceived(self._index, datagram, now, delay, header)
         ):
-            event = self.tracker.replyReceived(datagram, now, delay, header)
-            self._owner.eventOccurred(self, event)
+            return
+        event = None
+        if not owner.isQuiet or not tracker.countReply(datagram, now, delay, header):
+            event = tracker.replyReceived(datagram, now, delay, header)
+        owner.eventOccurred(self, event)
 
     def icmpErrorReceived(self, error: ICMPError) -> None:
         """

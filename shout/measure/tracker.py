@@ -178,58 +178,89 @@ class ProbeTracker:
         self.sent += count
         self.inFlight += count
 
-    def replyReceived(
-        self, reply: bytes, now: int, delay: int = 0, header: IPHeader = UNKNOWN_HEADER
-    ) -> Event:
+    def countReply(
+        self, reply: bytes, now: int, delay: int, header: IPHeader
+    ) -> int | None:
         """
-        Count a reply.
+        Count a right reply in time to a probe in flight.
 
         @param now: The current time.
 
         @param delay: Nanoseconds since the reply arrived.
 
         @param header: Its IP header.
+
+        @return: The number of the probe.  C{None} if the reply is anything else; it is
+            not counted then.
         """
         number = self.probes.match(reply)
         if number is None or not 0 < number <= self.sent:
+            return None
+        slot = number % self.window
+        if self._states[slot] != _IN_FLIGHT or not self._isInWindow(number):
+            return None
+        roundTrip = now - self._times[slot]
+        # The wall clock of the arrival can have been set meanwhile.
+        if 0 <= delay <= roundTrip:
+            roundTrip -= delay
+        if roundTrip > self.timeout:
+            return None
+        self.inFlight -= 1
+        self._count(number, slot, roundTrip, header)
+        return number
+
+    def replyReceived(
+        self, reply: bytes, now: int, delay: int = 0, header: IPHeader = UNKNOWN_HEADER
+    ) -> Event:
+        """
+        Count a reply of any kind; see L{countReply}.
+        """
+        number = self.countReply(reply, now, delay, header)
+        if number is not None:
+            roundTrip = self._times[number % self.window]
+            return self._replyEvent(REPLY, number, len(reply), roundTrip, header)
+        number = self.probes.match(reply)
+        if number is None or not 0 < number <= self.sent:
             return self._wrongReplyReceived(reply, now - max(0, delay), header)
-        self.headers[header] += 1
-        window, states, times = self.window, self._states, self._times
-        if number <= self.sent - window:
+        if not self._isInWindow(number):
             self.outOfWindow += 1
             return self._event(OUT_OF_WINDOW, number, len(reply), header=header)
-        slot = number % window
-        state = states[slot]
-        if state == _IN_FLIGHT:
-            self.inFlight -= 1
-        elif state in (_ANSWERED, _LATE):
+        slot = number % self.window
+        state = self._states[slot]
+        if state in (_ANSWERED, _LATE):
             self.duplicates += 1
             return self._event(DUPLICATE, number, len(reply), header=header)
-        else:
-            self._uncount(state)
-        elapsed = now - times[slot]
-        # The wall clock of the arrival can have been set meanwhile.
+        elapsed = now - self._times[slot]
         roundTrip = elapsed - delay if 0 <= delay <= elapsed else elapsed
-        if isOutOfOrder := number < self._highest:
+        self._uncount(state)
+        kind = REPLY if roundTrip <= self.timeout else LATE
+        self._count(number, slot, roundTrip, header)
+        return self._replyEvent(kind, number, len(reply), roundTrip, header)
+
+    def _count(self, number: int, slot: int, roundTrip: int, header: IPHeader) -> None:
+        self.headers[header] += 1
+        isOutOfOrder = number < self._highest
+        if isOutOfOrder:
             self.outOfOrder += 1
         else:
             self._highest = number
         if roundTrip > self.timeout:
-            kind = LATE
-            states[slot] = _LATE
+            self._states[slot] = _LATE
             self.late += 1
-        else:
-            kind = REPLY
-            states[slot] = _ANSWERED
-            times[slot] = roundTrip
-            self.answered += 1
-            self.histogram.add(roundTrip)
-            if isOutOfOrder:
-                self._compare(roundTrip, number + 1)
-            self._compare(roundTrip, number - 1)
-        return self._event(
-            kind, number, len(reply), roundTrip, isOutOfOrder, header=header
-        )
+            return
+        self._states[slot] = _ANSWERED
+        self._times[slot] = roundTrip
+        self.answered += 1
+        self.histogram.add(roundTrip)
+        self._compare(roundTrip, number - 1)
+        if isOutOfOrder:
+            self._compare(roundTrip, number + 1)
+
+    def _replyEvent(
+        self, kind: str, number: int, length: int, roundTrip: int, header: IPHeader
+    ) -> Event:
+        isOutOfOrder = number < self._highest
+        return self._event(kind, number, length, roundTrip, isOutOfOrder, header=header)
 
     def _compare(self, roundTrip: int, other: int) -> None:
         """

@@ -151,7 +151,9 @@ class FindMTUTests(SearchCase):
         target = f"127.0.0.1:{self.freePort()}"
         status, out, _ = await self.ping("--mtu", target)
         self.assertEqual(status, 1)
-        self.assertIn("nothing came back: port unreachable, of any size", out)
+        self.assertIn(
+            "nothing came back: from 127.0.0.1: port unreachable, of any size", out
+        )
         _, port = self.misbehave(lambda datagram: [datagram])
         target = f"127.0.0.1:{port}"
         status, out, _ = await self.ping("--mtu", target, "-t", "0.02")
