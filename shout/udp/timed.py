@@ -24,7 +24,7 @@ from .batched import BatchIO, available
 from .icmp import ICMPError, enableErrorQueue, explain, readErrorQueue
 from .port import SLOTS, DatagramPort
 from .sockopt import TTL_MESSAGES
-from .timestamps import IPHeader, TimedIO, decodeHeader, enableTimestamps
+from .timestamps import IPHeader, TimedIO, decodeHeader, enableHeaders, enableTimestamps
 
 # Maximum number of datagrams that one call sends.  More are hardly faster, and the time
 # at which each of them leaves becomes less certain.
@@ -78,6 +78,7 @@ class TimedPort(DatagramPort):
 
     def _openIO(self, sock: socket.socket) -> Any:
         enableErrorQueue(sock)
+        enableHeaders(sock)
         self.hasKernelTimes = enableTimestamps(sock)
         if available and sock.family != socket.AF_UNIX:
             self.maxAtOnce = _SEND_SLOTS
@@ -151,8 +152,8 @@ class TimedPort(DatagramPort):
 
         @param datagrams: At least one payload, and at most L{maxAtOnce}.
 
-        @param ttl: TTL or hop limit of a single datagram; by default that of the
-            socket.
+        @param ttl: TTL or hop limit of these datagrams; by default that of the socket.
+            With it, each of them is a system call.
 
         @return: Number of datagrams that the system has accepted, at least one.
 
@@ -163,10 +164,7 @@ class TimedPort(DatagramPort):
             raise OSError(EBADF, os.strerror(EBADF))
         for _ in range(_ATTEMPTS):
             try:
-                if ttl is not None:
-                    return self._sendWithTTL(datagrams[0], ttl)
-                sent: int = self._io.send(datagrams, None, 0)
-                return sent
+                return self._sendOnce(datagrams, ttl)
             except BlockingIOError:
                 raise
             except OSError as e:
@@ -182,7 +180,17 @@ class TimedPort(DatagramPort):
                     raise
         raise OSError(ECONNREFUSED, os.strerror(ECONNREFUSED))
 
-    def _sendWithTTL(self, datagram: bytes, ttl: int) -> int:
+    def _sendOnce(self, datagrams: list[bytes], ttl: int | None) -> int:
+        if ttl is None:
+            sent: int = self._io.send(datagrams, None, 0)
+            return sent
         message = *TTL_MESSAGES[self.addressFamily], ttl.to_bytes(4, sys.byteorder)
-        self._sentBytes += self.socket.sendmsg([datagram], [message])
-        return 1
+        sent = 0
+        try:
+            for datagram in datagrams:
+                self._sentBytes += self.socket.sendmsg([datagram], [message])
+                sent += 1
+        except OSError:
+            if not sent:
+                raise
+        return sent

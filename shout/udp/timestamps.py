@@ -17,28 +17,39 @@ from typing import NamedTuple
 from .peer import SOCKADDR_SIZE, unpackMessages
 from .sockopt import TOS_MESSAGES, TTL_MESSAGES
 
-# From asm-generic/socket.h, linux/in.h and linux/in6.h; Python does not have all of
-# them.  These make the kernel pass on the TTL, the type of service, and the size of the
-# fragments that a datagram arrived in.
+# From asm-generic/socket.h; Python does not have it.
 _SO_TIMESTAMPNS = 35
-_IP_RECVTTL, _IP_RECVTOS, _IP_RECVFRAGSIZE = 12, 13, 25
-_IPV6_RECVHOPLIMIT, _IPV6_RECVTCLASS, _IPV6_RECVFRAGSIZE = 51, 66, 77
+
+# These make the kernel pass on the TTL, the type of service, and the size of the
+# fragments that a datagram arrived in.
 _OPTIONS = {
     socket.AF_INET: (
         socket.IPPROTO_IP,
-        (_IP_RECVTTL, _IP_RECVTOS, _IP_RECVFRAGSIZE),
+        ("IP_RECVTTL", "IP_RECVTOS", "IP_RECVFRAGSIZE"),
     ),
     socket.AF_INET6: (
         socket.IPPROTO_IPV6,
-        (_IPV6_RECVHOPLIMIT, _IPV6_RECVTCLASS, _IPV6_RECVFRAGSIZE),
+        ("IPV6_RECVHOPLIMIT", "IPV6_RECVTCLASS", "IPV6_RECVFRAGSIZE"),
     ),
 }
 
-# The control messages that result.
-_TTL, _TOS = set(TTL_MESSAGES.values()), set(TOS_MESSAGES.values())
+# From linux/in.h and linux/in6.h.  Python has the first one since 3.14, and not the
+# others.
+_ON_LINUX = {"IP_RECVTTL": 12, "IP_RECVFRAGSIZE": 25, "IPV6_RECVFRAGSIZE": 77}
+
+
+def _numberOf(option: str) -> int | None:
+    number = _ON_LINUX.get(option) if sys.platform == "linux" else None
+    return getattr(socket, option, number)
+
+
+# The control messages that result.  Over IPv4 the type is that of the option for
+# sending on Linux, and that of the option for receiving on other systems.
+_TTL = {*TTL_MESSAGES.values(), (socket.IPPROTO_IP, _numberOf("IP_RECVTTL"))}
+_TOS = {*TOS_MESSAGES.values(), (socket.IPPROTO_IP, _numberOf("IP_RECVTOS"))}
 _FRAGMENTS = {
-    (socket.IPPROTO_IP, _IP_RECVFRAGSIZE),
-    (socket.IPPROTO_IPV6, _IPV6_RECVFRAGSIZE),
+    (socket.IPPROTO_IP, _numberOf("IP_RECVFRAGSIZE")),
+    (socket.IPPROTO_IPV6, _numberOf("IPV6_RECVFRAGSIZE")),
 }
 
 # struct timespec: seconds and nanoseconds.
@@ -69,8 +80,7 @@ class IPHeader(NamedTuple):
 
 def enableTimestamps(sock: socket.socket) -> bool:
     """
-    Make the kernel pass on a timestamp with each datagram, and the fields of
-    L{IPHeader}.
+    Make the kernel pass on a timestamp with each datagram.
 
     @return: C{True} if there will be timestamps.
     """
@@ -80,11 +90,19 @@ def enableTimestamps(sock: socket.socket) -> bool:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     except OSError:
         return False
-    level, options = _OPTIONS[sock.family]
-    for option in options:
-        with suppress(OSError):
-            sock.setsockopt(level, option, 1)
     return True
+
+
+def enableHeaders(sock: socket.socket) -> None:
+    """
+    Make the kernel pass on the fields of an L{IPHeader} with each datagram, as far as
+    it can.
+    """
+    level, options = _OPTIONS.get(sock.family, (0, ()))
+    for number in map(_numberOf, options):
+        if number is not None:
+            with suppress(OSError):
+                sock.setsockopt(level, number, 1)
 
 
 def decodeHeader(rawAddress: bytes) -> IPHeader:

@@ -21,7 +21,7 @@ from shout.udp import timed
 from shout.udp.icmp import TIME_EXCEEDED, ICMPError
 from shout.udp.sockopt import allowFragments
 from shout.udp.timed import TimedPort
-from shout.udp.timestamps import IPHeader
+from shout.udp.timestamps import IPHeader, TimedIO, enableHeaders
 from tests.directory import shortDirectory
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
@@ -333,6 +333,33 @@ class TimedPortTests(TimedPortCase):
         port, _ = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
         port._io = PartialIO()
         self.assertEqual(port.send([b"one", b"two", b"three"]), 2)
+
+    async def test_ttl(self) -> None:
+        """
+        Datagrams sent with a TTL or hop limit have that, and others that of the
+        socket.
+        """
+        for address in LOOPBACK:
+            (server,) = bindUDP(0, [address])
+            self.addCleanup(server.close)
+            enableHeaders(server)
+            port, _ = self.listen(connectUDP(address, server.getsockname()[1]))
+            self.assertEqual(port.send([b"one", b"three"], 3), 2)
+            self.assertEqual(port.send([b"x"]), 1)
+            io = TimedIO(server)
+            headers = [(io.receiveTimed(1) or [[]])[-1] for _ in range(3)]
+            self.assertEqual([header.ttl for (header,) in headers], [3, 3, 64])
+            self.assertEqual(port.totalBytes(), (0, 9))
+
+    async def test_ttlPartial(self) -> None:
+        """
+        With a TTL too, an error of a datagram but the first is not raised.
+        """
+        port, _ = self.listen(connectUDP("127.0.0.1", self.serveUDP()))
+        tooLong = b"x" * 65508
+        self.assertEqual(port.send([b"hello", tooLong, b"hello"], 64), 1)
+        self.assertRaises(OSError, port.send, [tooLong, b"hello"], 64)
+        self.assertEqual(port.totalBytes(), (0, 5))
 
     async def test_tooLong(self) -> None:
         """

@@ -5,6 +5,7 @@ Tests for L{shout.udp.timestamps}.
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from typing import Any
 from unittest import skipIf
@@ -17,7 +18,13 @@ from shout.sockets.bind import bindUDP, connectUDP
 from shout.udp.batched import BatchIO
 from shout.udp.port import SLOTS
 from shout.udp.sockopt import enablePacketInfo, setTOS, setTTL
-from shout.udp.timestamps import IPHeader, TimedIO, decodeHeader, enableTimestamps
+from shout.udp.timestamps import (
+    IPHeader,
+    TimedIO,
+    decodeHeader,
+    enableHeaders,
+    enableTimestamps,
+)
 from tests.batches import needsBatches
 from tests.families import LOOPBACK
 from tests.hosts import Hosts, whyNot
@@ -47,6 +54,7 @@ class TimedIOTests(SynchronousTestCase):
         for each in (peer, sock):
             self.addCleanup(each.close)
         self.assertTrue(enableTimestamps(sock))
+        enableHeaders(sock)
         return self.open(sock), peer
 
     def receiveAll(self, io: Any) -> list[tuple[bytes, int, IPHeader]]:
@@ -176,7 +184,7 @@ class TimedIOTests(SynchronousTestCase):
             with hosts.on("a"):
                 sock = connectUDP(address, 22954)
             with peer, sock:
-                self.assertTrue(enableTimestamps(sock))
+                enableHeaders(sock)
                 io = self.open(sock)
                 for length in (100, 3000, 0, 5000):
                     peer.sendto(bytes(length), sock.getsockname())
@@ -234,3 +242,50 @@ class EnableTimestampsTests(SynchronousTestCase):
 
         sock: Any = RefusingSocket()
         self.assertIs(enableTimestamps(sock), False)
+
+
+class EnableHeadersTests(SynchronousTestCase):
+    """
+    Tests for L{enableHeaders}.
+    """
+
+    def test_otherSystems(self) -> None:
+        """
+        On other systems than Linux only the options that Python has a number for are
+        enabled, as far as the system accepts them.
+        """
+
+        class RefusingSocket:
+            """
+            A socket that records the options, and refuses all.
+            """
+
+            family = socket.AF_INET
+            options: list[int] = []
+
+            def setsockopt(self, level: int, option: int, value: int) -> None:
+                self.options.append(option)
+                raise OSError("no such option")
+
+        sock: Any = RefusingSocket()
+        enableHeaders(sock)
+        self.assertEqual(sock.options, [12, 13, 25])
+        self.patch(sys, "platform", "darwin")
+        sock.options.clear()
+        enableHeaders(sock)
+        names = [name for name in ("IP_RECVTTL", "IP_RECVTOS") if hasattr(socket, name)]
+        self.assertEqual(sock.options, [getattr(socket, name) for name in names])
+
+    if sys.platform != "linux":
+        test_otherSystems.skip = "the numbers are those of Linux"  # type: ignore
+
+    def test_unix(self) -> None:
+        """
+        A UNIX socket has no IP headers.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, theirs:
+            enableHeaders(ours)
+            theirs.send(b"x")
+            io = TimedIO(ours)
+            self.assertEqual(io.receiveTimed(SLOTS), ([b"x"], [0], [IPHeader()]))
