@@ -9,10 +9,9 @@ once.  After the first round that lacks answers there is a round a second, as la
 the number of answers to the last.  A round without any answer has met no limit but
 silence, so the next one is larger again.
 
-A flow is silent at a TTL after four rounds without any answer.  Rounds in which other
-flows were answered do not count, as their router may have reached its limit.  Flows
-that the application answers are asked apart from the others, which may be silent from
-some hop on.
+A flow is silent at a TTL after four probes, three of them in rounds without any answer
+to other flows, whose router may have reached its limit.  Flows that the application
+answers are asked apart from the others, which may be silent from some hop on.
 
 While all answers at a TTL come from one address, only eleven flows are asked, and the
 hops of the others inferred.  Two equal paths then look like one in one of 1,024 cases,
@@ -46,7 +45,8 @@ _ENOUGH_REPEATS = ENOUGH - 1
 _FIRST_ROUND = 6
 _LARGEST_ROUND = 64
 _PAUSE = SECOND * 105 // 100
-_SILENT_ROUNDS = 4
+_SILENT_ROUNDS = 3
+_LEAST_TRIES = 4
 _MOST_TRIES = 20
 
 _ALL = 1 << 31
@@ -81,6 +81,8 @@ class Pace:
     Rounds of probes.
 
     @ivar isLimited: C{True} if a round was answered in part.
+
+    @ivar began: Time of the first probe of the round.
     """
 
     def __init__(self, size: int = _FIRST_ROUND) -> None:
@@ -88,6 +90,7 @@ class Pace:
         @param size: Number of probes in the first round.
         """
         self.isLimited = False
+        self.began = 0
         self._size = size
         self._notBefore = 0
         self._begin()
@@ -102,10 +105,18 @@ class Pace:
         """
         return self._sent < self._size and now >= self._notBefore
 
-    def probeSent(self) -> None:
+    def hasMissed(self, index: int) -> bool:
+        """
+        Return C{True} if a flow got no answer in this round.
+        """
+        return index in self._missed
+
+    def probeSent(self, now: int) -> None:
         """
         Called when a probe is sent.
         """
+        if not self._sent:
+            self.began = now
         self._sent += 1
 
     def probeEnded(self, index: int, isAnswered: bool, now: int) -> list[int]:
@@ -150,9 +161,15 @@ class Sample:
     @ivar retries: The flows to be asked again.
 
     @ivar pace: The rounds.
+
+    @ivar isSilent: C{True} after a round without any answer.
+
+    @ivar lastAnswer: Time of the last answer.
     """
 
     def __init__(self, routes: Sequence[Route], pace: Pace) -> None:
+        self.isSilent = False
+        self.lastAnswer = -_PAUSE
         self.addresses: Counter[str | None] = Counter()
         self.asked = self.inFlight = 0
         self.fresh = deque(routes)
@@ -206,6 +223,8 @@ class Level:
             for kind in (False, True)
         )
         self._examples: dict[str, Hop] = {}
+        self._groupsState: tuple[bool, int, int] | None = None
+        self._knownGroups: dict[str | None, Counter[str | None]] = {}
         self._sizes = [len(each.fresh) for each in self.samples]
         self._tries: Counter[int] = Counter()
         self._silentRounds: Counter[int] = Counter()
@@ -230,16 +249,19 @@ class Level:
         @param isReady: A function that returns C{True} if a flow can be asked.
         """
         sample = self.samples[kind]
-        if not sample.pace.isOpen(now):
+        pace = sample.pace
+        if not pace.isOpen(now):
             return None
-        queue = self._find(kind, isForAll, isReady)
+        queue = self._find(
+            kind, isForAll, lambda r: isReady(r) and not pace.hasMissed(r.index)
+        )
         if queue is None:
             return None
         route = queue.popleft()
         if queue is sample.fresh:
             sample.asked += 1
         sample.inFlight += 1
-        sample.pace.probeSent()
+        pace.probeSent(now)
         self._tries[route.index] += 1
         return route
 
@@ -285,7 +307,7 @@ class Level:
         """
         own, other = self.samples[kind], self.samples[not kind]
         known = own.known | other.known
-        if len(known) > 1 or own.addresses[None] or other.addresses[None]:
+        if len(known) > 1 or own.isSilent or other.isSilent:
             return ENOUGH
         return ENOUGH - min(_EACH, self._sizes[not kind])
 
@@ -297,18 +319,22 @@ class Level:
 
         @param hop: The hop that has answered; C{None} without an answer.
         """
-        sample = self.samples[kind]
+        sample, other = self.samples[kind], self.samples[not kind]
         sample.inFlight -= 1
         silent = sample.pace.probeEnded(route.index, hop is not None, now)
         if hop is not None:
+            sample.lastAnswer = now
             self.record(route, hop)
         elif route.index not in self.hops:
             self.samples[route.isAnswered].retries.append(route)
-        for index in silent:
-            self._silentRounds[index] += 1
+        # The other kind may have used up what a router allows.
+        if silent and other.lastAnswer < sample.pace.began - _PAUSE:
+            sample.isSilent = not sample.known
+            self._silentRounds.update(silent)
         for index in {*silent, route.index} - self.hops.keys():
-            hasTried = self._tries[index] >= _MOST_TRIES
-            if hasTried or self._silentRounds[index] >= _SILENT_ROUNDS:
+            tries = self._tries[index]
+            isSilent = self._silentRounds[index] >= _SILENT_ROUNDS
+            if tries >= _MOST_TRIES or (isSilent and tries >= _LEAST_TRIES):
                 self.record(self._routes[index], Hop(self.ttl))
 
     def record(self, route: Route, hop: Hop) -> None:
@@ -371,12 +397,9 @@ class Level:
         """
         if self._previous is None:
             return None
-        before = self._previous.hopOf(route).address
         groups = self._groups(route.isAnswered)
-        own = groups.get(before)
-        repeats = sum(sum(group.values()) - 1 for group in groups.values())
-        isUnequal = any(len(group) > 1 for group in groups.values())
-        if before is None or own is None or isUnequal or repeats < _ENOUGH_REPEATS:
+        own = groups.get(self._previous.hopOf(route).address)
+        if own is None:
             return None
         ((address, count),) = own.items()
         if address is None or count < _ENOUGH_ALIKE:
@@ -386,13 +409,22 @@ class Level:
     def _groups(self, kind: bool) -> dict[str | None, Counter[str | None]]:
         """
         Return the number of flows of a kind by the address of the hop before, and by
-        their own.
+        their own; nothing if the hop before does not decide.
         """
         assert self._previous is not None
+        state = kind, len(self.hops), len(self._previous.hops)
+        if state == self._groupsState:
+            return self._knownGroups
         groups: dict[str | None, Counter[str | None]] = {}
         for index, hop in self.hops.items():
             route = self._routes[index]
             if route.isAnswered == kind:
                 before = self._previous.hopOf(route).address
                 groups.setdefault(before, Counter())[hop.address] += 1
+        groups.pop(None, None)
+        repeats = sum(group.total() - 1 for group in groups.values())
+        isUnequal = any(len(group) > 1 for group in groups.values())
+        if isUnequal or repeats < _ENOUGH_REPEATS:
+            groups.clear()
+        self._groupsState, self._knownGroups = state, groups
         return groups
