@@ -20,6 +20,8 @@ from shout.measure.hops import FlowHops, Hop
 from shout.measure.probe import RIGHT, Probes
 from shout.measure.sampler import Level, Route
 from shout.measure.schedule import SECOND
+from shout.udp.icmp import TIME_EXCEEDED, ICMPError
+from shout.udp.timestamps import IPHeader
 
 MAX_TTL = 30
 """
@@ -48,30 +50,15 @@ _IN_FLIGHT = 4
 _TRIES = 1000
 
 
-class ICMPError(Protocol):
-    reason: str
-    sender: str | None
-    quote: bytes | None
-
-
-TIME_EXCEEDED = "time exceeded"
-
-
-class Flow(Protocol):
+class TracedFlow(Protocol):
     """
-    A source port towards the target, whose socket somebody else reads.
+    What a tracer needs of a flow; see L{Flow<shout.measure.flow.Flow>}.
     """
 
     @property
-    def sourcePort(self) -> int:
+    def sourcePort(self) -> int | None:
         """
-        The source port.
-        """
-
-    @property
-    def address(self) -> str:
-        """
-        The address of the target.
+        The UDP port; C{None} for a UNIX socket, which has no hops.
         """
 
     def send(self, datagram: bytes, ttl: int) -> object:
@@ -102,7 +89,8 @@ class Tracer:
 
     def __init__(
         self,
-        flows: Sequence[Flow],
+        flows: Sequence[TracedFlow],
+        address: str,
         reactor: Any,
         clock: Callable[[], int],
         timeout: float = 1.0,
@@ -110,7 +98,9 @@ class Tracer:
         size: int = 56,
     ) -> None:
         """
-        @param flows: The flows, at most 4,096.
+        @param flows: The flows.
+
+        @param address: The IPv4 or IPv6 address of the target.
 
         @param reactor: An L{IReactorTime<twisted.internet.interfaces.IReactorTime>}
             provider.
@@ -125,6 +115,7 @@ class Tracer:
         """
         self.sent = 0
         self._flows = flows
+        self._address = address
         self._reactor = reactor
         self._clock = clock
         self._timeout = round(timeout * SECOND)
@@ -174,7 +165,7 @@ class Tracer:
         Return what is known of the hops of each flow.
         """
         return {
-            flow.sourcePort: tuple(
+            flow.sourcePort or 0: tuple(
                 level.hopOf(route) for level in self._levels[: self._endOf(route)]
             )
             for flow, route in zip(self._flows, self._routes)
@@ -306,18 +297,16 @@ class Tracer:
         level.probeEnded(route, kind, hop, self._clock())
 
     def datagramReceived(
-        self, index: int, datagram: bytes, now: int, delay: int, header: Any
+        self, flow: int, datagram: bytes, now: int, delay: int, header: IPHeader
     ) -> bool:
         """
         Called when a flow has received a datagram.
 
-        @param index: Number of the flow, from 0.
+        @param flow: Index of the flow.
 
         @param now: Time of reading in nanoseconds.
 
         @param delay: Nanoseconds that the datagram has waited until then.
-
-        @param header: The L{IPHeader<shout.udp.timestamps.IPHeader>}.
 
         @return: C{True} if it is an answer to the tracer.
         """
@@ -329,15 +318,15 @@ class Tracer:
             # The way back may have another length.
             first = next(each for each in _FIRST_TTLS if each >= header.ttl)
             self._guess = min(MAX_TTL, first - header.ttl + 1)
-        address = self._flows[index].address
-        self._answered(index, number, now - delay, address, detail, kind == RIGHT)
+        isTarget = kind == RIGHT
+        self._answered(flow, number, now - delay, self._address, detail, isTarget)
         return True
 
-    def icmpErrorReceived(self, index: int, error: ICMPError, now: int) -> bool:
+    def icmpErrorReceived(self, flow: int, error: ICMPError, now: int) -> bool:
         """
         Called when a flow has received an ICMP error.
 
-        @param index: Number of the flow, from 0.
+        @param flow: Index of the flow.
 
         @param now: Time of reading in nanoseconds.
 
@@ -346,20 +335,20 @@ class Tracer:
         quote = error.quote or b""
         number = self._probes.numberOf(quote)
         if number is None and error.sender is not None:
-            number = self._findByQuote(index, quote)
+            number = self._findByQuote(flow, quote)
         if number is None:
             return False
         if error.sender is not None:
             reason = "" if error.reason == TIME_EXCEEDED else error.reason
-            self._answered(index, number, now, error.sender, reason)
+            self._answered(flow, number, now, error.sender, reason)
         return True
 
-    def _findByQuote(self, index: int, quote: bytes) -> int | None:
+    def _findByQuote(self, flow: int, quote: bytes) -> int | None:
         """
         Return the number of the only probe in flight that a short quote fits.
         """
         make = self._probes.make
-        inFlight = self._routes[index].inFlight
+        inFlight = self._routes[flow].inFlight
         numbers = [each for each in inFlight if make(each).startswith(quote)]
         if len(numbers) > 1:
             # From now on quotes of this router will be enough.
@@ -368,7 +357,7 @@ class Tracer:
 
     def _answered(
         self,
-        index: int,
+        flow: int,
         number: int | None,
         time: int,
         address: str,
@@ -376,7 +365,7 @@ class Tracer:
         isTarget: bool = False,
     ) -> None:
         probe = None if number is None else self._known.get(number)
-        if number is None or probe is None or probe.route.index != index:
+        if number is None or probe is None or probe.route.index != flow:
             return
         del self._known[number]
         route, level, _, sent = probe
@@ -392,7 +381,7 @@ class Tracer:
                 self._farthest = max(self._farthest, level.ttl)
             else:
                 route.distance = min(route.distance or MAX_TTL, level.ttl)
-                if address == self._flows[index].address:
+                if address == self._address:
                     self._nearest = min(self._nearest or MAX_TTL, level.ttl)
         if number in self._waiting:
             self._end(number, hop)

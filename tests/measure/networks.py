@@ -6,29 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.task import Clock
 
 from shout.measure.hops import FlowHops
 from shout.measure.schedule import SECOND
 from shout.measure.trace import Tracer
+from shout.udp.icmp import TIME_EXCEEDED, ICMPError
+from shout.udp.timestamps import IPHeader
 
 TARGET = "192.0.2.99"
 
 # The delay of each hop, to it and back, in seconds.
 _DELAY = 0.002
-
-
-class FakeHeader(NamedTuple):
-    ttl: int | None = None
-
-
-class FakeError(NamedTuple):
-    reason: str
-    sender: str | None = None
-    quote: bytes | None = None
-    mtu: int | None = None
 
 
 class Router:
@@ -44,7 +35,7 @@ class Router:
         burst: int = 6,
         rate: float | None = None,
         quote: int = 520,
-        reason: str = "time exceeded",
+        reason: str = TIME_EXCEEDED,
     ) -> None:
         """
         @param addresses: The addresses that it answers from, by flow; none for a silent
@@ -64,7 +55,7 @@ class Router:
         self._reason = reason
         self._last = 0.0
 
-    def answer(self, flow: int, datagram: bytes, now: float) -> FakeError | None:
+    def answer(self, flow: int, datagram: bytes, now: float) -> ICMPError | None:
         """
         Return the error for a datagram.
         """
@@ -79,14 +70,16 @@ class Router:
                 return None
             self._tokens -= 1
         address = self._addresses[flow % len(self._addresses)]
-        return FakeError(self._reason, address, datagram[: self._quote])
+        return ICMPError(self._reason, address, datagram[: self._quote])
 
 
 class Network:
     """
     Paths to a target, and a tracer of them.
 
-    @ivar errors: The numbers of the errors that sending a datagram raises next.
+    @ivar errors: The errors that sending raises next.
+
+    @ivar sent: The flow, the TTL and the time of each probe.
 
     @ivar done: The result of the tracer, once it has ended.
 
@@ -119,14 +112,14 @@ class Network:
         self.errors: list[OSError] = []
         self.done: list[FlowHops] = []
         self.received: list[bool] = []
-        self.sent: list[tuple[int, int]] = []
+        self.sent: list[tuple[int, int, float]] = []
         self._path = path
         self._breaks = breaks
         self._loss = loss
         self._random = Random(seed)
         self._answer = answer
         self.flows = [FakeFlow(self, index) for index in range(flows)]
-        self.tracer = Tracer(self.flows, self.clock, self.now, **options)
+        self.tracer = Tracer(self.flows, TARGET, self.clock, self.now, **options)
 
     def now(self) -> int:
         return round(self.clock.seconds() * SECOND)
@@ -137,7 +130,7 @@ class Network:
         """
         if self.errors:
             raise self.errors.pop(0)
-        self.sent.append((flow, ttl))
+        self.sent.append((flow, ttl, self.clock.seconds()))
         path = self._path(flow)
         reach = self._breaks(flow)
         if self._isLost() or (reach is not None and reach < min(ttl, len(path) + 1)):
@@ -157,11 +150,11 @@ class Network:
         """
         Receive a datagram.
         """
-        header = FakeHeader(ttl)
+        header = IPHeader(ttl)
         taken = self.tracer.datagramReceived(flow, datagram, self.now(), 0, header)
         self.received.append(taken)
 
-    def refuse(self, flow: int, error: Any) -> None:
+    def refuse(self, flow: int, error: ICMPError) -> None:
         """
         Receive an ICMP error.
         """
@@ -197,8 +190,6 @@ class FakeFlow:
     """
     A flow of a L{Network}.
     """
-
-    address = TARGET
 
     def __init__(self, network: Network, index: int) -> None:
         self.sourcePort = 40000 + index
