@@ -9,6 +9,7 @@ import os
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -16,14 +17,14 @@ from twisted.internet.task import LoopingCall
 from shout.cli import charts, document, text
 from shout.cli.flows import cellLines, cells, flowTable
 from shout.cli.live import LiveLine
-from shout.cli.pingoptions import scheduleOf, sourcePortsOf
+from shout.cli.pingoptions import scheduleOf, socketOptionsOf, sourcePortsOf
 from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.signals import signalHandlers
 from shout.cli.usage import UsageError
 from shout.measure.probe import OTHER_RUN
 from shout.measure.result import Event, Result
 from shout.measure.session import PingSession
-from shout.measure.target import SocketOptions, Target, openSockets, resolveTarget
+from shout.measure.target import OptionError, Target, openSockets, resolveTarget
 from shout.request import AskError, UnknownHost
 from shout.sockets.address import authority
 
@@ -46,10 +47,18 @@ async def ping(
     targets: list[Target] = []
     failures: list[tuple[Target, str]] = []
     failed = 0
+    resolve = partial(
+        resolveTarget,
+        family=options.family,
+        reactor=reactor,
+        options=socketOptionsOf(options),
+    )
     for host, port, unix in options.destinations:
         try:
-            target = await resolveTarget(host, port, unix, options.family, reactor)
-            targets.append(target)
+            targets.append(await resolve(host, port, unix))
+        except OptionError as e:
+            printError(str(e))
+            return 2
         except AskError as e:
             # The others can still be measured.
             printError(str(e))
@@ -72,6 +81,9 @@ async def ping(
             target, error = failures[0] if failures else (targets[0], "")
             search = SearchCommand(target, options, live, reactor)
             status = await (search.fail(error) if error else search.run())
+    except OptionError as e:
+        printError(str(e))
+        status = 2
     except OSError as e:
         # The peer's UNIX socket may be gone by now, and descriptors may run out.
         printError(f"cannot open a socket: {e.strerror}")
@@ -99,7 +111,8 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
                     f"{authority(address, port or 0)} is given twice, "
                     "which --source-ports does not allow"
                 )
-    remote = [target for target in targets if not target.isLocal]
+    sockets = socketOptionsOf(options)
+    remote = [target for target in targets if not target.isOnThisHost(sockets)]
     isFlood = len(remote) / schedule.interval > FLOOD + 0.01
     if isFlood and not options.flood:
         where = remote[0].address if len(remote) == 1 else f"{len(remote)} hosts"
@@ -137,7 +150,7 @@ class PingCommand:
         if targets:
             ports = sourcePortsOf(options)
             isShared = len(targets) > 1 and any(ports)
-            sockets = openSockets(targets, ports, SocketOptions(isShared=isShared))
+            sockets = openSockets(targets, ports, socketOptionsOf(options, isShared))
             printEvent = self._printer()
             self._session = PingSession(sockets, self._schedule, printEvent, reactor)
 

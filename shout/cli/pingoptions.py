@@ -5,12 +5,14 @@ The command line of C{shoutping}.
 from __future__ import annotations
 
 import re
+import socket
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from shout.cli.tos import parseTOS
 from shout.cli.usage import (
     DEFAULT_PORT,
     Parser,
@@ -25,6 +27,9 @@ from shout.cli.usage import (
 )
 from shout.measure.probe import MIN_SIZE
 from shout.measure.schedule import Schedule
+from shout.measure.target import SocketOptions
+from shout.sockets.address import ipOf
+from shout.sockets.address import parse as parseAddress
 
 _DESCRIPTION = """\
 Measure whether UDP datagrams reach shout servers and come back, how long that
@@ -48,10 +53,14 @@ unknown; and 3 if all replies of a server were wrong.
 
 # The options that searches allow.
 _COMMON = {"destinations", "port", "family", "timeout", "json", "quiet"}
+_COMMON |= {"interface", "ttl", "tos"}
 _ALLOWED = {
     "mtu": _COMMON | {"mtu", "flows", "ports"},
-    "find_rate": _COMMON | {"find_rate", "size", "flood"},
+    "find_rate": _COMMON | {"find_rate", "size", "flood", "df"},
 }
+
+# The options that a UNIX socket has no use for.
+_UDP_ONLY = ("interface", "ttl", "tos", "df", "flows", "ports")
 
 MAX_FLOWS = 4096
 """
@@ -101,8 +110,10 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise UsageError("no host to measure: try shoutping localhost, or --help")
     port = options.port or DEFAULT_PORT
     options.destinations = [parseDestination(word, port) for word in words]
-    if options.family and any(each.unix for each in options.destinations):
-        raise UsageError("-4 and -6 cannot be used with unix:PATH")
+    if any(each.unix for each in options.destinations):
+        _checkUNIX(options)
+    if options.interface is not None:
+        _selectFamily(options)
     if options.interval and options.rate:
         raise UsageError("--interval cannot be used with --rate")
     if options.ports and options.flows not in (None, len(options.ports)):
@@ -110,9 +121,6 @@ def parse(arguments: Sequence[str]) -> Namespace:
             f"--flows {options.flows} does not fit --source-ports, "
             f"which has {len(options.ports)}; leave out --flows"
         )
-    hasFlows = options.ports or options.flows
-    if hasFlows and any(each.unix for each in options.destinations):
-        raise UsageError("--flows and --source-ports cannot be used with unix:PATH")
     for mode in filter(partial(getattr, options), _ALLOWED):
         _checkMode(mode, options)
     options.json = options.json or options.json_lines
@@ -146,6 +154,9 @@ def _makeParser() -> Parser:
     port = f"UDP port for hosts without :PORT [{DEFAULT_PORT}]"
     addPort(group, "-p", "--port", help=port)
     addFamilies(group)
+    source = "address of this host, or network device, to send from"
+    metavar = "ADDRESS|DEVICE"
+    group.add_argument("-I", "--interface", metavar=metavar, help=source)
 
     group = parser.add_argument_group("parallel paths")
     flows = "measure from that many source ports at once"
@@ -172,6 +183,13 @@ def _makeParser() -> Parser:
     )
     flood = "allow more than 1,000 datagrams per second outside the loopback"
     addFlag(group, "--flood", help=flood)
+
+    group = parser.add_argument_group("IP headers")
+    tos = "type of service to send: 0 to 255, or a DSCP name such as EF or AF41"
+    group.add_argument("-Q", "--tos", metavar="TOS", type=parseTOS, help=tos)
+    addNumber(group, "--ttl", high=255, help="TTL or hop limit to send")
+    df = "do: set don't-fragment; dont: do not, and fragment"
+    group.add_argument("-M", "--df", metavar="do|dont", type=_parseDF, help=df)
 
     group = parser.add_argument_group("for programs")
     addFlag(group, "--json", help="print one JSON object at the end")
@@ -249,6 +267,67 @@ def sourcePortsOf(options: Namespace) -> list[int]:
     return options.ports or [0] * (options.flows or 1)
 
 
+def socketOptionsOf(options: Namespace, isShared: bool = False) -> SocketOptions:
+    """
+    Return the options of sockets for some options.
+
+    @param isShared: As for L{SocketOptions}.
+    """
+    interface = options.interface or ""
+    ip = ipOf(interface)
+    return SocketOptions(
+        source="" if ip is None else str(ip),
+        device=interface if ip is None else "",
+        ttl=options.ttl,
+        tos=options.tos,
+        mayFragment=None if options.df is None else options.df == "dont",
+        isShared=isShared,
+    )
+
+
+def _parseDF(text: str) -> str:
+    if text not in ("do", "dont"):
+        raise UsageError(f"--df must be do or dont, not {text!r}")
+    return text
+
+
+def _selectFamily(options: Namespace) -> None:
+    """
+    Measure only addresses of the family of the source.
+    """
+    interface, ip = options.interface, ipOf(options.interface)
+    if not interface:
+        raise UsageError("--interface takes an address or a network device")
+    if ip is None:
+        return
+    try:
+        family, _ = parseAddress(str(ip), 0)
+    except ValueError as e:
+        raise UsageError(f"{interface} is not an address of this host") from e
+    if options.family not in (socket.AF_UNSPEC, family):
+        other = "-6" if ip.version == 4 else "-4"
+        raise UsageError(f"--interface {interface} cannot be used with {other}")
+    options.family = family
+
+
+def _checkUNIX(options: Namespace) -> None:
+    """
+    Refuse options that do not apply to UNIX sockets.
+    """
+    if options.family:
+        raise UsageError("-4 and -6 cannot be used with unix:PATH")
+    for name in _UDP_ONLY:
+        if getattr(options, name) is not None:
+            raise UsageError(f"{_optionName(name)} cannot be used with unix:PATH")
+
+
+def _optionName(name: str) -> str:
+    """
+    Return the long form of an option, from its name among the parsed options.
+    """
+    return "--source-ports" if name == "ports" else f"--{name.replace('_', '-')}"
+
+
 def _isIPv6(text: str) -> bool:
     try:
         IPv6Address(text)
@@ -268,9 +347,7 @@ def _checkMode(mode: str, options: Namespace) -> None:
         # 0 is a value, too.
         isGiven = value is not None and value is not False
         if isGiven and other not in _ALLOWED[mode]:
-            raise UsageError(
-                f"--{name} cannot be used with --{other.replace('_', '-')}"
-            )
+            raise UsageError(f"--{name} cannot be used with {_optionName(other)}")
 
 
 def scheduleOf(options: Namespace) -> Schedule:

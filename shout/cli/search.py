@@ -14,13 +14,13 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from shout.cli import document, text
 from shout.cli.live import LiveLine
-from shout.cli.pingoptions import scheduleOf, sourcePortsOf
+from shout.cli.pingoptions import scheduleOf, socketOptionsOf, sourcePortsOf
 from shout.cli.signals import signalHandlers
 from shout.measure.mtu import MTUResult, findMTU, leastOf
 from shout.measure.probe import OTHER_RUN
 from shout.measure.rate import HIGHEST, STOPPED, RateResult, findRate
 from shout.measure.search import SearchRunner, Stopped
-from shout.measure.target import SocketOptions, Target, openSockets, sourcePortOf
+from shout.measure.target import Target, openSockets, sourcePortOf
 
 FLOOD = 1000
 """
@@ -48,10 +48,11 @@ class SearchCommand:
         """
         self._target = target
         self._schedule = scheduleOf(options)
+        self._socketOptions = socketOptionsOf(options)
         self._options = options
         self._live = live
         self._reactor = reactor
-        self._runners = [SearchRunner(target, reactor)]
+        self._runners = [SearchRunner(target, reactor, self._socketOptions)]
         self._lastStep = ""
 
     async def run(self) -> int:
@@ -79,7 +80,8 @@ class SearchCommand:
 
     async def _findRate(self) -> RateResult:
         schedule = self._schedule
-        isUnlimited = self._options.flood or self._target.isLocal
+        isLocal = self._target.isOnThisHost(self._socketOptions)
+        isUnlimited = self._options.flood or isLocal
         self._printOpening(f"the highest rate without loss, {schedule.size} bytes")
         return await findRate(
             self._runners[0],
@@ -94,7 +96,8 @@ class SearchCommand:
         Search with each flow: at first with one, and then with several at a time.
         """
         ports = sourcePortsOf(self._options)
-        ((first, *others),) = openSockets([self._target], ports, SocketOptions())
+        sockets = openSockets([self._target], ports, self._socketOptions)
+        ((first, *others),) = sockets
         self._printOpening("the largest datagrams that come back")
         self._runners += [SearchRunner(self._target, self._reactor) for _ in others]
         firstRunner, *otherRunners = self._runners

@@ -12,7 +12,7 @@ from typing import Any
 from shout.measure.result import Event, Result
 from shout.measure.schedule import Schedule
 from shout.measure.session import PingSession
-from shout.measure.target import Target
+from shout.measure.target import SocketOptions, Target
 
 
 class Stopped(Exception):
@@ -33,15 +33,20 @@ class SearchRunner:
     @ivar icmpErrors: Number of ICMP errors by reason and sender.
     """
 
-    def __init__(self, target: Target, reactor: Any) -> None:
+    def __init__(
+        self, target: Target, reactor: Any, options: SocketOptions | None = None
+    ) -> None:
         """
         @param reactor: As for L{PingSession}.
+
+        @param options: The options of new sockets.
         """
         self.target = target
         self.answered = 0
         self.kinds: Counter[str] = Counter()
         self.icmpErrors: Counter[tuple[str, str | None]] = Counter()
         self._reactor = reactor
+        self._options = options or SocketOptions()
         self._session: PingSession | None = None
         self._isStopped = False
 
@@ -72,7 +77,7 @@ class SearchRunner:
         if self._isStopped:
             raise Stopped
         # The session closes its socket at the end.
-        sock = self.target.open() if sock is None else sock.dup()
+        sock = self.target.open(self._options) if sock is None else sock.dup()
         session = self._session = PingSession(
             [[sock]], schedule, onEvent, self._reactor
         )

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from errno import EADDRNOTAVAIL
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,11 +17,23 @@ from shout.client import addressesOf, explain
 from shout.sockets.address import authority
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
-from shout.udp.sockopt import omitFlowLabel
+from shout.udp.sockopt import (
+    allowFragments,
+    bindToDevice,
+    omitFlowLabel,
+    setTOS,
+    setTTL,
+)
 
 # The largest length in a UDP header (RFC 768) less the headers it includes, and the
 # capacity of a UNIX socket's default send buffer.
 _LARGEST_IPv4, _LARGEST_IPv6, _LARGEST_UNIX = 65507, 65527, 212960
+
+
+class OptionError(Exception):
+    """
+    An option of a socket is wrong on this host.  The message is one line for the user.
+    """
 
 
 @dataclass(frozen=True)
@@ -31,21 +44,62 @@ class SocketOptions:
     @ivar source: Address of this host to send from; empty for the one that the routing
         table selects.
 
+    @ivar device: Name of the network device to send and receive through; empty for
+        the one that the routing table selects.
+
+    @ivar ttl: TTL or hop limit, from 1 to 255; C{None} for the default of the system.
+
+    @ivar tos: Type of service or traffic class, from 0 to 255; C{None} for 0.
+
+    @ivar mayFragment: C{False} to send with don't-fragment set, C{True} to send
+        without; C{None} for the default of the system, which sets it unless the
+        datagram is known to be too large.
+
     @ivar isShared: C{True} to let sockets that connect to different targets share a
         source port.
     """
 
     source: str = ""
+    device: str = ""
+    ttl: int | None = None
+    tos: int | None = None
+    mayFragment: bool | None = None
     isShared: bool = False
 
     def prepare(self, sock: socket.socket) -> None:
         """
         Set the options of a socket that is not bound yet.
+
+        @raise OptionError: If the system rejects one.
         """
         # Routers may choose a path by the flow label, and a source port means a path.
         omitFlowLabel(sock)
         if self.isShared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.device:
+            with _explained(f"send through {self.device}"):
+                bindToDevice(sock, self.device)
+        if self.ttl is not None:
+            with _explained("set the TTL"):
+                setTTL(sock, self.ttl)
+        if self.tos is not None:
+            with _explained("set the type of service"):
+                setTOS(sock, self.tos)
+        may = self.mayFragment
+        if may is not None and not allowFragments(sock, may):
+            raise OptionError("cannot set don't-fragment: not on this system")
+
+
+@contextmanager
+def _explained(action: str) -> Iterator[None]:
+    """
+    Turn the error of an option into an L{OptionError}.
+    """
+    try:
+        yield
+    except OSError as e:
+        reason = os.strerror(e.errno or 0).lower()
+        raise OptionError(f"cannot {action}: {reason}") from e
 
 
 @dataclass(frozen=True)
@@ -74,27 +128,38 @@ class Target:
 
         @param sourcePort: UDP port to send from; 0 for any.
 
-        @raise OSError: If the server cannot be reached, or an option is refused.
+        @raise OptionError: If an option is wrong on this host.
+
+        @raise OSError: If the server cannot be reached.
         """
         if self.port is None:
             return connectUNIX(self.address)
-        source = options.source
-        return connectUDP(self.address, self.port, source, sourcePort, options.prepare)
+        source, peer = options.source, (self.address, self.port)
+        try:
+            return connectUDP(*peer, source, sourcePort, options.prepare)
+        except OSError as e:
+            if source and e.errno == EADDRNOTAVAIL:
+                reason = f"{source} is not an address of this host; see `ip address`"
+                raise OptionError(reason) from e
+            raise
 
-    @property
-    def isLocal(self) -> bool:
+    def isOnThisHost(self, options: SocketOptions = SocketOptions()) -> bool:
         """
-        C{True} if datagrams to the server do not leave this host.
+        Return C{True} if datagrams to the server do not leave this host.
+
+        @param options: The options of the socket that sends them.
         """
         if self.port is None:
             return True
         try:
-            with self.open() as sock:
+            with self.open(SocketOptions(device=options.device)) as sock:
                 here, there = sock.getsockname()[0], sock.getpeername()[0]
         except OSError:
             return False
-        # A datagram to an address of this host has that address as its source, too.
-        return bool(here == there or ip_address(there).is_loopback)
+        # Unless another source is set, a datagram to an address of this host has that
+        # address as its source, too.
+        areLoopback = ip_address(here).is_loopback and ip_address(there).is_loopback
+        return bool(here == there or areLoopback)
 
     @property
     def isIPv6(self) -> bool:
@@ -120,7 +185,12 @@ class Target:
 
 
 async def resolveTarget(
-    host: str, port: int, unix: str | None, family: int, reactor: Any
+    host: str,
+    port: int,
+    unix: str | None,
+    family: int,
+    reactor: Any,
+    options: SocketOptions = SocketOptions(),
 ) -> Target:
     """
     Find the first reachable address of a server.
@@ -138,7 +208,11 @@ async def resolveTarget(
     @param reactor: An L{IReactorPluggableNameResolver
         <twisted.internet.interfaces.IReactorPluggableNameResolver>} provider.
 
+    @param options: The options of the sockets that will send.
+
     @raise UnknownHost: If C{host} has no address.
+
+    @raise OptionError: If an option is wrong on this host.
 
     @raise Unreachable: If none of the addresses, or not the UNIX socket, can be
         reached.
@@ -153,7 +227,7 @@ async def resolveTarget(
     error: OSError | None = None
     for target in targets:
         try:
-            target.open().close()
+            target.open(options).close()
         except OSError as e:
             error = e
         else:
@@ -168,6 +242,8 @@ def openSockets(
     Return the sockets of each target, one for each source port.
 
     @param sourcePorts: The ports to send from; 0 for any.
+
+    @raise OptionError: If an option is wrong on this host.
 
     @raise OSError: If a socket cannot be opened; then none is.
     """

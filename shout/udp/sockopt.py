@@ -4,9 +4,11 @@ Socket options of the kernel that Python or Twisted lack.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from contextlib import suppress
+from errno import ENODEV, ENOPROTOOPT
 
 RECEIVE_BUFFER = 4 << 20
 """
@@ -156,6 +158,24 @@ def omitFlowLabel(sock: socket.socket) -> None:
         # It needs Linux 3.17, and some sandboxes lack it.
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_AUTOFLOWLABEL, 0)
+
+
+def bindToDevice(sock: socket.socket, device: str) -> None:
+    """
+    Make a socket send and receive through one network device only; see
+    C{SO_BINDTODEVICE} in socket(7).  Before Linux 5.7 it needs C{CAP_NET_RAW}.
+
+    @raise OSError: If there is no such device, or the system rejects it.
+    """
+    try:
+        # The kernel would cut off the end of a long name.
+        socket.if_nametoindex(device)
+    except OSError:
+        raise OSError(ENODEV, os.strerror(ENODEV)) from None
+    if sys.platform != "linux":
+        raise OSError(ENOPROTOOPT, os.strerror(ENOPROTOOPT))
+    name = os.fsencode(device)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
 
 
 def setTTL(sock: socket.socket, ttl: int) -> None:

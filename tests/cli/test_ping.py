@@ -23,7 +23,7 @@ from shout.cli.pingoptions import parse
 from shout.cli.stdio import Input
 from shout.cli.usage import UsageError
 from shout.measure.probe import ECHOED, OTHER_RUN
-from shout.measure.target import Target
+from shout.measure.target import SocketOptions, Target
 from shout.sockets.address import authority
 from shout.sockets.unix import bindUNIX
 from tests.cli.command import CommandCase
@@ -107,13 +107,15 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(statusOf([silent, wrong, RESULT], None), 3)
 
 
+UNSET = SocketOptions()
+
+
 class Elsewhere(Target):
     """
     A server on another host.
     """
 
-    @property
-    def isLocal(self) -> bool:
+    def isOnThisHost(self, options: SocketOptions = UNSET) -> bool:
         return False
 
 

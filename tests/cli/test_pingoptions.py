@@ -12,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.cli.pingoptions import Destination, parse, parseDestination, scheduleOf
+from shout.cli.pingoptions import (
+    Destination,
+    parse,
+    parseDestination,
+    scheduleOf,
+    socketOptionsOf,
+)
 from shout.cli.usage import UsageError
 from shout.measure.schedule import Schedule
+from shout.measure.target import SocketOptions
 from shout.sockets.address import authority
 from tests.properties import untimed
 
@@ -66,6 +73,34 @@ class ParseTests(SynchronousTestCase):
         """
         self.assertEqual(scheduleOf(parse(["h", "--rate", "4"])).interval, 0.25)
 
+    def test_sockets(self) -> None:
+        """
+        The options about addresses and IP headers are those of the sockets.
+        """
+        words = "-I 127.0.0.2 --ttl 9 -Q EF -M do"
+        self.assertEqual(
+            socketOptionsOf(parse(["h", *words.split()])),
+            SocketOptions("127.0.0.2", ttl=9, tos=184, mayFragment=False),
+        )
+        words = "--interface eth0 --tos 0x20 --df dont"
+        self.assertEqual(
+            socketOptionsOf(parse(["h", *words.split()]), True),
+            SocketOptions(device="eth0", tos=32, mayFragment=True, isShared=True),
+        )
+        self.assertEqual(socketOptionsOf(parse(["h"])), SocketOptions())
+
+    def test_family(self) -> None:
+        """
+        The source selects the address family of the servers; a device does not.
+        """
+        for source, family in (
+            ("192.0.2.1", socket.AF_INET),
+            ("::ffff:192.0.2.1", socket.AF_INET),
+            ("2001:db8::1", socket.AF_INET6),
+            ("eth0", socket.AF_UNSPEC),
+        ):
+            self.assertEqual(parse(["h", "-I", source]).family, family)
+
     def test_jsonLines(self) -> None:
         """
         C{--json-lines} implies C{--json}.
@@ -84,7 +119,7 @@ class ParseTests(SynchronousTestCase):
         """
         The searches allow options about their datagrams and their output.
         """
-        for words in ("--mtu --json -t 2 -6 -p 1", "--find-rate -q --flood -s 100"):
+        for words in ("--mtu --json -t 2 -6 -p 1", "--find-rate -q --flood -M do"):
             parse(["h", *words.split()])
 
     def test_smallest(self) -> None:
@@ -121,6 +156,21 @@ class ParseTests(SynchronousTestCase):
             ("-i 1 --rate 5", "--interval cannot be used with --rate"),
             ("-4 -6", "not allowed with"),
             ("unix:s -4", "-4 and -6 cannot be used with unix:PATH"),
+            ("unix:s -I lo", "--interface cannot be used with unix:PATH"),
+            ("unix:s --ttl 1", "--ttl cannot be used with unix:PATH"),
+            ("unix:s -Q 0", "--tos cannot be used with unix:PATH"),
+            ("unix:s -M do", "--df cannot be used with unix:PATH"),
+            ("unix:s --source-ports 1", "--source-ports cannot be used with unix:PATH"),
+            ("-I 192.0.2.1 -6", "--interface 192.0.2.1 cannot be used with -6"),
+            ("-I ::1 -4", "--interface ::1 cannot be used with -4"),
+            ("-I fe80::1%x0", "fe80::1%x0 is not an address of this host"),
+            ("--interface=", "--interface takes an address or a network device"),
+            ("--ttl 0", "--ttl must be a number from 1 to 255"),
+            ("--ttl 256", "--ttl must be a number from 1 to 255"),
+            ("-M want", "--df must be do or dont, not 'want'"),
+            ("-Q AF5", "--tos must be the name of a DSCP"),
+            ("--mtu -M do", "--mtu cannot be used with --df"),
+            ("--find-rate --source-ports 1", "be used with --source-ports"),
             ("--mtu --find-rate", "--mtu cannot be used with --find-rate"),
             ("--mtu -c 3", "--mtu cannot be used with --count"),
             ("--mtu --max-loss 0", "--mtu cannot be used with --max-loss"),

@@ -4,13 +4,19 @@ Tests for L{shout.measure.target}.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import sys
 from typing import Any
+from unittest import skipUnless
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
-from shout.measure.target import Target, resolveTarget
+from shout.measure import target as targetModule
+from shout.measure.target import OptionError, SocketOptions, Target, resolveTarget
 from shout.request import Refused, UnknownHost, Unreachable
 from shout.sockets.bind import bindUDP
 from shout.sockets.unix import bindUNIX
@@ -19,6 +25,134 @@ from tests.families import LOOPBACK, hasIPv6, hasIPv6Sockets
 from tests.hosts import Hosts, whyNot
 from tests.peers import PeerCase
 from tests.sockets.fakes import ResolverReactor
+
+# From linux/in.h; Python does not have it.
+IP_MTU_DISCOVER = 10
+
+
+UNSET = SocketOptions()
+
+
+class SocketOptionsTests(SynchronousTestCase):
+    """
+    Tests for L{SocketOptions}.
+    """
+
+    def open(self, address: str, **options: Any) -> socket.socket:
+        """
+        Open a socket that is closed when the test ends.
+        """
+        sock = Target("h", address, 22953).open(SocketOptions(**options))
+        self.addCleanup(sock.close)
+        return sock
+
+    def refuse(self, address: str, **options: Any) -> str:
+        """
+        Return the message about a wrong option.
+        """
+        return str(self.assertRaises(OptionError, self.open, address, **options))
+
+    def test_source(self) -> None:
+        """
+        The socket sends from the source.
+        """
+        sock = self.open("127.0.0.1", source="127.0.0.2")
+        self.assertEqual(sock.getsockname()[0], "127.0.0.2")
+
+    def test_foreignSource(self) -> None:
+        """
+        A source that is not an address of this host is refused.
+        """
+        for source, peer in (("192.0.2.77", "127.0.0.1"), ("2001:db8::77", "::1")):
+            if ":" not in source or hasIPv6:
+                self.assertEqual(
+                    self.refuse(peer, source=source),
+                    f"{source} is not an address of this host; see `ip address`",
+                )
+
+    def test_header(self) -> None:
+        """
+        The TTL, or the hop limit, and the type of service, or the traffic class, are
+        set.
+        """
+        for address, level, ttl, tos in (
+            ("127.0.0.1", socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS),
+            (
+                "::1",
+                socket.IPPROTO_IPV6,
+                socket.IPV6_UNICAST_HOPS,
+                socket.IPV6_TCLASS,
+            ),
+        ):
+            if address in LOOPBACK:
+                sock = self.open(address, ttl=7, tos=185)
+                self.assertEqual(sock.getsockopt(level, ttl), 7)
+                self.assertEqual(sock.getsockopt(level, tos), 185)
+
+    @skipUnless(sys.platform == "linux", "only Linux has the option")
+    def test_mayFragment(self) -> None:
+        """
+        Don't-fragment is set or not.
+        """
+        modes = [
+            self.open("127.0.0.1", mayFragment=may).getsockopt(
+                socket.IPPROTO_IP, IP_MTU_DISCOVER
+            )
+            for may in (False, None, True)
+        ]
+        # IP_PMTUDISC_PROBE, the default of the system, and IP_PMTUDISC_DONT.
+        self.assertEqual((modes[0], modes[2]), (3, 0))
+        self.assertIn(modes[1], (0, 1))
+
+    @skipUnless(sys.platform == "linux", "only Linux binds sockets to devices")
+    def test_device(self) -> None:
+        """
+        The socket is bound to the device.
+        """
+        sock = self.open("127.0.0.1", device="lo")
+        option = socket.SOL_SOCKET, socket.SO_BINDTODEVICE
+        self.assertEqual(sock.getsockopt(*option, 16).rstrip(b"\0"), b"lo")
+
+    def test_unknownDevice(self) -> None:
+        """
+        A device that does not exist is refused, also if the beginning of its name is
+        that of another.
+        """
+        for device in ("lo77", "lo" + 20 * "0"):
+            self.assertEqual(
+                self.refuse("127.0.0.1", device=device),
+                f"cannot send through {device}: no such device",
+            )
+
+    def test_unsupported(self) -> None:
+        """
+        An option that the system lacks, or that this user may not set, is refused with
+        the reason.
+        """
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        for name, option in (
+            ("setTTL", {"ttl": 1}),
+            ("setTOS", {"tos": 1}),
+            ("bindToDevice", {"device": "lo"}),
+        ):
+            self.patch(targetModule, name, refuse)
+            message = self.refuse("127.0.0.1", **option)
+            self.assertRegex(message, "^cannot .+: operation not permitted$")
+
+    def test_otherSystems(self) -> None:
+        """
+        Systems other than Linux have no devices to send through, and no
+        don't-fragment.
+        """
+        self.patch(sys, "platform", "darwin")
+        for option, expected in (
+            ({"device": "lo"}, "cannot send through lo: protocol not available"),
+            ({"mayFragment": False}, "cannot set don't-fragment: not on this system"),
+        ):
+            self.assertEqual(self.refuse("127.0.0.1", **option), expected)
 
 
 class TargetTests(PeerCase):
@@ -56,7 +190,7 @@ class TargetTests(PeerCase):
             ("/a:b", None, True, False),
         ):
             target = Target("h", address, port)
-            self.assertEqual((target.isLocal, target.isIPv6), (isLocal, isIPv6))
+            self.assertEqual((target.isOnThisHost(), target.isIPv6), (isLocal, isIPv6))
 
     def test_largest(self) -> None:
         """
@@ -69,7 +203,7 @@ class TargetTests(PeerCase):
         ):
             self.assertEqual(Target("h", address, port).largest, largest)
 
-    def test_isLocal(self) -> None:
+    def test_isOnThisHost(self) -> None:
         """
         Addresses of this host are local.  Those of a neighbour, and the broadcast
         address, are not.
@@ -83,10 +217,34 @@ class TargetTests(PeerCase):
             ("192.0.2.255", False),
         ):
             with hosts.on("a"):
-                self.assertEqual(Target("h", address, 1).isLocal, isLocal, address)
+                target = Target("h", address, 1)
+                self.assertEqual(target.isOnThisHost(), isLocal, address)
 
     if whyNot:
-        test_isLocal.skip = whyNot  # type: ignore[attr-defined]
+        test_isOnThisHost.skip = whyNot  # type: ignore[attr-defined]
+
+    def test_isOnThisHostWithOptions(self) -> None:
+        """
+        Another source makes no difference.  Through a device, an address of the
+        loopback can be elsewhere.
+        """
+        hosts = Hosts(self)
+        hosts.ip("a", "route add default via 192.0.2.2")
+        for address, source, device, isLocal in (
+            ("192.0.2.1", "192.0.2.3", "", True),
+            ("127.0.0.1", "192.0.2.1", "", True),
+            ("192.0.2.2", "192.0.2.1", "va", False),
+            ("192.0.2.1", "", "va", True),
+            ("127.0.0.1", "", "lo", True),
+            ("127.0.0.1", "", "va", False),
+        ):
+            options = SocketOptions(source, device)
+            with hosts.on("a"):
+                isOnThisHost = Target("h", address, 1).isOnThisHost(options)
+            self.assertEqual(isOnThisHost, isLocal, (address, source, device))
+
+    if whyNot:
+        test_isOnThisHostWithOptions.skip = whyNot  # type: ignore[attr-defined]
 
     def test_open(self) -> None:
         """
@@ -113,9 +271,11 @@ class ResolveTargetTests(PeerCase):
         unix: str | None = None,
         family: int = socket.AF_UNSPEC,
         reactor: Any = None,
+        options: SocketOptions = UNSET,
     ) -> Deferred[Target]:
         reactor = reactor or self.reactor
-        return Deferred.fromCoroutine(resolveTarget(host, 22954, unix, family, reactor))
+        resolving = resolveTarget(host, 22954, unix, family, reactor, options)
+        return Deferred.fromCoroutine(resolving)
 
     async def test_address(self) -> None:
         """
@@ -151,6 +311,18 @@ class ResolveTargetTests(PeerCase):
         An address to which no socket can be connected is unreachable.
         """
         await self.assertFailure(self.resolve("255.255.255.255"), Unreachable)
+
+    async def test_options(self) -> None:
+        """
+        Only an address that can be reached with the options of the socket counts, and
+        a wrong option is no matter of the address.
+        """
+        options = SocketOptions("127.0.0.1")
+        await self.assertFailure(
+            self.resolve("192.0.2.1", options=options), Unreachable
+        )
+        options = SocketOptions("192.0.2.77")
+        await self.assertFailure(self.resolve(options=options), OptionError)
 
     async def test_unix(self) -> None:
         """
