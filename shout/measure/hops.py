@@ -4,8 +4,7 @@ The hops of flows, and the place where some of them part from the others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from math import comb
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 

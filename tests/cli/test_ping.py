@@ -234,7 +234,7 @@ class TextTests(CommandCase):
         status, out, _ = await self.ping(target, "-c", "2", "-i", "0.02")
         self.assertEqual(status, 1)
         self.assertIn("seq=2 from 127.0.0.1: port unreachable", out)
-        self.assertIn("2 refused (port unreachable)", out)
+        self.assertIn("2 refused (from 127.0.0.1: port unreachable)", out)
 
     async def test_notShout(self) -> None:
         """
