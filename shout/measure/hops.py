@@ -1,10 +1,11 @@
 """
-The hops of flows, and the place where some of them part from the others.
+The hops of flows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from typing import NamedTuple
 
 
@@ -12,20 +13,20 @@ class Hop(NamedTuple):
     """
     A hop of a flow.
 
-    A hop that answers no probe has neither an address nor a round trip.  A hop with an
-    address alone is inferred: enough other flows got their answers from that address.
+    A silent hop has neither an address nor a round trip.  A hop with an address alone
+    is inferred from those of other flows, which make another address improbable.
 
     @ivar ttl: The TTL or hop limit of the probes that end at the hop.
 
-    @ivar address: The address that the hop answers from; C{None} if it is silent.
+    @ivar address: The address that the hop answers from; C{None} for a silent one.
 
-    @ivar roundTrip: Nanoseconds from the probe to the answer; C{None} if the hop is
-        silent or inferred.
+    @ivar roundTrip: Nanoseconds from the probe to the answer; C{None} for a silent hop,
+        and an inferred one.
 
-    @ivar reason: The error that ends the way here, such as "administratively
+    @ivar reason: The ICMP error that ends the way here, such as "administratively
         prohibited", or the fault of a wrong reply; empty for other hops.
 
-    @ivar isTarget: C{True} if the application answered, in capitals.
+    @ivar isTarget: C{True} if the application has answered, in capitals.
     """
 
     ttl: int
@@ -37,68 +38,71 @@ class Hop(NamedTuple):
 
 FlowHops = Mapping[int, Sequence[Hop]]
 """
-The hops of each flow in order, beginning with TTL 1, by the flow's source port.
+The hops of each flow in order, from TTL 1, by source port.
 """
 
 
 class Row(NamedTuple):
     """
-    The flows that one address answered at one TTL.
+    The flows that have one address at one TTL.
 
     @ivar ttl: The TTL.
 
-    @ivar address: The address; C{None} for the flows that got no answer.
+    @ivar address: The address; C{None} for the flows without an answer.
 
-    @ivar flows: The source ports of the flows.
+    @ivar hops: The hop of each of the flows by source port.
 
-    @ivar hops: The hop of each of these flows.
-
-    @ivar likely: Number of flows that probably pass the address, including those that
-        got no answer from it: flows with the same hop before and after, where no
-        other address answers between these two.
+    @ivar silent: Number of other flows that probably pass the address, too, but got no
+        answer: they have the same hops before and after, and no other flow has.
     """
 
     ttl: int
     address: str | None
-    flows: tuple[int, ...]
-    hops: tuple[Hop, ...]
-    likely: int
+    hops: Mapping[int, Hop]
+    silent: int = 0
 
 
 def merge(hops: FlowHops) -> list[Row]:
     """
     Merge the hops of all flows.
 
-    @return: The rows by TTL, the silent one of a TTL last and the others by the number
-        of their flows.
+    @return: The rows in the order of the TTLs, and of the addresses at each TTL; that
+        of flows without an answer is the last.
     """
     rows: list[Row] = []
-    for ttl in range(1, max(map(len, hops.values()), default=0) + 1):
-        found: dict[str | None, list[int]] = {}
-        places: dict[int, tuple[str | None, str | None]] = {}
+    for ttl in range(1, 1 + max(map(len, hops.values()), default=0)):
+        groups: dict[str | None, dict[int, Hop]] = {}
         for port, path in sorted(hops.items()):
             if len(path) >= ttl:
-                found.setdefault(path[ttl - 1].address, []).append(port)
-                before, after = _addressAt(path, ttl - 1), _addressAt(path, ttl + 1)
-                if after and (before or ttl == 1):
-                    places[port] = before, after
-        silent = [places[port] for port in found.get(None, ()) if port in places]
-        for address, ports in sorted(
-            found.items(), key=lambda item: (item[0] is None, -len(item[1]))
-        ):
-            likely = len(ports)
-            if address is not None and silent:
-                others = {
-                    p for a, ports in found.items() if a != address for p in ports
-                }
-                others -= set(found[None])
-                taken = {places[port] for port in others if port in places}
-                own = {places[port] for port in ports if port in places} - taken
-                likely += sum(place in own for place in silent)
-            path = tuple(hops[port][ttl - 1] for port in ports)
-            rows.append(Row(ttl, address, tuple(ports), path, likely))
+                groups.setdefault(path[ttl - 1].address, {})[port] = path[ttl - 1]
+        places = {
+            address: [_around(hops[port], ttl) for port in group]
+            for address, group in groups.items()
+        }
+        silent = places.pop(None, [])
+        for address in sorted(groups, key=sortKey):
+            alike = 0
+            if address is not None:
+                others = {p for a in places if a != address for p in places[a]}
+                own = {*places[address]} - others - {None}
+                alike = sum(place in own for place in silent)
+            rows.append(Row(ttl, address, groups[address], alike))
     return rows
 
 
-def _addressAt(path: Sequence[Hop], ttl: int) -> str | None:
-    return path[ttl - 1].address if 1 <= ttl <= len(path) else None
+def _around(path: Sequence[Hop], ttl: int) -> tuple[str, str] | None:
+    """
+    Return the addresses before and after a hop, or C{None} if they are not known.
+    """
+    before = path[ttl - 2].address if ttl > 1 else ""
+    after = path[ttl].address if ttl < len(path) else None
+    return None if before is None or after is None else (before, after)
+
+
+def sortKey(address: str | None) -> tuple[int, int]:
+    """
+    Return the key that sorts addresses by their numbers, and C{None} after them.
+    """
+    if address is None:
+        return 1, 0
+    return 0, int(ip_address(address.partition("%")[0]))
