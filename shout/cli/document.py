@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from shout.measure.hops import Hop
 from shout.measure.mtu import MTUResult
 from shout.measure.rate import RateResult
 from shout.measure.result import LOST, REFUSED, Event, Result
@@ -84,6 +85,18 @@ def _flowObject(flow: Result) -> dict[str, Any]:
         **{name: getattr(flow, _COUNTS[name]) for name in _FLOW_COUNTS},
         "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
         "icmp_errors": _errorObjects(flow),
+        "hops": flow.hops and [_hopObject(hop) for hop in flow.hops],
+    }
+
+
+def _hopObject(hop: Hop) -> dict[str, Any]:
+    return {
+        "ttl": hop.ttl,
+        "address": hop.address,
+        "name": hop.name,
+        "rtt_ns": hop.roundTrip,
+        "reason": hop.reason or None,
+        "target": hop.isTarget,
     }
 
 

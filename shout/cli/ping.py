@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall
 from shout.cli import charts, document, text
 from shout.cli.flows import cellLines, cells, flowTable
 from shout.cli.live import LiveLine
+from shout.cli.paths import hopLines, trace, withNames
 from shout.cli.pingoptions import scheduleOf, socketOptionsOf, sourcePortsOf
 from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.signals import signalHandlers
@@ -153,6 +154,8 @@ class PingCommand:
             sockets = openSockets(targets, ports, socketOptionsOf(options, isShared))
             printEvent = self._printer()
             self._session = PingSession(sockets, self._schedule, printEvent, reactor)
+            if options.trace:
+                trace(self._session, targets[0], self._schedule.timeout, reactor)
 
     async def run(self) -> int:
         """
@@ -176,6 +179,8 @@ class PingCommand:
             updates.stop()
             live.setStatus("")
         results = self._results()
+        if self._options.names:
+            results = [await withNames(each, self._reactor) for each in results]
         for line in self._closingLines(results):
             live.writeLine(line)
         live.finish()
@@ -244,6 +249,8 @@ class PingCommand:
             if columns is not None:
                 histogram, lost, late = result.histogram, result.lost, result.late
                 lines += charts.histogramLines(histogram, lost, late, columns)
+            if tree := hopLines(result.flows):
+                lines += ["", *tree]
             if len(result.flows) > 1:
                 lines += ["", *flowTable(result.flows)]
                 if columns is not None:
@@ -266,7 +273,8 @@ def statusOf(results: Sequence[Result], maxLoss: float | None) -> int:
         if not isRight and result.wrong > result.kinds.get(OTHER_RUN, 0):
             # All replies were wrong, so the server is not shout.
             return 3
-        isSilent = not all(each.answered for each in (result, *result.flows))
+        silent = [flow for flow in result.flows if flow.sent and not flow.answered]
+        isSilent = silent or not result.answered
         if isSilent or (maxLoss is not None and result.unanswered > maxLoss):
             status = 1
     return status

@@ -60,7 +60,7 @@ _ALLOWED = {
 }
 
 # The options that a UNIX socket has no use for.
-_UDP_ONLY = ("interface", "ttl", "tos", "df", "flows", "ports")
+_UDP_ONLY = ("interface", "ttl", "tos", "df", "flows", "ports", "trace")
 
 MAX_FLOWS = 4096
 """
@@ -121,6 +121,10 @@ def parse(arguments: Sequence[str]) -> Namespace:
             f"--flows {options.flows} does not fit --source-ports, "
             f"which has {len(options.ports)}; leave out --flows"
         )
+    if options.trace and len(options.destinations) > 1:
+        raise UsageError("--trace takes one host at a time")
+    if options.names and not options.trace:
+        raise UsageError("--names needs --trace")
     for mode in filter(partial(getattr, options), _ALLOWED):
         _checkMode(mode, options)
     options.json = options.json or options.json_lines
@@ -165,6 +169,10 @@ def _makeParser() -> Parser:
     group.add_argument(
         "--source-ports", metavar="PORTS", type=parsePorts, help=ports, dest="ports"
     )
+
+    trace = "show the hops of each flow, and where the hurt ones part from the others"
+    addFlag(group, "--trace", help=trace)
+    addFlag(group, "--names", help="look up the names of the hops")
 
     group = parser.add_argument_group("searches, with one server")
     mtu = "find the largest datagrams that come back, and the path MTU"

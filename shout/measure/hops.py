@@ -27,6 +27,8 @@ class Hop(NamedTuple):
         prohibited", or the fault of a wrong reply; empty for other hops.
 
     @ivar isTarget: C{True} if the application has answered, in capitals.
+
+    @ivar name: The name of the address, if it was looked up and found.
     """
 
     ttl: int
@@ -34,6 +36,7 @@ class Hop(NamedTuple):
     roundTrip: int | None = None
     reason: str = ""
     isTarget: bool = False
+    name: str | None = None
 
 
 FlowHops = Mapping[int, Sequence[Hop]]

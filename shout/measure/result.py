@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shout.measure.histogram import Histogram, RoundTrips
+from shout.measure.hops import Hop
 from shout.udp.icmp import ICMPError
 from shout.udp.timestamps import IPHeader
 
@@ -84,6 +85,8 @@ class Result:
 
     @ivar flows: The result of each flow.  The other figures are those of all flows
         together.
+
+    @ivar hops: The hops of a flow that was traced; otherwise C{None}.
     """
 
     host: str
@@ -113,6 +116,7 @@ class Result:
     toses: Mapping[int | None, int]
     sourcePort: int | None = None
     flows: Sequence[Result] = ()
+    hops: Sequence[Hop] | None = None
 
     @property
     def unanswered(self) -> float:

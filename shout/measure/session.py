@@ -157,6 +157,9 @@ class PingSession:
         flows = self.flows[index :: self._targets]
         each = [self._resultOf(target, [flow]) for flow in flows]
         whole = each[0] if len(flows) == 1 else self._resultOf(target, flows)
+        if self.tracer is not None:
+            hops = self.tracer.hops()
+            each = [replace(flow, hops=hops.get(flow.sourcePort)) for flow in each]
         return replace(whole, flows=each)
 
     def _resultOf(self, target: Target, flows: Sequence[Flow]) -> Result:

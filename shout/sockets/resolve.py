@@ -5,6 +5,7 @@ Name resolution: from the name of a host to its addresses.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -20,6 +21,12 @@ _FAMILIES: dict[int, tuple[str, list[type[IAddress]] | None]] = {
     socket.AF_INET: ("IPv4 ", [IPv4Address]),
     socket.AF_INET6: ("IPv6 ", [IPv6Address]),
 }
+
+# The type of a pointer record (RFC 1035, 3.2.2).
+_PTR = 12
+
+# Seconds to wait for the name of an address, after each query.
+_TIMEOUTS = (1, 2)
 
 
 class ResolutionError(Exception):
@@ -101,3 +108,23 @@ class _Receiver:
 
     def resolutionComplete(self) -> None:
         self.addresses.callback(self._found)
+
+
+async def nameOf(address: str, lookupPointer: Callable[..., Any]) -> str | None:
+    """
+    Look up the name of an address in the DNS.
+
+    @param address: An IPv4 or IPv6 address.  The scope of an IPv6 address is ignored.
+
+    @param lookupPointer: The method of an L{IResolver
+        <twisted.internet.interfaces.IResolver>} provider.
+
+    @return: The name, or C{None} if there is none or no server answers within seconds.
+    """
+    pointer = ip_address(address.partition("%")[0]).reverse_pointer
+    try:
+        answers, _, _ = await lookupPointer(pointer, timeout=_TIMEOUTS)
+    except Exception:
+        return None
+    names = [str(each.payload.name) for each in answers if each.type == _PTR]
+    return names[0] if names else None

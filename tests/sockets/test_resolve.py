@@ -8,15 +8,17 @@ import socket
 from typing import Any
 
 from twisted.internet.address import IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import (
     IHostnameResolver,
     IResolutionReceiver,
 )
+from twisted.names.dns import CNAME, PTR, Record_CNAME, Record_PTR, RRHeader
+from twisted.names.error import DomainError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from shout.sockets.resolve import ResolutionError, _Receiver, resolve
+from shout.sockets.resolve import ResolutionError, _Receiver, nameOf, resolve
 from tests.sockets.fakes import ADDRESSES, ResolverReactor
 
 
@@ -143,3 +145,42 @@ class ReceiverTests(SynchronousTestCase):
         It provides C{IResolutionReceiver}.
         """
         verifyObject(IResolutionReceiver, _Receiver())
+
+
+class NameOfTests(SynchronousTestCase):
+    """
+    Tests for L{nameOf}.
+    """
+
+    def name(self, address: str, answer: Any) -> str | None:
+        """
+        Look up an address, with the answer of a server or its failure.
+        """
+
+        def lookupPointer(pointer: str, timeout: object) -> Any:
+            self.asked = pointer
+            return answer
+
+        return self.successResultOf(
+            Deferred.fromCoroutine(nameOf(address, lookupPointer))
+        )
+
+    def test_found(self) -> None:
+        """
+        The name is that of the first pointer record.
+        """
+        records = [
+            RRHeader(payload=Record_CNAME("alias.example"), type=CNAME),
+            RRHeader(payload=Record_PTR("router.example"), type=PTR),
+        ]
+        answer = succeed((records, [], []))
+        self.assertEqual(self.name("192.0.2.7", answer), "router.example")
+        self.assertEqual(self.asked, "7.2.0.192.in-addr.arpa")
+        self.assertEqual(self.name("fe80::1%eth0", succeed(([], [], []))), None)
+        self.assertTrue(self.asked.endswith(".8.e.f.ip6.arpa"))
+
+    def test_failed(self) -> None:
+        """
+        There is no name if the look-up fails.
+        """
+        self.assertIsNone(self.name("192.0.2.7", fail(DomainError())))

@@ -1,0 +1,81 @@
+"""
+The ways of the flows of a target: how they differ, and their hops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from shout.cli.tree import treeLines
+from shout.measure.hops import Hop
+from shout.measure.result import Result
+from shout.measure.session import PingSession
+from shout.measure.target import Target
+from shout.measure.trace import Tracer
+from shout.sockets.resolve import nameOf
+
+
+def trace(session: PingSession, target: Target, timeout: float, reactor: Any) -> None:
+    """
+    Let a measurement of one target trace its flows, too.
+
+    @param timeout: Seconds to wait for the answer of a hop.
+    """
+    clock = time.monotonic_ns
+    session.tracer = Tracer(session.flows, target.address, reactor, clock, timeout)
+
+
+async def withNames(result: Result, reactor: Any) -> Result:
+    """
+    Look up the names of the hops, and return the result with them.
+    """
+    # It takes longer to import than most programs need without names.
+    from twisted.names.client import Resolver
+
+    resolver = Resolver("/etc/resolv.conf", reactor=reactor)  # type: ignore[no-untyped-call]
+    addresses = sorted({*_addressesOf(result.flows)})
+    found = await gatherResults(
+        [
+            Deferred.fromCoroutine(nameOf(each, resolver.lookupPointer))
+            for each in addresses
+        ]
+    )
+    names = dict(zip(addresses, found))
+
+    def named(hop: Hop) -> Hop:
+        return hop._replace(name=names.get(hop.address or ""))
+
+    flows = [
+        replace(flow, hops=flow.hops and [*map(named, flow.hops)])
+        for flow in result.flows
+    ]
+    return replace(result, flows=flows)
+
+
+def _addressesOf(flows: Iterable[Result]) -> Iterable[str]:
+    for flow in flows:
+        for hop in flow.hops or ():
+            if hop.address is not None:
+                yield hop.address
+
+
+def hopLines(flows: Sequence[Result]) -> list[str]:
+    """
+    Return the hops of the flows as a tree; none if they were not traced.
+    """
+    hops = {flow.sourcePort or 0: flow.hops for flow in flows if flow.hops is not None}
+    if not hops:
+        return []
+    counts = {flow.sourcePort or 0: (flow.sent, flow.answered) for flow in flows}
+    names = {
+        hop.address: hop.name
+        for path in hops.values()
+        for hop in path
+        if hop.address and hop.name
+    }
+    return treeLines(hops, counts, names)

@@ -1,0 +1,88 @@
+"""
+Tests for L{shout.cli.paths}, and for the options C{--trace} and C{--names}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.cli import paths
+from shout.cli.paths import hopLines, withNames
+from shout.measure.hops import Hop
+from tests.cli.command import CommandCase
+from tests.measure.fakes import RESULT
+
+HOPS = [Hop(1, "192.0.2.1", 1_000_000), Hop(2), Hop(3, "192.0.2.9", 2_000_000)]
+FLOW = replace(RESULT, sourcePort=40001, hops=HOPS)
+
+
+class HopTests(SynchronousTestCase):
+    """
+    Tests for L{hopLines} and L{withNames}.
+    """
+
+    def test_notTraced(self) -> None:
+        """
+        Without C{--trace} there are no lines.
+        """
+        self.assertEqual(hopLines([RESULT]), [])
+
+    def test_names(self) -> None:
+        """
+        Each address is looked up once, and the hops have the names that were found.
+        """
+        asked: list[str] = []
+
+        async def nameOf(address: str, lookupPointer: object) -> str | None:
+            asked.append(address)
+            return await succeed("r1.example" if address == "192.0.2.1" else None)
+
+        self.patch(paths, "nameOf", nameOf)
+        result = replace(RESULT, flows=[FLOW, replace(FLOW, sourcePort=40002)])
+        running = Deferred.fromCoroutine(withNames(result, None))
+        named = self.successResultOf(running)
+        self.assertEqual(asked, ["192.0.2.1", "192.0.2.9"])
+        for flow in named.flows:
+            names = [hop.name for hop in flow.hops or ()]
+            self.assertEqual(names, ["r1.example", None, None])
+        lines = hopLines(named.flows)
+        self.assertIn("r1.example (192.0.2.1)", lines[1])
+
+
+class TraceTests(CommandCase):
+    """
+    Tests for C{shoutping --trace}.
+    """
+
+    async def test_loopback(self) -> None:
+        """
+        On the loopback the application is the first hop of each flow.  The measurement
+        ends when all flows are traced.
+        """
+        target = f"127.0.0.1:{self.serveUDP()}"
+        status, result = await self.measure(target, "--trace", "--flows", "3")
+        self.assertEqual(status, 0)
+        for flow in result["flows"]:
+            (hop,) = flow["hops"]
+            self.assertGreater(hop.pop("rtt_ns"), 0)
+            self.assertEqual(
+                hop,
+                {
+                    "ttl": 1,
+                    "address": "127.0.0.1",
+                    "name": None,
+                    "reason": None,
+                    "target": True,
+                },
+            )
+
+    async def test_text(self) -> None:
+        """
+        The text shows the hops.
+        """
+        target = f"127.0.0.1:{self.serveUDP()}"
+        _, out, _ = await self.ping(target, "--trace", "-q", "-c", "3", "-i", "0.01")
+        self.assertIn("application answered", out)
