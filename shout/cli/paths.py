@@ -5,7 +5,7 @@ The ways of the flows of a target: how they differ, and their hops.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,20 +30,15 @@ def trace(session: PingSession, target: Target, timeout: float, reactor: Any) ->
     session.tracer = Tracer(session.flows, target.address, reactor, clock, timeout)
 
 
-async def withNames(result: Result, reactor: Any) -> Result:
+async def withNames(result: Result, lookupPointer: Callable[..., Any]) -> Result:
     """
     Look up the names of the hops, and return the result with them.
-    """
-    # It takes longer to import than most programs need without names.
-    from twisted.names.client import Resolver
 
-    resolver = Resolver("/etc/resolv.conf", reactor=reactor)  # type: ignore[no-untyped-call]
+    @param lookupPointer: As for L{nameOf}.
+    """
     addresses = sorted({*_addressesOf(result.flows)})
     found = await gatherResults(
-        [
-            Deferred.fromCoroutine(nameOf(each, resolver.lookupPointer))
-            for each in addresses
-        ]
+        [Deferred.fromCoroutine(nameOf(each, lookupPointer)) for each in addresses]
     )
     names = dict(zip(addresses, found))
 

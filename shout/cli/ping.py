@@ -180,7 +180,13 @@ class PingCommand:
             live.setStatus("")
         results = self._results()
         if self._options.names:
-            results = [await withNames(each, self._reactor) for each in results]
+            # It takes longer to import than most programs need without names.
+            from twisted.names.client import Resolver
+
+            resolver: Any = Resolver("/etc/resolv.conf", reactor=self._reactor)  # type: ignore[no-untyped-call]
+            results = [
+                await withNames(each, resolver.lookupPointer) for each in results
+            ]
         for line in self._closingLines(results):
             live.writeLine(line)
         live.finish()

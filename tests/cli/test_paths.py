@@ -5,11 +5,12 @@ Tests for L{shout.cli.paths}, and for the options C{--trace} and C{--names}.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.names.dns import PTR, Record_PTR, RRHeader
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.cli import paths
 from shout.cli.paths import hopLines, withNames
 from shout.measure.hops import Hop
 from tests.cli.command import CommandCase
@@ -36,15 +37,15 @@ class HopTests(SynchronousTestCase):
         """
         asked: list[str] = []
 
-        async def nameOf(address: str, lookupPointer: object) -> str | None:
-            asked.append(address)
-            return await succeed("r1.example" if address == "192.0.2.1" else None)
+        def lookupPointer(pointer: str, timeout: object) -> Deferred[Any]:
+            asked.append(pointer)
+            found = [RRHeader(payload=Record_PTR("r1.example"), type=PTR)]
+            return succeed((found if pointer.startswith("1.") else [], [], []))
 
-        self.patch(paths, "nameOf", nameOf)
         result = replace(RESULT, flows=[FLOW, replace(FLOW, sourcePort=40002)])
-        running = Deferred.fromCoroutine(withNames(result, None))
+        running = Deferred.fromCoroutine(withNames(result, lookupPointer))
         named = self.successResultOf(running)
-        self.assertEqual(asked, ["192.0.2.1", "192.0.2.9"])
+        self.assertEqual(asked, [f"{n}.2.0.192.in-addr.arpa" for n in (1, 9)])
         for flow in named.flows:
             names = [hop.name for hop in flow.hops or ()]
             self.assertEqual(names, ["r1.example", None, None])

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from shout.measure.hops import Hop
 from shout.measure.result import REFUSED, REPLY
 from shout.udp.icmp import ICMPError
 from tests.measure.fakes import FakePing
@@ -27,6 +28,9 @@ class FakeTracer:
 
     def start(self) -> Deferred[None]:
         return self.done
+
+    def hops(self) -> dict[int, list[Hop]]:
+        return {40001: [Hop(1, "192.0.2.1")]}
 
     def stop(self) -> None:
         if not self.done.called:
@@ -81,7 +85,10 @@ class TracingTests(SynchronousTestCase):
         """
         ping, tracer = self.start(count=4)
         ping.advance(60)
-        self.assertEqual((ping.done, ping.result().answered), ([], 4))
+        result = ping.result()
+        self.assertEqual((ping.done, result.answered), ([], 4))
+        hops = [flow.hops for flow in result.flows]
+        self.assertEqual(hops, [None, [Hop(1, "192.0.2.1")]])
         tracer.stop()
         self.assertEqual(ping.done, [ping.session])
 

@@ -173,8 +173,8 @@ class NameOfTests(SynchronousTestCase):
             RRHeader(payload=Record_CNAME("alias.example"), type=CNAME),
             RRHeader(payload=Record_PTR("router.example"), type=PTR),
         ]
-        answer = succeed((records, [], []))
-        self.assertEqual(self.name("192.0.2.7", answer), "router.example")
+        answer: Any = (records, [], [])
+        self.assertEqual(self.name("192.0.2.7", succeed(answer)), "router.example")
         self.assertEqual(self.asked, "7.2.0.192.in-addr.arpa")
         self.assertEqual(self.name("fe80::1%eth0", succeed(([], [], []))), None)
         self.assertTrue(self.asked.endswith(".8.e.f.ip6.arpa"))
