@@ -44,23 +44,27 @@ _TIMES = ("min", "mean", "p50", "p90", "p99", "max", "stddev")
 
 
 def document(
-    results: Sequence[Result], failures: Sequence[tuple[Target, str]] = ()
+    results: Sequence[Result],
+    failures: Sequence[tuple[Target, str]] = (),
+    tos: int = 0,
 ) -> dict[str, Any]:
     """
     Return the object printed at the end.  It has C{format}, and the fields of a
     target if there is only one, otherwise C{targets}, a list of objects.
 
     @param failures: The targets that could not be measured, each with the reason.
+
+    @param tos: The type of service of the probes.
     """
-    targets = [_targetObject(result, result) for result in results]
-    targets += [_targetObject(target, None, error) for target, error in failures]
+    targets = [_targetObject(result, result, tos) for result in results]
+    targets += [_targetObject(target, None, tos, error) for target, error in failures]
     if len(targets) == 1:
         return {"format": FORMAT, **targets[0]}
     return {"format": FORMAT, "targets": targets}
 
 
 def _targetObject(
-    target: Target | Result, result: Result | None, error: str | None = None
+    target: Target | Result, result: Result | None, tos: int, error: str | None = None
 ) -> dict[str, Any]:
     # Without a result the counts are 0 and the times null.
     trips = result and result.roundTrips
@@ -72,19 +76,23 @@ def _targetObject(
         "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
         "jitter_ns": result and result.jitter,
         "icmp_errors": _errorObjects(result) if result else [],
+        "ttl": result and result.ttl,
+        "tos": {"sent": tos, "received": result and result.tos},
         "clock": result and clockName(result.hasKernelTimes),
-        "flows": [_flowObject(flow) for flow in result.flows] if result else [],
+        "flows": [_flowObject(flow, tos) for flow in result.flows] if result else [],
         "error": error,
     }
 
 
-def _flowObject(flow: Result) -> dict[str, Any]:
+def _flowObject(flow: Result, tos: int) -> dict[str, Any]:
     trips = flow.roundTrips
     return {
         "source_port": flow.sourcePort,
         **{name: getattr(flow, _COUNTS[name]) for name in _FLOW_COUNTS},
         "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
         "icmp_errors": _errorObjects(flow),
+        "ttl": flow.ttl,
+        "tos": {"sent": tos, "received": flow.tos},
         "hops": flow.hops and [_hopObject(hop) for hop in flow.hops],
     }
 
@@ -128,6 +136,8 @@ def eventObject(event: Event, target: Target) -> dict[str, Any]:
         fields["bytes"] = event.length
     if event.roundTrip is not None:
         fields["rtt_ns"] = event.roundTrip
+    if event.header.ttl is not None:
+        fields["ttl"] = event.header.ttl
     if event.isOutOfOrder:
         fields["out_of_order"] = True
     if event.sourcePort is not None:

@@ -30,6 +30,18 @@ def trace(session: PingSession, target: Target, timeout: float, reactor: Any) ->
     session.tracer = Tracer(session.flows, target.address, reactor, clock, timeout)
 
 
+def pointerLookup(reactor: Any) -> Callable[..., Any]:
+    """
+    Return a function for L{nameOf} that asks the DNS servers of this system.
+    """
+    # It takes longer to import than most programs need without names.
+    from twisted.names.client import Resolver
+
+    resolver: Any = Resolver("/etc/resolv.conf", reactor=reactor)  # type: ignore[no-untyped-call]
+    lookupPointer: Callable[..., Any] = resolver.lookupPointer
+    return lookupPointer
+
+
 async def withNames(result: Result, lookupPointer: Callable[..., Any]) -> Result:
     """
     Look up the names of the hops, and return the result with them.

@@ -16,8 +16,9 @@ from twisted.internet.task import LoopingCall
 
 from shout.cli import charts, document, text
 from shout.cli.flows import cellLines, cells, flowTable
+from shout.cli.headers import TTLNotes, tosLines, ttlLines
 from shout.cli.live import LiveLine
-from shout.cli.paths import hopLines, trace, withNames
+from shout.cli.paths import hopLines, pointerLookup, trace, withNames
 from shout.cli.pingoptions import scheduleOf, socketOptionsOf, sourcePortsOf
 from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.signals import signalHandlers
@@ -180,13 +181,8 @@ class PingCommand:
             live.setStatus("")
         results = self._results()
         if self._options.names:
-            # It takes longer to import than most programs need without names.
-            from twisted.names.client import Resolver
-
-            resolver: Any = Resolver("/etc/resolv.conf", reactor=self._reactor)  # type: ignore[no-untyped-call]
-            results = [
-                await withNames(each, resolver.lookupPointer) for each in results
-            ]
+            lookUp = pointerLookup(self._reactor)
+            results = [await withNames(each, lookUp) for each in results]
         for line in self._closingLines(results):
             live.writeLine(line)
         live.finish()
@@ -207,13 +203,20 @@ class PingCommand:
         if events are not printed.
         """
         isFast = self._schedule.interval <= 0.01
-        line: Callable[[Event, Target], str] = text.eventLine
+        targets, writeLine = self._targets, self._live.writeLine
         if self._options.json_lines:
             line = document.eventLine
-        elif self._options.quiet or self._options.json or isFast:
+            return lambda event, index: writeLine(line(event, targets[index]), True)
+        if self._options.quiet or self._options.json or isFast:
             return None
-        targets, writeLine = self._targets, self._live.writeLine
-        return lambda event, index: writeLine(line(event, targets[index]), True)
+        notes = TTLNotes()
+
+        def printEvent(event: Event, index: int) -> None:
+            target = targets[index]
+            note = notes.note(event, target, index)
+            writeLine(text.eventLine(event, target) + note, True)
+
+        return printEvent
 
     def _updateStatus(self) -> None:
         if self._session is not None:
@@ -228,8 +231,13 @@ class PingCommand:
         live = self._live
         writeLine = live.writeLine if live.isTerminal else live.printError
         for result in self._results():
-            for line in text.summary(result):
+            for line in self._summary(result):
                 writeLine(line)
+
+    def _summary(self, result: Result) -> list[str]:
+        lines = text.summary(result) + ttlLines(result)
+        tos = self._options.tos
+        return lines if tos is None else lines + tosLines(result, tos)
 
     def _stop(self) -> None:
         if self._session is not None:
@@ -247,11 +255,12 @@ class PingCommand:
 
     def _closingLines(self, results: Sequence[Result]) -> list[str]:
         if self._options.json:
-            return [json.dumps(document.document(results, self._failures))]
+            tos = self._options.tos or 0
+            return [json.dumps(document.document(results, self._failures, tos))]
         columns = self._live.columns if self._live.isTerminal else None
         lines = []
         for result in results:
-            lines += ["", *text.summary(result)]
+            lines += ["", *self._summary(result)]
             if columns is not None:
                 histogram, lost, late = result.histogram, result.lost, result.late
                 lines += charts.histogramLines(histogram, lost, late, columns)

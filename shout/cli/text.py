@@ -123,6 +123,8 @@ def eventLine(event: Event, target: Target) -> str:
         sender = event.error and event.error.sender
         return f"ICMP error for {where}:{number} {errorText(event.detail, sender)}"
     reply = f"{event.length} bytes from {where}:{number}"
+    if event.header.ttl is not None:
+        reply += f" ttl={event.header.ttl}"
     if event.roundTrip is not None:
         reply += f" time={milliseconds(event.roundTrip)} ms"
     if event.isOutOfOrder:

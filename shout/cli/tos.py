@@ -26,6 +26,8 @@ _CODE_POINTS = {
 
 _NAMES = {codePoint: name for name, codePoint in _CODE_POINTS.items() if codePoint}
 
+_ECN = ("not ECT", "ECT(1)", "ECT(0)", "CE")
+
 
 def parseTOS(text: str) -> int:
     """
@@ -53,10 +55,23 @@ def dscpOf(tos: int) -> int:
     return tos >> 2
 
 
-def dscpInWords(tos: int) -> str:
+def dscpInWords(dscp: int) -> str:
     """
-    Return the DSCP in a type of service, as a number and by name: C{46 (EF)}.
+    Return a DSCP as a number and by name: C{46 (EF)}.
     """
-    codePoint = dscpOf(tos)
-    name = _NAMES.get(codePoint)
-    return str(codePoint) if name is None else f"{codePoint} ({name})"
+    name = _NAMES.get(dscp)
+    return str(dscp) if name is None else f"{dscp} ({name})"
+
+
+def ecnOf(tos: int) -> int:
+    """
+    Return the two bits of ECN in a type of service.
+    """
+    return tos & 3
+
+
+def ecnInWords(ecn: int) -> str:
+    """
+    Return the bits of ECN as a number and by name: C{3 (CE)}.
+    """
+    return f"{ecn} ({_ECN[ecn]})"

@@ -141,6 +141,29 @@ class Result:
         gaps = max(0, self.sent + self.inFlightAtEnd - 1)
         return gaps * 1e9 / self.duration if self.duration else 0.0
 
+    @property
+    def ttl(self) -> int | None:
+        """
+        TTL or hop limit with which most replies arrived; C{None} if unknown.
+        """
+        return mostFrequent(self.ttls)
+
+    @property
+    def tos(self) -> int | None:
+        """
+        Type of service or traffic class with which most replies arrived; C{None} if
+        unknown.
+        """
+        return mostFrequent(self.toses)
+
+
+def mostFrequent(counts: Mapping[int | None, int]) -> int | None:
+    """
+    Return the known value with the highest count, or C{None} if there is none.
+    """
+    known = [value for value in counts if value is not None]
+    return max(known, key=lambda value: counts[value], default=None)
+
 
 REPLY = "reply"
 DUPLICATE = "duplicate"

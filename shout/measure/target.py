@@ -141,6 +141,8 @@ class Target:
             if source and e.errno == EADDRNOTAVAIL:
                 reason = f"{source} is not an address of this host; see `ip address`"
                 raise OptionError(reason) from e
+            if source:
+                raise OSError(e.errno, f"{e.strerror} from {source}") from e
             raise
 
     def isOnThisHost(self, options: SocketOptions = SocketOptions()) -> bool:

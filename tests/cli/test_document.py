@@ -30,6 +30,7 @@ from shout.measure.result import (
     Event,
 )
 from shout.measure.target import Target
+from shout.udp.timestamps import IPHeader
 from tests.measure.fakes import RESULT, histogramOf
 
 TARGET = Target("a.example", "192.0.2.1", 9999)
@@ -61,12 +62,14 @@ class DocumentTests(SynchronousTestCase):
             inFlightAtEnd=13,
             duration=10**9,
             jitter=14,
+            ttls={None: 3, 61: 1, 62: 2},
+            toses={0: 2, 184: 4},
             roundTrips=histogramOf([10, 20, 30, 40]).summarize(),
             icmpErrors={("port unreachable", "192.0.2.7"): 8},
             flows=[replace(RESULT, sourcePort=40001)],
         )
         self.assertEqual(
-            document([result]),
+            document([result], tos=184),
             {
                 "format": 1,
                 "host": "h",
@@ -98,6 +101,8 @@ class DocumentTests(SynchronousTestCase):
                 "icmp_errors": [
                     {"from": "192.0.2.7", "reason": "port unreachable", "count": 8}
                 ],
+                "ttl": 62,
+                "tos": {"sent": 184, "received": 184},
                 "clock": "kernel",
                 "flows": [
                     {
@@ -112,6 +117,8 @@ class DocumentTests(SynchronousTestCase):
                             ("min", "mean", "p50", "p90", "p99", "max", "stddev")
                         ),
                         "icmp_errors": [],
+                        "ttl": None,
+                        "tos": {"sent": 184, "received": None},
                     }
                 ],
                 "error": None,
@@ -179,7 +186,10 @@ class EventTests(SynchronousTestCase):
         An event has the fields that apply to it; an empty reply has a length, too.
         """
         expected: list[tuple[Event, dict[str, Any]]] = [
-            (Event(REPLY, 1, 56, 99), {"seq": 1, "bytes": 56, "rtt_ns": 99}),
+            (
+                Event(REPLY, 1, 56, 99, header=IPHeader(62, 0)),
+                {"seq": 1, "bytes": 56, "rtt_ns": 99, "ttl": 62},
+            ),
             (
                 Event(LATE, 2, 56, 99, True),
                 {"seq": 2, "bytes": 56, "rtt_ns": 99, "out_of_order": True},

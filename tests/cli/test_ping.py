@@ -52,6 +52,8 @@ FIELDS = [
     "rtt_ns",
     "jitter_ns",
     "icmp_errors",
+    "ttl",
+    "tos",
     "clock",
     "flows",
     "error",
@@ -172,7 +174,8 @@ class TextTests(CommandCase):
         self.assertIn(f"SHOUT {target}: 56 bytes, every 0.1 s", lines[0])
         for number, line in enumerate(lines[1:4], 1):
             self.assertRegex(
-                line, rf"^56 bytes from 127\.0\.0\.1: seq={number} time=[\d.]+ ms"
+                line,
+                rf"^56 bytes from 127\.0\.0\.1: seq={number}( ttl=64)? time=[\d.]+ ms",
             )
         self.assertEqual(lines[4:6], ["", f"--- {target} ---"])
         self.assertIn("3 sent, 3 answered, 0 lost (0 %)", lines[6])
@@ -244,7 +247,7 @@ class TextTests(CommandCase):
         options = ["-c", "2", "-i", "0.02", "-t", "0.05"]
         status, out, _ = await self.ping(f"127.0.0.1:{port}", *options)
         self.assertEqual(status, 3)
-        self.assertIn("seq=1 wrong: echoed unchanged", out)
+        self.assertRegex(out, "seq=1( ttl=64)? wrong: echoed unchanged\n")
         self.assertIn("0 lost (0 %)", out)
         self.assertIn("2 wrong (echoed)", out)
 
@@ -340,6 +343,10 @@ class JSONTests(CommandCase):
         (flow,) = result.pop("flows")
         self.assertEqual((flow["sent"], flow["answered"]), (5, 5))
         self.assertGreater(flow["source_port"], 0)
+        if sys.platform == "linux":
+            self.assertEqual((flow["ttl"], result["ttl"]), (64, 64))
+            self.assertEqual(result["tos"], {"sent": 0, "received": 0})
+        del result["ttl"], result["tos"]
         # A busy machine skips some, and sends the others later.
         self.assertGreaterEqual(result.pop("skipped"), 0)
         self.assertEqual(

@@ -42,6 +42,7 @@ from shout.measure.schedule import Schedule
 from shout.measure.search import SearchRunner
 from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
+from shout.udp.timestamps import IPHeader
 from tests.measure.fakes import LOSSY, RESULT, SLOW
 
 TARGET = Target("example.com", "192.0.2.1", 9999)
@@ -125,6 +126,10 @@ class LineTests(SynchronousTestCase):
             (
                 Event(REPLY, 7, 56, 1_234_567, True),
                 f"{reply} time=1.235 ms (out of order)",
+            ),
+            (
+                Event(REPLY, 7, 56, 1_234_567, header=IPHeader(62)),
+                f"{reply} ttl=62 time=1.235 ms",
             ),
             (Event(DUPLICATE, 7, 56), f"{reply} (duplicate)"),
             (Event(LATE, 7, 56, 1_500_000_000), f"{reply} time=1500 ms (late)"),

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.cli.tos import dscpInWords, parseTOS
+from shout.cli.tos import dscpInWords, dscpOf, ecnInWords, ecnOf, parseTOS
 from shout.cli.usage import UsageError
 
 
 class TOSTests(SynchronousTestCase):
     """
-    Tests for L{parseTOS} and L{dscpInWords}.
+    Tests for L{parseTOS}, L{dscpInWords} and L{ecnInWords}.
     """
 
     def test_names(self) -> None:
@@ -56,17 +56,16 @@ class TOSTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """
-        A DSCP has a name if it is one of those in use, and the bits of ECN do not
-        matter.
+        The DSCP and the bits of ECN are told apart, and have names if they are in use.
         """
-        for tos, words in (
-            (0, "0"),
-            (3, "0"),
-            (4, "1 (LE)"),
-            (184, "46 (EF)"),
-            (187, "46 (EF)"),
-            (136, "34 (AF41)"),
-            (32, "8 (CS1)"),
-            (252, "63"),
+        for tos, dscp, ecn in (
+            (0, "0", "0 (not ECT)"),
+            (3, "0", "3 (CE)"),
+            (4, "1 (LE)", "0 (not ECT)"),
+            (185, "46 (EF)", "1 (ECT(1))"),
+            (138, "34 (AF41)", "2 (ECT(0))"),
+            (32, "8 (CS1)", "0 (not ECT)"),
+            (252, "63", "0 (not ECT)"),
         ):
-            self.assertEqual(dscpInWords(tos), words)
+            self.assertEqual(dscpInWords(dscpOf(tos)), dscp)
+            self.assertEqual(ecnInWords(ecnOf(tos)), ecn)
