@@ -325,7 +325,7 @@ def _checkUNIX(options: Namespace) -> None:
     if options.family:
         raise UsageError("-4 and -6 cannot be used with unix:PATH")
     for name in _UDP_ONLY:
-        if getattr(options, name) is not None:
+        if getattr(options, name) not in (None, False):
             raise UsageError(f"{_optionName(name)} cannot be used with unix:PATH")
 
 

@@ -119,6 +119,7 @@ class DocumentTests(SynchronousTestCase):
                         "icmp_errors": [],
                         "ttl": None,
                         "tos": {"sent": 184, "received": None},
+                        "hops": None,
                     }
                 ],
                 "error": None,
