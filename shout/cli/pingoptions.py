@@ -325,7 +325,9 @@ def _checkUNIX(options: Namespace) -> None:
     if options.family:
         raise UsageError("-4 and -6 cannot be used with unix:PATH")
     for name in _UDP_ONLY:
-        if getattr(options, name) not in (None, False):
+        value = getattr(options, name)
+        # 0 is a value, too.
+        if value is not None and value is not False:
             raise UsageError(f"{_optionName(name)} cannot be used with unix:PATH")
 
 
