@@ -16,6 +16,7 @@ from shout.sockets.address import describe, familyName, isWildcard, reachedAt
 from shout.sockets.bind import FAMILY_OFF, BindError, bindUDP, connectUDP
 from shout.sockets.systemd import inheritedSockets
 from shout.sockets.unix import bindUNIX
+from shout.udp.sockopt import copyTOS
 from shout.workers.reuseport import (
     SocketSet,
     attachSourceHash,
@@ -64,6 +65,9 @@ def openSockets(options: Mapping[str, Any]) -> list[SocketSet]:
             undo.enter_context(sock)
         if options["limit"] is not None:
             attachSourceHash(socketSets)
+        if options["copy-tos"]:
+            for sock in (sock for socketSet in socketSets for sock in socketSet):
+                copyTOS(sock)
         undo.pop_all()
     return socketSets
 

@@ -67,6 +67,7 @@ class Options(_Options):
         self.docs = {name: " ".join(doc.split()) for name, doc in self.docs.items()}
         self.update(dict.fromkeys(("port", "limit", "workers", "status")))
         self.update(allow=[], interfaces=[], unix=[])
+        self["copy-tos"] = False
 
     def opt_port(self, text: str) -> None:
         """
@@ -143,6 +144,15 @@ class Options(_Options):
         people, /healthz, and /metrics for Prometheus. [default: none]
         """
         self["status"] = endpoint
+
+    def opt_copy_tos(self) -> None:
+        """
+        Answer each datagram with the DSCP of its type of service or traffic class,
+        so that "shoutping -Q" shows where a router changes it. It needs Linux.
+        """
+        if sys.platform != "linux":
+            raise UsageError("--copy-tos needs Linux; leave it out on this system")
+        self["copy-tos"] = True
 
     def opt_version(self) -> NoReturn:
         """

@@ -32,6 +32,19 @@ class OptionsTests(SynchronousTestCase):
             (options["port"], options["interfaces"], options["unix"]), (None, [], [])
         )
         self.assertFalse(options["unicode"])
+        self.assertFalse(options["copy-tos"])
+
+    def test_copyTOS(self) -> None:
+        """
+        C{--copy-tos} needs Linux.
+        """
+        options = Options()
+        self.patch(sys, "platform", "linux")
+        options.parseOptions(["--copy-tos"])
+        self.assertTrue(options["copy-tos"])
+        self.patch(sys, "platform", "darwin")
+        error = self.assertRaises(UsageError, Options().parseOptions, ["--copy-tos"])
+        self.assertIn("needs Linux", str(error))
 
     def test_shortAndLong(self) -> None:
         """

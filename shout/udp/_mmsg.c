@@ -46,8 +46,9 @@ enum { NAME = 32, RAW = 256, KEY = 128 };
 /* Number of entries in the table, and of those at which a peer can stand. */
 enum { PEERS = 2048, WINDOW = 8 };
 
-/* Size of the control messages of a reply: packet information and a segment size. */
-enum { INFO = CMSG_SPACE(sizeof(struct in6_pktinfo)) };
+/* Size of the control messages of a reply: packet information, a type of service, and a
+   segment size. */
+enum { INFO = CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) };
 enum { SEGMENT = CMSG_SPACE(sizeof(uint16_t)) };
 
 typedef struct {

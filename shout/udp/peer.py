@@ -3,7 +3,8 @@ The peer that sent a datagram, and the local address that it was sent to.
 
 The kernel passes the local address in a control message, C{IP_PKTINFO} or
 C{IPV6_PKTINFO}; see ip(7) and ipv6(7).  A reply gets such a message, too, so that it
-takes the same way back.
+takes the same way back.  With L{copyTOS<shout.udp.sockopt.copyTOS>} it also gets the
+type of service.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Any
 
-from .sockopt import IP_PKTINFO
+from .sockopt import IP_PKTINFO, TOS_MESSAGES
 
 SOCKADDR_SIZE = 32
 """
@@ -120,7 +121,21 @@ def decode(address: tuple[Any, ...], ancillaryData: list[ControlMessage]) -> Pee
         local, peer.isMulticastOrBroadcast = _localIPv6(address[0], control)
         message = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local
     peer.ancillaryData = [message] if any(message[2]) else []
+    peer.ancillaryData += _typeOfService(control)
     return peer
+
+
+def _typeOfService(control: Mapping[tuple[int, int], bytes]) -> list[ControlMessage]:
+    """
+    Return the message that makes a reply leave with the DSCP of its datagram, if that
+    has arrived with one other than 0.  The two bits for ECN are 0: they are between a
+    sender and the routers (RFC 3168).
+    """
+    for kind in TOS_MESSAGES.values():
+        dscp = int.from_bytes(control.get(kind, b""), sys.byteorder) & 0xFC
+        if dscp:
+            return [(*kind, dscp.to_bytes(4, sys.byteorder))]
+    return []
 
 
 def _localIPv4(control: Mapping[tuple[int, int], bytes]) -> tuple[bytes, bool]:

@@ -55,6 +55,11 @@ The level and the type of the control message with the type of service or the tr
 class, by address family.
 """
 
+_RECVTOS = {
+    socket.AF_INET: (socket.IPPROTO_IP, 13),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS),
+}
+
 _RCVBUF = socket.SOL_SOCKET, socket.SO_RCVBUF
 
 
@@ -73,6 +78,17 @@ def enablePacketInfo(sock: socket.socket) -> None:
     # For IPv4 peers of a dual-stack socket.  Older kernels reject it.
     with suppress(OSError):
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def copyTOS(sock: socket.socket) -> None:
+    """
+    Make the ports of this package answer each datagram with the DSCP of its type of
+    service or traffic class.  It does nothing on systems other than Linux, and for UNIX
+    sockets.
+    """
+    if sys.platform == "linux" and sock.family in _RECVTOS:
+        # The kernel passes it on in a control message, which the peer keeps.
+        sock.setsockopt(*_RECVTOS[sock.family], 1)
 
 
 def allowForeignSource(sock: socket.socket) -> None:

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import ExitStack
 from unittest import skipUnless
 
 from shout import bindUDP, bindUNIX
 from shout.sockets.bind import connectUDP
 from shout.sockets.unix import connectUNIX
+from shout.udp.sockopt import setTOS
+from shout.udp.timestamps import enableHeaders
 from tests.families import EVERYWHERE, LOOPBACK, PAIR
 from tests.twistdcase import ISROOT, NOBODY, TwistdCase, ask
 
@@ -60,6 +63,30 @@ class ForegroundTests(TwistdCase):
                 self.assertEqual(reply, datagram.upper())
             reply = ask(connectUNIX(self.path("s")), datagram)
             self.assertEqual(reply, datagram.upper())
+
+    @skipUnless(sys.platform == "linux", "it needs Linux")
+    def test_copyTOS(self) -> None:
+        """
+        With C{--copy-tos}, each process answers a datagram with its DSCP.
+        """
+        options = ("-p", "0", "-i", "127.0.0.1", "--copy-tos")
+        for workers in (), ("--workers", "2"):
+            server = self.start(
+                "twistd", "-n", "--pidfile=", "shout", *options, *workers
+            )
+            port = int(self.waitFor(server, r"UDP 127\.0\.0\.1:(\d+)")[1])
+            self.waitFor(server, "try it with")
+            for _ in range(8):
+                sock = connectUDP("127.0.0.1", port)
+                setTOS(sock, 184)
+                enableHeaders(sock)
+                sock.settimeout(30)
+                sock.send(b"x")
+                with sock:
+                    ((_, _, tos),) = (
+                        each for each in sock.recvmsg(1, 256)[1] if each[:2] == (0, 1)
+                    )
+                self.assertEqual(tos, bytes([184]))
 
     def test_interrupted(self) -> None:
         """
