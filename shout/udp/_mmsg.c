@@ -26,7 +26,7 @@
 
 /* From linux/udp.h and asm-generic/socket.h. */
 enum { OPTION_SEGMENT = 103, OPTION_GRO = 104 };
-enum { OPTION_TIMESTAMPNS = 35 };
+enum { OPTION_TIMESTAMPNS = 35, OPTION_TIMESTAMPING = 37 };
 
 /* Maximum number of messages per system call.  The kernel takes at least as many
    segments in a message (UDP_MAX_SEGMENTS). */
@@ -139,7 +139,8 @@ static void readControl(BatchIO *self, int slot)
             /* Unsigned, because that may overflow, as with a clock set to 2263. */
             arrival->time = (long long)((uint64_t)time.tv_sec * 1000000000U +
                                         (uint64_t)time.tv_nsec);
-        } else {
+        } else if (level != SOL_SOCKET || type != OPTION_TIMESTAMPING) {
+            /* A socket that also takes times of sending has each time twice. */
             memmove(end, message, CMSG_LEN(length));
             memset(end + CMSG_LEN(length), 0, space - CMSG_LEN(length));
             end += space;

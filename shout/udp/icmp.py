@@ -16,6 +16,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from .peer import withScope
+from .timestamps import decodeTime
 
 # IP_RECVERR and IPV6_RECVERR from linux/in.h and linux/in6.h; Python does not have
 # them.
@@ -25,11 +26,15 @@ _RECVERR = {
 }
 
 # struct sock_extended_err in linux/errqueue.h: error number, origin, type, code,
-# padding, info, data.  The origins are SO_EE_ORIGIN_ICMP and SO_EE_ORIGIN_ICMP6.  The
-# address of the sender follows.
+# padding, info, data.  The origins are SO_EE_ORIGIN_ICMP, _ICMP6 and _TIMESTAMPING.
+# The address of the sender follows.
 _EXTENDED_ERROR = Struct("=I4BII")
-_ICMP, _ICMP6 = 2, 3
+_ICMP, _ICMP6, _TIMESTAMPING = 2, 3, 4
 _CONTROL = 512
+
+# SCM_TIMESTAMPING from linux/errqueue.h: three struct timespec, the first of which is
+# the time that the kernel has taken.
+_SCM_TIMESTAMPING = socket.SOL_SOCKET, 37
 
 # More than a queue holds, so that reading ends although more errors arrive.
 _MAX_ERRORS = 4096
@@ -95,9 +100,15 @@ def enableErrorQueue(sock: socket.socket) -> None:
             sock.setsockopt(*_RECVERR[sock.family], 1)
 
 
-def readErrorQueue(sock: socket.socket) -> list[ICMPError]:
+def readErrorQueue(
+    sock: socket.socket, sendTimes: list[tuple[int, int]] | None = None
+) -> list[ICMPError]:
     """
     Remove and return the ICMP errors that the kernel has queued for a socket.
+
+    @param sendTimes: A list to extend by the kernel's times of sending, which are in
+        the same queue: the number of each datagram, and the time by the wall clock in
+        nanoseconds.
     """
     icmpErrors: list[ICMPError] = []
     if sys.platform != "linux" or sock.family not in _RECVERR:
@@ -108,28 +119,25 @@ def readErrorQueue(sock: socket.socket) -> list[ICMPError]:
             quote, control, _, _ = sock.recvmsg(65535, _CONTROL, socket.MSG_ERRQUEUE)
         except OSError:
             break
-        for level, type, data in control:
-            if (level, type) == option and len(data) >= _EXTENDED_ERROR.size:
-                error = _decode(quote, data)
-                if error is not None:
-                    icmpErrors.append(error)
+        messages = {(level, type): data for level, type, data in control}
+        error = messages.get(option, b"")
+        if len(error) < _EXTENDED_ERROR.size:
+            continue
+        number, origin, kind, code, _, info, data = _EXTENDED_ERROR.unpack_from(error)
+        if origin in (_ICMP, _ICMP6):
+            reason = _REASONS.get((origin, kind, code)) or explain(number)
+            mtu = None
+            if (origin, kind, code) in _TOO_BIG:
+                # A router that does not know RFC 1191 reports 0.
+                mtu = info
+                reason = f"{reason} (MTU {mtu})"
+            sender = _senderOf(error[_EXTENDED_ERROR.size :])
+            icmpErrors.append(ICMPError(reason, sender, quote, mtu))
+        elif origin == _TIMESTAMPING and sendTimes is not None:
+            time = decodeTime(messages.get(_SCM_TIMESTAMPING, b""))
+            if time:
+                sendTimes.append((data, time))
     return icmpErrors
-
-
-def _decode(quote: bytes, data: bytes) -> ICMPError | None:
-    """
-    Return an error of the queue, unless it is one of this system.
-    """
-    number, *kind, _, info, _ = _EXTENDED_ERROR.unpack_from(data)
-    if kind[0] not in (_ICMP, _ICMP6):
-        return None
-    reason = _REASONS.get(tuple(kind)) or explain(number)
-    mtu = None
-    if tuple(kind) in _TOO_BIG:
-        # A router that does not know RFC 1191 reports 0.
-        mtu = info
-        reason = f"{reason} (MTU {mtu})"
-    return ICMPError(reason, _senderOf(data[_EXTENDED_ERROR.size :]), quote, mtu)
 
 
 def _senderOf(sockaddr: bytes) -> str | None:

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from .batched import BatchIO, available
 from .icmp import ICMPError, enableErrorQueue, explain, readErrorQueue
 from .port import SLOTS, DatagramPort
+from .sendtimes import SendNumbers, enableSendTimes
 from .sockopt import TTL_MESSAGES
 from .timestamps import IPHeader, TimedIO, decodeHeader, enableHeaders, enableTimestamps
 
@@ -50,6 +51,10 @@ class TimedPort(DatagramPort):
 
     C{icmpErrorReceived(error)} receives an L{ICMPError}.
 
+    After L{enableSendTimes}, C{sendTimeReceived(index, time)} receives the time at
+    which a datagram has left, by the clock of the port: usually before L{send}
+    returns, and always before a reply is passed on.
+
     @ivar hasKernelTimes: C{True} if the kernel takes the times of arrival.
 
     @ivar maxAtOnce: Maximum number of datagrams that L{send} accepts.
@@ -75,6 +80,9 @@ class TimedPort(DatagramPort):
         super().__init__(sock, protocol, reactor)
         self._clock = clock
         self._timed: Iterator[_TimedDatagram] = iter(())
+        self._sendNumbers: SendNumbers | None = None
+        # ICMP errors that were read, and are not passed to the protocol yet.
+        self._icmpErrors: list[ICMPError] = []
 
     def _openIO(self, sock: socket.socket) -> Any:
         enableErrorQueue(sock)
@@ -84,6 +92,19 @@ class TimedPort(DatagramPort):
             self.maxAtOnce = _SEND_SLOTS
             return BatchIO(sock.fileno(), decodeHeader)
         return TimedIO(sock)
+
+    def enableSendTimes(self) -> bool:
+        """
+        Pass the kernel's time of sending of each datagram from now on to the protocol.
+        It calls C{sendTimeReceived} with the index of the datagram, counted from 0, and
+        the time in nanoseconds.  A datagram that is dropped on this system has no time,
+        nor has any with some network drivers.
+
+        @return: C{True} if the kernel can take these times.
+        """
+        if self._sendNumbers is None and enableSendTimes(self.socket):
+            self._sendNumbers = SendNumbers()
+        return self._sendNumbers is not None
 
     def _visit(self, maxDatagrams: int, seconds: float) -> None:
         end = self._seconds() + seconds
@@ -97,6 +118,7 @@ class TimedPort(DatagramPort):
                 count += 1
                 continue
             if received is None:
+                self._reportTimes()
                 return
             # In this order, a pause between the two cannot shorten a round trip.
             wall, now = self._wallClock(), self._clock()
@@ -106,6 +128,7 @@ class TimedPort(DatagramPort):
                     for datagram, time, header in zip(*received)
                 ]
             )
+            self._reportTimes()
             count += self._deliverTimed()
 
     def _deliverTimed(self) -> int:
@@ -128,14 +151,16 @@ class TimedPort(DatagramPort):
 
     def _reportErrors(self, number: int) -> bool:
         """
-        Pass the queued ICMP errors to the protocol.
+        Pass the queued times of sending and ICMP errors to the protocol.
 
         @param number: The error number of a failed system call.  With 0 the pending
             error of the socket is used.
 
-        @return: C{True} if there was an error.
+        @return: C{True} if there was any of them.
         """
-        icmpErrors = readErrorQueue(self.socket)
+        icmpErrors, hasTimes = self._readErrorQueue()
+        icmpErrors = self._icmpErrors + icmpErrors
+        self._icmpErrors = []
         number = number or self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if not icmpErrors and number:
             icmpErrors = [ICMPError(explain(number))]
@@ -144,7 +169,37 @@ class TimedPort(DatagramPort):
                 self.protocol.icmpErrorReceived(error)
             except BaseException:
                 self._logException(Failure(), "icmpErrorReceived")
-        return bool(icmpErrors)
+        return hasTimes or bool(icmpErrors)
+
+    def _readErrorQueue(self) -> tuple[list[ICMPError], bool]:
+        """
+        Pass the queued times of sending to the protocol.
+
+        @return: The queued ICMP errors, and C{True} if there were times.
+        """
+        numbers = self._sendNumbers
+        if numbers is None:
+            return readErrorQueue(self.socket), False
+        sendTimes: list[tuple[int, int]] = []
+        icmpErrors = readErrorQueue(self.socket, sendTimes)
+        # In this order, a pause between the two cannot shorten a round trip.
+        now, wall = self._clock(), self._wallClock()
+        for number, sent in sendTimes:
+            index = numbers.indexOf(number)
+            try:
+                self.protocol.sendTimeReceived(index, now - (wall - sent))
+            except BaseException:
+                self._logException(Failure(), "sendTimeReceived")
+        return icmpErrors, bool(sendTimes)
+
+    def _reportTimes(self) -> None:
+        if self._sendNumbers is None or not self._reportErrors(0):
+            return
+        # In some reactors a socket is readable that has nothing but times.  Then uvloop
+        # does not watch it any longer.
+        if self._isReading:
+            self.stopReading()
+            self.startReading()
 
     def send(self, datagrams: list[bytes], ttl: int | None = None) -> int:
         """
@@ -164,7 +219,10 @@ class TimedPort(DatagramPort):
             raise OSError(EBADF, os.strerror(EBADF))
         for _ in range(_ATTEMPTS):
             try:
-                return self._sendOnce(datagrams, ttl)
+                sent = self._sendOnce(datagrams, ttl)
+                if self._sendNumbers is not None:
+                    self._readTimesOf(sent, self._sendNumbers)
+                return sent
             except BlockingIOError:
                 raise
             except OSError as e:
@@ -194,3 +252,15 @@ class TimedPort(DatagramPort):
             if not sent:
                 raise
         return sent
+
+    def _readTimesOf(self, sent: int, numbers: SendNumbers) -> None:
+        numbers.sent += sent
+        icmpErrors, _ = self._readErrorQueue()
+        if icmpErrors:
+            # They may be about datagrams that the caller does not know to be sent yet.
+            self._icmpErrors += icmpErrors
+            self.reactor.callLater(0, self._reportKept)
+
+    def _reportKept(self) -> None:
+        if self.connected:
+            self._reportErrors(0)

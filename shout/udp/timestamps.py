@@ -129,6 +129,17 @@ def _headerOf(messages: Iterable[tuple[tuple[int, int], bytes]]) -> IPHeader:
     return IPHeader(ttl, tos, isFragmented)
 
 
+def decodeTime(data: bytes) -> int:
+    """
+    Return the time in a C{struct timespec} in nanoseconds, or 0 if C{data} is too
+    short.
+    """
+    if len(data) < _TIMESPEC.size:
+        return 0
+    seconds, nanoseconds = _TIMESPEC.unpack_from(data)
+    return int(seconds * 1_000_000_000 + nanoseconds)
+
+
 class TimedIO:
     """
     Receives datagrams with their times one by one, and sends them.
@@ -174,8 +185,7 @@ class TimedIO:
         messages = [((level, type), data) for level, type, data in control]
         for kind, data in messages:
             if kind == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
-                seconds, nanoseconds = _TIMESPEC.unpack(data)
-                time = seconds * 1_000_000_000 + nanoseconds
+                time = decodeTime(data)
         header = _headerOf(messages)
         if header == self._header:
             # The same object for equal headers, as BatchIO does.

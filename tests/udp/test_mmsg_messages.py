@@ -41,7 +41,7 @@ SOURCE = Path(__file__).with_name("anymessages.c")
 CONTROL_SIZE = 224
 
 GRO = socket.IPPROTO_UDP, 104
-TIMESTAMP = socket.SOL_SOCKET, 35
+TIMESTAMP, TIMESTAMPING = (socket.SOL_SOCKET, 35), (socket.SOL_SOCKET, 37)
 OTHERS = (socket.IPPROTO_IP, 8), (socket.IPPROTO_IPV6, 50), (socket.IPPROTO_IP, 1)
 
 CC = shutil.which(os.environ.get("CC", "cc"))
@@ -105,7 +105,7 @@ class Script(NamedTuple):
                 # It is a number of 64 bits.
                 time = seconds * 1_000_000_000 + nanoseconds + (1 << 63)
                 time = time % (1 << 64) - (1 << 63)
-            else:
+            elif kind != TIMESTAMPING:
                 rawAddress += packMessage(*kind, data)
         starts = range(0, self.length, segment) if segment else [0]
         lengths = [min(segment, self.length - start) for start in starts]
@@ -117,7 +117,7 @@ def messages(draw: DrawFn) -> bytes:
     """
     Draw a control message; its length can be wrong.
     """
-    kind = draw(sampled_from([GRO, TIMESTAMP, *OTHERS]))
+    kind = draw(sampled_from([GRO, TIMESTAMP, TIMESTAMPING, *OTHERS]))
     data = draw(binary(max_size=40))
     if kind == GRO:
         data = draw(integers(-5, 3000).map(_int) | binary(max_size=40))

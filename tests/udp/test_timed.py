@@ -5,62 +5,23 @@ Tests for L{shout.udp.timed}.
 from __future__ import annotations
 
 import errno
-import socket
 import sys
 import time
 from typing import Any
 from unittest import skipIf
 
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 
 from shout.sockets.bind import bindUDP, connectUDP
 from shout.sockets.unix import bindUNIX, connectUNIX
 from shout.udp import timed
-from shout.udp.icmp import TIME_EXCEEDED, ICMPError
-from shout.udp.sockopt import allowFragments
-from shout.udp.timed import TimedPort
+from shout.udp.icmp import ICMPError
 from shout.udp.timestamps import IPHeader, TimedIO, enableHeaders
 from tests.directory import shortDirectory
 from tests.families import LOOPBACK
-from tests.hosts import Hosts, whyNot
-from tests.peers import PeerCase
+from tests.udp.timedcase import TimedPortCase
 
 notLinux = "" if sys.platform == "linux" else "only Linux queues ICMP errors"
-
-
-class RecordingTimedProtocol(DatagramProtocol):
-    """
-    A protocol that records the calls of a L{TimedPort}.
-
-    @ivar received: Each datagram with its delay and its IP header.
-
-    @ivar icmpErrors: The ICMP errors.
-
-    @ivar called: Fires with the next call.
-    """
-
-    noisy = False
-
-    def __init__(self) -> None:
-        self.called: Deferred[None] = Deferred()
-        self.received: list[tuple[bytes, int, IPHeader]] = []
-        self.icmpErrors: list[ICMPError] = []
-
-    def timedDatagramReceived(
-        self, datagram: bytes, now: int, delay: int, header: IPHeader
-    ) -> None:
-        self.received.append((datagram, delay, header))
-        self._call()
-
-    def icmpErrorReceived(self, error: ICMPError) -> None:
-        self.icmpErrors.append(error)
-        self._call()
-
-    def _call(self) -> None:
-        called, self.called = self.called, Deferred()
-        called.callback(None)
 
 
 class CountingNothing:
@@ -88,24 +49,6 @@ class RefusingIO(CountingNothing):
             self._times -= 1
             raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
         return len(datagrams)
-
-
-class TimedPortCase(PeerCase):
-    """
-    Starts timed ports, and stops them when the test ends.
-    """
-
-    def listen(self, sock: socket.socket) -> tuple[TimedPort, RecordingTimedProtocol]:
-        """
-        Start a port on a socket.
-        """
-        protocol = RecordingTimedProtocol()
-        port = TimedPort(sock, protocol, self.reactor)
-        # So a visit does not end early on a busy machine.
-        port._seconds = Clock().seconds
-        port.startListening()
-        self.addCleanup(port.stopListening)
-        return port, protocol
 
 
 class TimedPortTests(TimedPortCase):
@@ -404,99 +347,3 @@ class PortableTimedPortTests(TimedPortTests):
     def setUp(self) -> None:
         super().setUp()
         self.patch(timed, "available", False)
-
-
-class NetworkTests(TimedPortCase):
-    """
-    Tests for L{TimedPort} between two hosts.
-    """
-
-    if whyNot:
-        skip = whyNot
-
-    async def icmpError(
-        self, hosts: Hosts, address: str = "192.0.2.2", ttl: int | None = None
-    ) -> tuple[str, str | None]:
-        """
-        Return the description and the sender of the ICMP error that a datagram causes.
-        """
-        with hosts.on("a"):
-            sock = connectUDP(address, 22951)
-        port, protocol = self.listen(sock)
-        self.assertEqual(port.send([b"hello"], ttl), 1)
-        await protocol.called
-        (error,) = protocol.icmpErrors
-        self.assertEqual(error.quote, b"hello")
-        self.assertEqual(port.totalBytes(), (0, 5))
-        return error.reason, error.sender
-
-    async def test_prohibited(self) -> None:
-        """
-        A prohibited route and a closed port have different descriptions.
-        """
-        hosts = Hosts(self)
-        hosts.ip("a", "route add 198.51.100.0/24 via 192.0.2.2")
-        hosts.ip("b", "route add prohibit 198.51.100.0/24")
-        with hosts.on("b"), open("/proc/sys/net/ipv4/ip_forward", "w") as file:
-            file.write("1")
-        expected = ("administratively prohibited", "192.0.2.2")
-        self.assertEqual(await self.icmpError(hosts, "198.51.100.1"), expected)
-        expected = ("port unreachable", "192.0.2.2")
-        self.assertEqual(await self.icmpError(hosts), expected)
-
-    async def test_routingLoop(self) -> None:
-        """
-        In a routing loop, the TTL of a datagram reaches 0.
-        """
-        hosts = Hosts(self)
-        for network, gateway in (
-            ("198.51.100.0/24", "192.0.2."),
-            ("2001:db8:1::/64", "2001:db8::"),
-        ):
-            for host, other in (("a", 2), ("b", 1)):
-                hosts.ip(host, f"route add {network} via {gateway}{other}")
-        with hosts.on("b"):
-            for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-                with open(f"/proc/sys/net/{switch}", "w") as file:
-                    file.write("1")
-        for address, router in (
-            ("198.51.100.1", "192.0.2.2"),
-            ("2001:db8:1::1", "2001:db8::2"),
-        ):
-            error = await self.icmpError(hosts, address, ttl=1)
-            self.assertEqual(error, (TIME_EXCEEDED, router))
-
-    async def test_fragments(self) -> None:
-        """
-        A datagram that arrived in fragments is reported as such.
-        """
-        hosts = Hosts(self, mtu=1400)
-        for address in ("192.0.2.2", "2001:db8::2"):
-            with hosts.on("b"):
-                sockets = bindUDP(22952, [address])
-            self.serve(*sockets)
-            with hosts.on("a"):
-                sock = connectUDP(address, 22952)
-            allowFragments(sock, True)
-            port, protocol = self.listen(sock)
-            for length, isFragmented in ((100, False), (3000, True)):
-                port.send([b"x" * length])
-                await protocol.called
-                self.assertEqual(protocol.received[-1][2].isFragmented, isFragmented)
-
-    async def test_dontFragment(self) -> None:
-        """
-        With don't-fragment set, a datagram that exceeds the MTU of the network is not
-        sent.  One that exceeds the path MTU of the route is.
-        """
-        hosts = Hosts(self, mtu=1400)
-        for address in ("192.0.2.2", "2001:db8::2"):
-            hosts.ip("a", f"route add {address} dev va mtu 1300")
-        for address, largest in (("192.0.2.2", 1372), ("2001:db8::2", 1352)):
-            with hosts.on("a"):
-                sock = connectUDP(address, 22953)
-            allowFragments(sock, False)
-            port, _ = self.listen(sock)
-            port.send([b"x" * largest])
-            error = self.assertRaises(OSError, port.send, [b"x" * (largest + 1)])
-            self.assertEqual(error.errno, errno.EMSGSIZE)
