@@ -28,11 +28,13 @@ _MTU_DISCOVER = {
     socket.AF_INET: (socket.IPPROTO_IP, 10),
     socket.AF_INET6: (socket.IPPROTO_IPV6, 23),
 }
+# With IP_PMTUDISC_DO the kernel itself refuses what exceeds the path MTU that it knows
+# of, and it knows one for all flows to a host.  With IP_PMTUDISC_PROBE each datagram
+# goes its own way, and the router where that is too narrow reports an error.
 _PMTUDISC_DONT, _PMTUDISC_PROBE = 0, 3
 _IPV6_AUTOFLOWLABEL = 70
 _IPV6_FREEBIND = 78
 
-# The options for all datagrams of a socket, and the control messages for one.
 _TTL = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
     socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
@@ -200,9 +202,9 @@ def setTTL(sock: socket.socket, ttl: int) -> None:
 
     @param ttl: Number from 1 to 255.
 
-    @raise OSError: If the system rejects it.
+    @raise OSError: If the system rejects it, as for a UNIX socket.
     """
-    sock.setsockopt(*_TTL[sock.family], ttl)
+    sock.setsockopt(*_TTL.get(sock.family, _TTL[socket.AF_INET]), ttl)
 
 
 def setTOS(sock: socket.socket, tos: int) -> None:
@@ -212,6 +214,8 @@ def setTOS(sock: socket.socket, tos: int) -> None:
 
     @param tos: Number from 0 to 255.
 
-    @raise OSError: If the system rejects it.
+    @raise OSError: If the system rejects it, as for a UNIX socket.
     """
-    sock.setsockopt(*TOS_MESSAGES[sock.family], tos)
+    # The type of service has the same number as an option and as a control message.
+    option = TOS_MESSAGES.get(sock.family, TOS_MESSAGES[socket.AF_INET])
+    sock.setsockopt(*option, tos)

@@ -22,8 +22,11 @@ from shout.udp.sockopt import (
     kernelDrops,
     omitFlowLabel,
     raiseReceiveBuffer,
+    setTOS,
+    setTTL,
 )
-from tests.families import needsIPv6, needsIPv6Sockets
+from shout.udp.timestamps import IPHeader, TimedIO, enableHeaders
+from tests.families import LOOPBACK, needsIPv6, needsIPv6Sockets
 
 # From asm-generic/socket.h; Python does not have it.
 SO_RCVBUFFORCE = 33
@@ -88,7 +91,7 @@ class RaiseReceiveBufferTests(SynchronousTestCase):
 
 class SendOptionTests(SynchronousTestCase):
     """
-    Tests for L{allowFragments} and L{omitFlowLabel}.
+    Tests for the options for sending.
     """
 
     def test_unix(self) -> None:
@@ -137,6 +140,36 @@ class SendOptionTests(SynchronousTestCase):
             omitFlowLabel(sock)
             self.assertFalse(allowFragments(sock, False))
             self.assertEqual(kernelDrops(sock), 0)
+
+    def test_header(self) -> None:
+        """
+        Datagrams leave with the TTL or hop limit and the type of service or traffic
+        class that were set.
+        """
+        for address in LOOPBACK:
+            (server,) = bindUDP(0, [address])
+            with server, connectUDP(address, server.getsockname()[1]) as sock:
+                enableHeaders(server)
+                setTTL(sock, 9)
+                setTOS(sock, 0xB8)
+                sock.send(b"x")
+                received = TimedIO(server).receiveTimed(1)
+                self.assertEqual(received, ([b"x"], [0], [IPHeader(9, 0xB8)]))
+
+    @needsIPv6Sockets
+    def test_rejected(self) -> None:
+        """
+        A number that the system does not accept raises, and so does a UNIX socket.
+        """
+        for family in socket.AF_INET, socket.AF_INET6:
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                self.assertRaises(OSError, setTTL, sock, 256)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            self.assertRaises(OSError, setTTL, sock, 9)
+            self.assertRaises(OSError, setTOS, sock, 9)
+
+    if sys.platform != "linux":
+        test_header.skip = "only Linux reports both"  # type: ignore[attr-defined]
 
     @needsIPv6
     def test_flowLabel(self) -> None:
