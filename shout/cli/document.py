@@ -47,20 +47,26 @@ def document(
     results: Sequence[Result],
     failures: Sequence[tuple[Target, str]] = (),
     tos: int = 0,
+    span: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """
-    Return the object printed at the end.  It has C{format}, and the fields of a
-    target if there is only one, otherwise C{targets}, a list of objects.
+    Return the object printed at the end.  It has C{format}, C{start} and C{end}, and
+    the fields of a target if there is only one, otherwise C{targets}, a list of
+    objects.
 
     @param failures: The targets that could not be measured, each with the reason.
 
     @param tos: The type of service of the probes.
+
+    @param span: The start and the end of the run by the wall clock, in nanoseconds.
     """
+    start, end = span or (None, None)
+    run = {"format": FORMAT, "start": start, "end": end}
     targets = [_targetObject(result, result, tos) for result in results]
     targets += [_targetObject(target, None, tos, error) for target, error in failures]
     if len(targets) == 1:
-        return {"format": FORMAT, **targets[0]}
-    return {"format": FORMAT, "targets": targets}
+        return {**run, **targets[0]}
+    return {**run, "targets": targets}
 
 
 def _targetObject(
@@ -122,12 +128,15 @@ def clockName(hasKernelTimes: bool) -> str:
     return "kernel" if hasKernelTimes else "monotonic"
 
 
-def eventObject(event: Event, target: Target) -> dict[str, Any]:
+def eventObject(event: Event, target: Target, time: int) -> dict[str, Any]:
     """
     Return the object for an event.
+
+    @param time: The time of the event by the wall clock, in nanoseconds.
     """
     fields: dict[str, Any] = {
         "event": event.kind.replace(" ", "_"),
+        "time": time,
         "host": target.host,
         "port": target.port,
         "seq": event.number,
@@ -149,19 +158,24 @@ def eventObject(event: Event, target: Target) -> dict[str, Any]:
     return fields
 
 
-def eventLine(event: Event, target: Target) -> str:
+def eventLine(event: Event, target: Target, time: int) -> str:
     """
-    Return the line for an event.
+    Return the line for an event; see L{eventObject}.
     """
-    return json.dumps(eventObject(event, target))
+    return json.dumps(eventObject(event, target, time))
 
 
-def beginObject(target: Target, size: int, hasKernelTimes: bool) -> dict[str, Any]:
+def beginObject(
+    target: Target, size: int, hasKernelTimes: bool, time: int
+) -> dict[str, Any]:
     """
     Return the object printed before the first event.
+
+    @param time: The time by the wall clock, in nanoseconds.
     """
     return {
         "event": "begin",
+        "time": time,
         "host": target.host,
         "address": target.address,
         "port": target.port,
@@ -170,11 +184,13 @@ def beginObject(target: Target, size: int, hasKernelTimes: bool) -> dict[str, An
     }
 
 
-def leftOutLine(count: int) -> str:
+def leftOutLine(count: int, time: int) -> str:
     """
     Return the line in place of events that were read too slowly.
+
+    @param time: The time by the wall clock, in nanoseconds.
     """
-    return json.dumps({"event": "left out", "count": count})
+    return json.dumps({"event": "left out", "time": time, "count": count})
 
 
 def rateObject(

@@ -22,6 +22,7 @@ from shout.cli.paths import hopLines, pointerLookup, trace, withNames
 from shout.cli.pingoptions import scheduleOf, socketOptionsOf, sourcePortsOf
 from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.signals import signalHandlers
+from shout.cli.times import WallClock, spanLine, stamp
 from shout.cli.usage import UsageError
 from shout.measure.probe import OTHER_RUN
 from shout.measure.result import Event, Result
@@ -73,7 +74,7 @@ async def ping(
         printError(str(e))
         return 2
     isTerminal = not options.json and os.isatty(stdout)
-    leftOutLine = document.leftOutLine if options.json else text.leftOutLine
+    leftOutLine = _jsonLeftOutLine if options.json else text.leftOutLine
     live = LiveLine(stdout, isTerminal, leftOutLine, printError, reactor)
     try:
         if not (options.find_rate or options.mtu):
@@ -91,6 +92,10 @@ async def ping(
         printError(f"cannot open a socket: {e.strerror}")
         status = 1
     return max(failed, status)
+
+
+def _jsonLeftOutLine(count: int) -> str:
+    return document.leftOutLine(count, WallClock().now())
 
 
 def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
@@ -149,6 +154,8 @@ class PingCommand:
         self._reactor = reactor
         self._targets = targets
         self._session = None
+        self._wallClock = WallClock()
+        self._start = 0
         if targets:
             ports = sourcePortsOf(options)
             isShared = len(targets) > 1 and any(ports)
@@ -168,6 +175,7 @@ class PingCommand:
         ended = live.ended.addCallback(self._outputEnded)
         updates = LoopingCall(self._updateStatus)
         updates.clock = self._reactor
+        self._start = self._wallClock.now()
         with signalHandlers(self._reactor, self._stop, self._showSoFar):
             if self._session is not None:
                 self._session.listen()
@@ -192,7 +200,9 @@ class PingCommand:
     def _printOpening(self, target: Target, session: PingSession) -> None:
         schedule, hasKernelTimes = self._schedule, session.hasKernelTimes
         if self._options.json_lines:
-            begin = document.beginObject(target, schedule.size, hasKernelTimes)
+            begin = document.beginObject(
+                target, schedule.size, hasKernelTimes, self._start
+            )
             self._live.writeLine(json.dumps(begin))
         elif not self._options.json:
             self._live.writeLine(text.openingLine(target, schedule, hasKernelTimes))
@@ -204,17 +214,22 @@ class PingCommand:
         """
         isFast = self._schedule.interval <= 0.01
         targets, writeLine = self._targets, self._live.writeLine
+        timeOf = self._wallClock.timeOf
         if self._options.json_lines:
             line = document.eventLine
-            return lambda event, index: writeLine(line(event, targets[index]), True)
+            return lambda event, index: writeLine(
+                line(event, targets[index], timeOf(event)), True
+            )
         if self._options.quiet or self._options.json or isFast:
             return None
         notes = TTLNotes()
+        hasTimes = self._options.timestamps
 
         def printEvent(event: Event, index: int) -> None:
             target = targets[index]
+            time = f"{stamp(timeOf(event))} " if hasTimes else ""
             note = notes.note(event, target, index)
-            writeLine(text.eventLine(event, target) + note, True)
+            writeLine(time + text.eventLine(event, target) + note, True)
 
         return printEvent
 
@@ -233,6 +248,11 @@ class PingCommand:
         for result in self._results():
             for line in self._summary(result):
                 writeLine(line)
+        if self._options.timestamps:
+            writeLine(spanLine(*self._span()))
+
+    def _span(self) -> tuple[int, int]:
+        return self._start, self._wallClock.now()
 
     def _summary(self, result: Result) -> list[str]:
         lines = text.summary(result) + ttlLines(result)
@@ -255,8 +275,9 @@ class PingCommand:
 
     def _closingLines(self, results: Sequence[Result]) -> list[str]:
         if self._options.json:
-            tos = self._options.tos or 0
-            return [json.dumps(document.document(results, self._failures, tos))]
+            tos, span = self._options.tos or 0, self._span()
+            printed = document.document(results, self._failures, tos, span)
+            return [json.dumps(printed)]
         columns = self._live.columns if self._live.isTerminal else None
         lines = []
         for result in results:
@@ -272,6 +293,8 @@ class PingCommand:
                     lines += ["", *cellLines(result.flows, columns)]
         if len(results) > 1:
             lines += ["", *charts.table(results, columns)]
+        if self._options.timestamps:
+            lines.append(spanLine(*self._span()))
         return lines
 
 

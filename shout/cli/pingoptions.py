@@ -199,6 +199,10 @@ def _makeParser() -> Parser:
     df = "do: set don't-fragment; dont: do not, and fragment"
     group.add_argument("-M", "--df", metavar="do|dont", type=_parseDF, help=df)
 
+    group = parser.add_argument_group("output")
+    times = "print the time of each line, and of the start and the end"
+    addFlag(group, "-D", "--timestamps", help=times)
+
     group = parser.add_argument_group("for programs")
     addFlag(group, "--json", help="print one JSON object at the end")
     lines = "like --json, and also print one object per event"

@@ -150,6 +150,7 @@ class Flow(DatagramProtocol):
         event = None
         if not owner.isQuiet or not tracker.countReply(datagram, now, delay, header):
             event = tracker.replyReceived(datagram, now, delay, header)
+            event = event._replace(arrived=now - delay)
         owner.eventOccurred(self, event)
 
     def icmpErrorReceived(self, error: ICMPError) -> None:

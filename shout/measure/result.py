@@ -200,6 +200,9 @@ class Event(NamedTuple):
     @ivar header: The IP header of the reply.
 
     @ivar error: The ICMP error; C{None} if there is none.
+
+    @ivar arrived: Time at which the reply arrived, in nanoseconds of the clock of the
+        measurement; C{None} if there is none.
     """
 
     kind: str
@@ -211,3 +214,4 @@ class Event(NamedTuple):
     sourcePort: int | None = None
     header: IPHeader = UNKNOWN_HEADER
     error: ICMPError | None = None
+    arrived: int | None = None

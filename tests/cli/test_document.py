@@ -69,9 +69,11 @@ class DocumentTests(SynchronousTestCase):
             flows=[replace(RESULT, sourcePort=40001)],
         )
         self.assertEqual(
-            document([result], tos=184),
+            document([result], tos=184, span=(20, 30)),
             {
                 "format": 1,
+                "start": 20,
+                "end": 30,
                 "host": "h",
                 "port": 9999,
                 "sent": 51,
@@ -156,7 +158,7 @@ class DocumentTests(SynchronousTestCase):
         With several targets there is a list of objects without C{format}.
         """
         result = document([RESULT, replace(RESULT, host="other", port=None)])
-        self.assertEqual(list(result), ["format", "targets"])
+        self.assertEqual(list(result), ["format", "start", "end", "targets"])
         self.assertEqual([each["host"] for each in result["targets"]], ["h", "other"])
         self.assertNotIn("format", result["targets"][0])
 
@@ -172,6 +174,7 @@ class EventTests(SynchronousTestCase):
         """
         expected = {
             "event": "begin",
+            "time": 7,
             "host": "a.example",
             "address": "192.0.2.1",
             "port": 9999,
@@ -179,7 +182,7 @@ class EventTests(SynchronousTestCase):
         }
         for hasKernelTimes, clock in ((True, "kernel"), (False, "monotonic")):
             self.assertEqual(
-                beginObject(TARGET, 56, hasKernelTimes), {**expected, "clock": clock}
+                beginObject(TARGET, 56, hasKernelTimes, 7), {**expected, "clock": clock}
             )
 
     def test_events(self) -> None:
@@ -206,15 +209,17 @@ class EventTests(SynchronousTestCase):
         for event, fields in expected:
             name = "out_of_window" if event.kind == OUT_OF_WINDOW else event.kind
             self.assertEqual(
-                eventObject(event, TARGET),
-                {"event": name, "host": "a.example", "port": 9999, **fields},
+                eventObject(event, TARGET, 7),
+                {"event": name, "time": 7, "host": "a.example", "port": 9999, **fields},
             )
 
     def test_leftOut(self) -> None:
         """
         Events that are read too slowly are replaced by an object.
         """
-        self.assertEqual(json.loads(leftOutLine(7)), {"event": "left out", "count": 7})
+        self.assertEqual(
+            json.loads(leftOutLine(7, 8)), {"event": "left out", "time": 8, "count": 7}
+        )
 
 
 class SearchTests(SynchronousTestCase):

@@ -32,6 +32,8 @@ from tests.families import PAIR
 from tests.measure.fakes import LOSSY, RESULT
 from tests.relay import ANSWER, CORRUPT, DROP, DUPLICATE, ECHO, GARBAGE, Relay
 
+RUN = ["format", "start", "end"]
+
 FIELDS = [
     "host",
     "port",
@@ -334,8 +336,9 @@ class JSONTests(CommandCase):
         target = f"127.0.0.1:{port}"
         status, result = await self.measure(target, "-c", "5", "-i", "0.01")
         self.assertEqual(status, 0)
-        self.assertEqual(list(result), ["format", *FIELDS])
+        self.assertEqual(list(result), [*RUN, *FIELDS])
         rtt = result.pop("rtt_ns")
+        self.assertLess(result.pop("start"), result.pop("end"))
         self.assertGreater(result.pop("rate"), 0)
         self.assertGreater(result.pop("jitter_ns"), 0)
         clock = "kernel" if sys.platform == "linux" else "monotonic"
@@ -395,7 +398,7 @@ class JSONTests(CommandCase):
         port = str(first.getsockname()[1])
         status, result = await self.measure(*PAIR, "-p", port, "-c", "1")
         self.assertEqual(status, 1)
-        self.assertEqual(list(result), ["format", "targets"])
+        self.assertEqual(list(result), [*RUN, "targets"])
         self.assertEqual(
             [(each["host"], each["answered"]) for each in result["targets"]],
             [(PAIR[0], 1), (PAIR[1], 0)],
@@ -416,7 +419,7 @@ class JSONTests(CommandCase):
         )
         status, out, errors = await self.ping("--json", "-c", "1", targets[1])
         failed = json.loads(out)
-        self.assertEqual((status, list(failed)), (1, ["format", *FIELDS]))
+        self.assertEqual((status, list(failed)), (1, [*RUN, *FIELDS]))
         self.assertEqual((failed["host"], failed["port"]), ("255.255.255.255", 9))
         self.assertEqual([failed["error"]], errors)
         status, out, errors = await self.ping("-c", "1", targets[1])
