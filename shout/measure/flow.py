@@ -20,6 +20,9 @@ from shout.udp.timestamps import IPHeader
 # A UNIX socket queues net.unix.max_dgram_qlen datagrams, usually 10.
 _MAX_AT_UNIX = 8
 
+# Number of probes whose send time can be outstanding.
+_MAX_UNTIMED = 1024
+
 
 class FlowOwner(Protocol):
     """
@@ -68,6 +71,8 @@ class Flow(DatagramProtocol):
 
     @ivar inFlightAtEnd: Number of probes in flight at the end.
 
+    @ivar hasSendTimes: C{True} if the kernel takes the times of sending.
+
     @ivar tracer: The tracer of the hops; C{None} if there is none.
     """
 
@@ -102,6 +107,12 @@ class Flow(DatagramProtocol):
         self.inFlightAtEnd = 0
         self.tracer: FlowTracer | None = None
         self._index = index
+        # The number of datagrams sent, the numbers of probes without a send time by
+        # their index among these, and the last time received.
+        self.hasSendTimes = False
+        self._datagrams = 0
+        self._untimed: dict[int, int] = {}
+        self._earlyTime = -1, 0
         self.target = target
         self.tracker = tracker
         self.port = makePort(sock, self, reactor, clock)
@@ -133,6 +144,43 @@ class Flow(DatagramProtocol):
         @raise OSError: If the system does not accept it.
         """
         self.port.send([datagram], ttl)
+        self._datagrams += 1
+
+    def listen(self, withSendTimes: bool) -> None:
+        """
+        Open the port.
+
+        @param withSendTimes: C{True} to let round trips begin when the kernel sends a
+            probe, where it takes these times.  Each costs about a microsecond.
+        """
+        self.port.startListening()
+        self.hasSendTimes = withSendTimes and self.port.enableSendTimes()
+
+    def probeSent(self) -> None:
+        """
+        Called when the last probe of the tracker has been sent, while there are send
+        times.
+        """
+        index, time = self._earlyTime
+        if index == self._datagrams:
+            self.tracker.sendTimeReceived(self.tracker.sent, time)
+        else:
+            self._untimed[self._datagrams] = self.tracker.sent
+            if len(self._untimed) > _MAX_UNTIMED:
+                del self._untimed[next(iter(self._untimed))]
+        self._datagrams += 1
+
+    def sendTimeReceived(self, index: int, time: int) -> None:
+        """
+        Called when the kernel has sent a datagram; see L{TimedPort
+        <shout.udp.timed.TimedPort>}.
+        """
+        number = self._untimed.pop(index, None)
+        if number is not None:
+            self.tracker.sendTimeReceived(number, time)
+        else:
+            # Usually the time is there before the port returns.
+            self._earlyTime = index, time
 
     def timedDatagramReceived(
         self, datagram: bytes, now: int, delay: int, header: IPHeader

@@ -124,7 +124,10 @@ class Sender:
             error = ICMPError(self._explain(flow, e.errno or 0), quote=probes[0])
         tracker.probesSent(now, sent)
         self._timeouts.probesSent(flow)
-        if error is not None:
+        if error is None:
+            if flow.hasSendTimes:
+                flow.probeSent()
+        else:
             self._onEvent(flow, tracker.icmpErrorReceived(error, now))
         self._blockedSince = None
         self.lastSent = now

@@ -30,6 +30,9 @@ from shout.udp.timed import TimedPort
 _MAX_IN_FLIGHT = 1 << 16
 _WINDOW = 1 << 18
 
+# Interval in seconds above which the kernel takes the times of sending.
+_LEAST_TIMED = 0.001
+
 # The same for each flow, if there are very many.
 _LEAST_IN_FLIGHT = 16
 _LEAST_WINDOW = 64
@@ -217,8 +220,9 @@ class PingSession:
         """
         if not self._isListening:
             self._isListening = True
+            isSlow = self._schedule.interval > _LEAST_TIMED
             for flow in self.flows:
-                flow.port.startListening()
+                flow.listen(isSlow)
 
     def start(self) -> Deferred[PingSession]:
         """

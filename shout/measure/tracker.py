@@ -178,6 +178,14 @@ class ProbeTracker:
         self.sent += count
         self.inFlight += count
 
+    def sendTimeReceived(self, number: int, time: int) -> None:
+        """
+        Correct the time at which a probe in flight was sent.
+        """
+        slot = number % self.window
+        if self._states[slot] == _IN_FLIGHT and self._isInWindow(number):
+            self._times[slot] = max(time, self._times[slot])
+
     def countReply(
         self, reply: bytes, now: int, delay: int, header: IPHeader
     ) -> int | None:

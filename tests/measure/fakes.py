@@ -106,6 +106,7 @@ class FakePort:
     maxAtOnce = 8
     hasKernelTimes = True
     kernelDrops = 0
+    hasSendTimes = False
 
     def __init__(self, sock: Any, protocol: Any, reactor: Any, clock: Any) -> None:
         self.protocol = protocol
@@ -120,6 +121,9 @@ class FakePort:
 
     def startListening(self) -> None:
         self.isListening = True
+
+    def enableSendTimes(self) -> bool:
+        return self.hasSendTimes
 
     def stopListening(self) -> Deferred[None]:
         self.isListening = False
@@ -167,10 +171,13 @@ class FakePing:
         family: int = socket.AF_INET,
         targets: int = 1,
         flows: int = 1,
+        hasSendTimes: bool = False,
         **schedule: Any,
     ) -> None:
         """
         @param flows: Number of flows of each target, from port 40000 on.
+
+        @param hasSendTimes: C{True} if the ports take the times of sending.
 
         @param schedule: The parameters of L{Schedule}.
         """
@@ -190,6 +197,8 @@ class FakePing:
         self.flow = self.session.flows[0]
         self.tracker = self.flow.tracker
         self.ports: list[FakePort] = [flow.port for flow in self.session.flows]
+        for port in self.ports:
+            port.hasSendTimes = hasSendTimes
         self.port = self.ports[0]
         self.done: list[object] = []
 

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measure.probe import GARBAGE
 from shout.measure.result import LOST, REFUSED, REPLY, WRONG
+from shout.measure.schedule import SECOND
 from shout.udp.icmp import ICMPError
 from tests.measure.fakes import FakePing
 from tests.properties import untimed
@@ -163,6 +164,49 @@ class FlowTests(SynchronousTestCase):
         result = ping.result()
         self.assertEqual((result.sent, result.inFlightAtEnd), (2, 2))
         self.assertEqual([flow.inFlightAtEnd for flow in result.flows], [0, 2])
+
+    def test_sendTimes(self) -> None:
+        """
+        A round trip begins at the time at which the kernel sent the probe, whether that
+        is known before the probe counts as sent or later.
+        """
+        for isEarly in (True, False):
+            ping = FakePing(count=2, interval=1.0, hasSendTimes=True)
+            ping.start()
+            ping.flow.send(b"hop", 3)
+            port, sent = ping.port, ping.clock.seconds() + 1
+            time = round((sent + 0.2) * SECOND)
+            receive = partial(ping.flow.sendTimeReceived, 2, time)
+            if isEarly:
+                port.onSend = lambda _, receive=receive: receive()
+            ping.advance(1.3)
+            if not isEarly:
+                receive()
+            # That of the hop probe, and that of one that was answered, have no effect.
+            ping.flow.sendTimeReceived(1, time)
+            ping.receive(port.sent[-1].upper())
+            ping.flow.sendTimeReceived(2, time + 1)
+            self.assertAlmostEqual(ping.events[-1].roundTrip, 100_000_000, delta=10**6)
+
+    def test_noSendTimes(self) -> None:
+        """
+        At a thousand probes per second and more, and for a system without them, there
+        are no send times.
+        """
+        for interval, hasThem in ((0.001, True), (1, False)):
+            ping = FakePing(interval=interval, hasSendTimes=hasThem)
+            ping.start()
+            self.assertFalse(ping.flow.hasSendTimes)
+
+    def test_sendTimesMissing(self) -> None:
+        """
+        Probes without a send time do not pile up.
+        """
+        ping = FakePing(count=3000, interval=0.002, hasSendTimes=True)
+        ping.answerAll()
+        ping.start()
+        ping.advance(10)
+        self.assertEqual((ping.done, len(ping.flow._untimed)), ([ping.session], 1024))
 
     @untimed
     @given(
