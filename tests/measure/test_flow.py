@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from functools import partial
 
 from hypothesis import given
@@ -18,6 +19,10 @@ from shout.measure.schedule import SECOND
 from shout.udp.icmp import ICMPError
 from tests.measure.fakes import FakePing
 from tests.properties import untimed
+
+
+def _call(function: Callable[[], None], _: bytes) -> None:
+    function()
 
 
 class FlowTests(SynchronousTestCase):
@@ -178,7 +183,7 @@ class FlowTests(SynchronousTestCase):
             time = round((sent + 0.2) * SECOND)
             receive = partial(ping.flow.sendTimeReceived, 2, time)
             if isEarly:
-                port.onSend = lambda _, receive=receive: receive()
+                port.onSend = partial(_call, receive)
             ping.advance(1.3)
             if not isEarly:
                 receive()
