@@ -51,12 +51,19 @@ class FakeErrorQueue:
         *errors: tuple[int, int, int, int],
         info: int = 0,
         sender: bytes = b"",
+        number: int = 0,
+        stamp: bytes = b"",
     ) -> None:
         """
         @param errors: Error number, origin, type and code of each error.
+
+        @param number: The number of the datagram with a time of sending.
+
+        @param stamp: Its time, as the kernel reports it.
         """
         self.family = family
-        self._rest = pack("=II", info, 0) + sender
+        self._rest = pack("=II", info, number) + sender
+        self._stamp = stamp
         self._errors = list(errors)
 
     def recvmsg(self, *_: int) -> Any:
@@ -64,7 +71,7 @@ class FakeErrorQueue:
             raise BlockingIOError
         kind = (0, 11) if self.family == socket.AF_INET else (41, 25)
         data = pack("IBBBB", *self._errors.pop(0), 0) + self._rest
-        return b"x", [(*kind, data)], 0, None
+        return b"x", [(socket.SOL_SOCKET, 37, self._stamp), (*kind, data)], 0, None
 
 
 class ErrorQueueTests(SynchronousTestCase):
@@ -129,6 +136,29 @@ class ErrorQueueTests(SynchronousTestCase):
         """
         queue: Any = FakeErrorQueue(socket.AF_INET, (errno.EMSGSIZE, 1, 0, 0))
         self.assertEqual(readErrorQueue(queue), [])
+
+    def test_sendTimes(self) -> None:
+        """
+        Times of sending are told apart from ICMP errors in the same queue.
+        """
+        error = errno.EHOSTUNREACH, 2, 3, 1
+        time = errno.ENOMSG, 4, 0, 0
+        stamp = pack("6l", 12, 34, 0, 0, 0, 0)
+        for data, expected in (
+            (stamp, [(7, 12_000_000_034)] * 2),
+            (bytes(48), []),
+            (b"short", []),
+        ):
+            for isWanted in (True, False):
+                queue: Any = FakeErrorQueue(
+                    socket.AF_INET, time, error, time, number=7, stamp=data
+                )
+                sendTimes: list[tuple[int, int]] = []
+                icmpErrors = readErrorQueue(queue, sendTimes if isWanted else None)
+                self.assertEqual(sendTimes, expected if isWanted else [])
+                self.assertEqual(
+                    icmpErrors, [ICMPError("host unreachable", None, b"x")]
+                )
 
     def test_quotes(self) -> None:
         """
