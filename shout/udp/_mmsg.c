@@ -185,6 +185,15 @@ static PyObject *findPeer(BatchIO *self, const unsigned char *key, size_t length
     return peer;
 }
 
+/* Returns 1 if the raw address of a slot equals that of the slot before, as it does most
+   often on a connected socket. */
+static int isLikeBefore(BatchIO *self, int slot)
+{
+    size_t length = self->arrivals[slot].keyLength;
+    return slot > 0 && self->arrivals[slot - 1].keyLength == length &&
+           memcmp(self->raw[slot - 1], self->raw[slot], length) == 0;
+}
+
 /* Returns a part of what is in a slot as bytes. */
 static PyObject *copy(BatchIO *self, int slot, size_t start, size_t length)
 {
@@ -308,7 +317,9 @@ static PyObject *receiveBatch(BatchIO *self, PyObject *limit, int isTimed)
     self->isReceiving = 1;
     for (; found < count; found++) {
         Arrival *arrival = &self->arrivals[found];
-        arrival->peer = findPeer(self, self->raw[found], arrival->keyLength);
+        arrival->peer = isLikeBefore(self, found)
+                            ? Py_NewRef(self->arrivals[found - 1].peer)
+                            : findPeer(self, self->raw[found], arrival->keyLength);
         if (arrival->peer == NULL)
             break;
     }
