@@ -26,10 +26,11 @@ def treeLines(
 ) -> list[str]:
     """
     Return the hops of all flows.  A hop that all flows share has one line, and parallel
-    hops have branches below each other::
+    hops are branches below each other.  Of a hop that is inferred for some flows, the
+    number of those asked is said::
 
         hop  address        flows    lost     ms
-          1  10.77.0.1         16    50 %  0.041  12 flows asked, the others inferred
+          1  10.77.0.1         16    50 %  0.041  12 of 16 asked
           2  |- 10.77.11.2      8     0 %  0.055
              `- 10.77.12.2      8   100 %  0.057
           3  |- 10.77.3.2       8     0 %  0.074  application answered
@@ -100,8 +101,9 @@ def _notes(row: Row, level: Sequence[Row], before: Sequence[Row]) -> list[str]:
     if row.silent:
         notes.append(f"answered {len(hops)} of {len(hops) + row.silent} flows")
     if answered < len(hops):
-        notes.append(f"{answered} flows asked, the others inferred")
-    parents = [each for each in before if each.hops.keys() & row.hops.keys()]
-    if len(level) > 1 and len(before) > 1 and len(parents) == 1 and parents[0].address:
-        notes.append(f"after {parents[0].address}")
+        notes.append(f"{answered} of {len(hops)} asked")
+    parents = [each.address for each in before if each.hops.keys() & row.hops.keys()]
+    isParallel = sum(each.address is not None for each in before) > 1
+    if isParallel and len(level) > 1 and len(parents) == 1 and parents[0]:
+        notes.append(f"after {parents[0]}")
     return notes

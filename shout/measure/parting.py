@@ -194,12 +194,11 @@ class _Comparison:
 
         @param article: The word before their number if they are all, and several.
         """
-        count, all = len(ports), len(self._hurt)
-        if all == 1:
+        count, every = len(ports), len(self._hurt)
+        if every == 1:
             return f"the only flow {self._kind}"
-        return (
-            f"{article if count == all else f'{count} of the'} {all} flows {self._kind}"
-        )
+        number = f"{count} of the" if count < every else article
+        return f"{number} {every} flows {self._kind}"
 
 
 class _Silence(NamedTuple):

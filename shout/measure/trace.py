@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from random import sample as shuffled
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from shout.measure.hopprobes import Answer, HopProbe, HopProbes
 from shout.measure.hops import FlowHops, Hop
-from shout.measure.probe import RIGHT, Probes
-from shout.measure.sampler import Level, Route
+from shout.measure.level import Level, Route
+from shout.measure.rounds import Rounds
 from shout.measure.schedule import SECOND
-from shout.udp.icmp import TIME_EXCEEDED, ICMPError
+from shout.udp.icmp import ICMPError
 from shout.udp.timestamps import IPHeader
 
 MAX_TTL = 30
@@ -28,26 +29,22 @@ MAX_TTL = 30
 The largest TTL of the probes for hops.
 """
 
-# The TTL of the probes that reach the application from the beginning, and those that
-# hosts use.
+# The TTL of the first probes, which reach the application, and those of its replies.
 _WHOLE_WAY = 64
-_FIRST_TTLS = (64, 128, 255)
+_INITIAL_TTLS = (64, 128, 255)
 
-# No more than 8 probes leave in 10 ms, whatever the number of flows.
+# Whatever the number of flows, no more than 8 probes are sent in 10 ms.
 _TICK = 0.01
 _PER_TICK = 8
 
-# A probe is waited for three times as long as the longest round trip so far, but at
-# least for so many nanoseconds.  Later answers count as well.
+# An answer is waited for three times as long as the longest round trip so far, but for
+# a quarter of a second at least.  A later one counts, too.
 _SHORTEST_WAIT = SECOND // 4
 
 # Number of TTLs beyond the last hop that has answered.
 _BEYOND = 3
 
-# Number of probes of a flow that are waited for at the same time.
 _IN_FLIGHT = 4
-
-_TRIES = 1000
 
 
 class TracedFlow(Protocol):
@@ -69,22 +66,11 @@ class TracedFlow(Protocol):
         """
 
 
-class _Probe(NamedTuple):
-    route: Route
-    level: Level
-    kind: bool
-    sent: int
-
-
 class Tracer:
     """
-    Find the hops of the flows of one target.
+    Find the hops of the flows towards one target.
 
-    Each hop probe is asked for by a number that holds the flow and the TTL, so
-    an ICMP error is matched by the payload that it quotes.  If a router quotes too
-    little, each flow has one probe in flight at a time, so the error is about that one.
-
-    @ivar sent: Number of probes sent.
+    The owner of the flows passes on what they receive.
     """
 
     def __init__(
@@ -109,35 +95,44 @@ class Tracer:
 
         @param timeout: The longest time to wait for an answer, in seconds.
 
-        @param limit: Seconds after which the tracer ends with what is known.
+        @param limit: Seconds after which the tracer ends with what is known.  Many
+            flows over routers with limits take long: each router that differs between
+            flows has to answer each of them.
 
         @param size: Size of a probe in bytes.
         """
-        self.sent = 0
         self._flows = flows
         self._address = address
         self._reactor = reactor
         self._clock = clock
         self._timeout = round(timeout * SECOND)
         self._limit = limit
-        self._probes = Probes(size)
+        self._probes = HopProbes(size)
         self._routes = [Route(index) for index in range(len(flows))]
         # Neighbouring ports may share a path.
         self._order = shuffled(self._routes, len(flows))
-        self._whole = Level(_WHOLE_WAY, self._order, None, len(flows))
+        self._whole = Level(
+            _WHOLE_WAY, self._order, None, lambda: Rounds(len(self._order))
+        )
         self._levels: list[Level] = []
-        self._waiting: dict[int, _Probe] = {}
-        self._known: dict[int, _Probe] = {}
+        # The lowest TTL that reaches the target, the highest that a router answers, a
+        # guess of the former, and the longest round trip.
         self._nearest: int | None = None
-        self._guess = self._farthest = self._longest = 0
-        self._inFlight = _IN_FLIGHT
+        self._farthest = self._guess = self._longest = 0
         self._isTracing = self._isOver = False
         self._timers: list[IDelayedCall] = []
         self._done: Deferred[FlowHops] = Deferred()
 
+    @property
+    def sent(self) -> int:
+        """
+        Number of probes sent.
+        """
+        return self._probes.sent
+
     def start(self) -> Deferred[FlowHops]:
         """
-        Start.
+        Begin to send probes.
 
         @return: A L{Deferred} that fires with the hops of each flow.  Cancelling it
             stops the tracer.
@@ -157,8 +152,7 @@ class Tracer:
         for timer in self._timers:
             if timer.active():
                 timer.cancel()
-        if not self._done.called:
-            self._done.callback(self.hops())
+        self._done.callback(self.hops())
 
     def hops(self) -> FlowHops:
         """
@@ -175,9 +169,7 @@ class Tracer:
         """
         Return the TTL of the last hop of a flow.
         """
-        if route.distance is not None:
-            return route.distance
-        if self._nearest is not None:
+        if route.distance is not None or self._nearest is not None:
             return self._boundOf(route)
         hops = [level.hopOf(route) for level in self._levels]
         return _BEYOND + max((hop.ttl for hop in hops if hop.address), default=0)
@@ -190,36 +182,34 @@ class Tracer:
             return route.distance
         if self._nearest is None:
             return MAX_TTL
-        # The path of a flow may be longer than that of another.
+        # Its path may be longer than that of others.
         return max(self._nearest, route.last + 1)
 
     def _tick(self) -> None:
         self._expire()
         left = _PER_TICK
-        samples = list(self._openSamples())
-        for level, kind, isForAll in samples:
-            while left and self._sendOne(level, kind, isForAll):
+        for sample in list(self._openSamples()):
+            while left and self._sendOne(*sample):
                 left -= 1
         if self._isOver:
             return
-        # With answers more samples may be open now.
-        if not self._waiting and all(self._isDone(*s) for s in self._openSamples()):
+        # After the answers more samples may be open.
+        isWaiting = bool(self._probes.waiting)
+        if isWaiting or not all(self._isDone(*each) for each in self._openSamples()):
+            self._timers[1:] = [self._reactor.callLater(_TICK, self._tick)]
+        else:
             self.stop()
-            return
-        self._timers[1:] = [self._reactor.callLater(_TICK, self._tick)]
 
     def _openSamples(self) -> Iterator[tuple[Level, bool, bool]]:
         """
-        Iterate over the levels, the kinds of flows to ask there, and C{True} for
-        those of which each one has to be asked.
+        Iterate over the TTLs, the kinds of flows to ask there, and C{True} for those
+        of which each flow has to be asked.
         """
         yield self._whole, False, True
+        # The answers of the application tell the two kinds of flows apart.
+        self._isTracing |= self._whole.isAsked and not self._probes.waiting
         if not self._isTracing:
-            # The application's answers tell the two kinds apart.
-            isAsked = self._whole.isAsked
-            self._isTracing = isAsked and not self._waiting
-            if not self._isTracing:
-                return
+            return
         horizons = [self._horizonOf(kind) for kind in (False, True)]
         while len(self._levels) < max(horizons):
             previous = self._levels[-1] if self._levels else None
@@ -239,6 +229,7 @@ class Tracer:
         answered = [level.ttl for level in self._levels if level.samples[kind].known]
         horizon = max(answered, default=0)
         if kind:
+            # The application is there, however many hops before it are silent.
             horizon = max(horizon, self._guess - _BEYOND)
             for level in self._levels:
                 if not self._isDone(level, kind, False):
@@ -254,47 +245,49 @@ class Tracer:
 
     def _sendOne(self, level: Level, kind: bool, isForAll: bool) -> bool:
         """
-        Send a probe, if one is due.
+        Send a probe if one is due.
         """
 
         def isReady(route: Route) -> bool:
-            isFree = len(route.inFlight) < self._inFlight
+            isFree = len(route.inFlight) < maxInFlight
             return isFree and self._isWithin(level, route)
 
+        maxInFlight = 1 if self._probes.hasShortQuotes else _IN_FLIGHT
         now = self._clock()
         route = level.take(kind, isForAll, isReady, now)
         if route is None:
             return False
-        number = (route.index * 128 + level.ttl) * _TRIES + level.triesOf(route)
-        probe = _Probe(route, level, kind, now)
-        self._waiting[number] = self._known[number] = probe
-        route.inFlight.add(number)
-        self.sent += 1
+        probe, datagram = self._probes.make(route, level, kind, now)
         try:
-            self._flows[route.index].send(self._probes.make(number), level.ttl)
+            self._flows[route.index].send(datagram, level.ttl)
         except OSError:
-            # The probe counts as unanswered, and is repeated later.
-            if number in self._waiting:
-                self._end(number, None)
+            # It counts as unanswered, and is sent again later.
+            self._end(probe, None)
         return True
 
     def _expire(self) -> None:
         """
-        End the wait for answers that are overdue.
+        End the wait for overdue answers.
         """
         wait = self._timeout
-        if self._inFlight > 1 and self._longest:
+        if self._longest and not self._probes.hasShortQuotes:
             wait = min(wait, max(_SHORTEST_WAIT, 3 * self._longest))
         latest = self._clock() - wait
-        for number, probe in list(self._waiting.items()):
+        for probe in list(self._probes.waiting.values()):
             if probe.sent > latest:
                 break
-            self._end(number, None)
+            self._end(probe, None)
 
-    def _end(self, number: int, hop: Hop | None) -> None:
-        route, level, kind, _ = self._waiting.pop(number)
-        route.inFlight.remove(number)
-        level.probeEnded(route, kind, hop, self._clock())
+    def _end(self, probe: HopProbe, hop: Hop | None) -> None:
+        """
+        End the wait for the answer to a probe.
+        """
+        _, route, level, kind, _ = probe
+        if probe.number in self._probes.waiting:
+            self._probes.endWait(probe)
+            level.probeEnded(route, kind, hop, self._clock())
+        elif hop is not None:
+            level.record(route, hop)
 
     def datagramReceived(
         self, flow: int, datagram: bytes, now: int, delay: int, header: IPHeader
@@ -310,16 +303,14 @@ class Tracer:
 
         @return: C{True} if it is an answer to the tracer.
         """
-        nonce = self._probes.nonce
-        if datagram[: len(nonce)].lower() != nonce:
+        answer = self._probes.findReply(flow, datagram, self._address)
+        if answer is None:
             return False
-        kind, number, detail = self._probes.classify(datagram)
-        if kind == RIGHT and header.ttl is not None:
-            # The way back may have another length.
-            first = next(each for each in _FIRST_TTLS if each >= header.ttl)
+        if answer.isTarget and header.ttl is not None:
+            # The way back may be longer or shorter.
+            first = next(each for each in _INITIAL_TTLS if each >= header.ttl)
             self._guess = min(MAX_TTL, first - header.ttl + 1)
-        isTarget = kind == RIGHT
-        self._answered(flow, number, now - delay, self._address, detail, isTarget)
+        self._answered(answer, now - delay)
         return True
 
     def icmpErrorReceived(self, flow: int, error: ICMPError, now: int) -> bool:
@@ -332,58 +323,29 @@ class Tracer:
 
         @return: C{True} if it is an answer to the tracer.
         """
-        quote = error.quote or b""
-        number = self._probes.numberOf(quote)
-        if number is None and error.sender is not None:
-            number = self._findByQuote(flow, quote)
-        if number is None:
+        answer = self._probes.findError(self._routes[flow], error)
+        if answer is None:
             return False
-        if error.sender is not None:
-            reason = "" if error.reason == TIME_EXCEEDED else error.reason
-            self._answered(flow, number, now, error.sender, reason)
+        self._answered(answer, now)
         return True
 
-    def _findByQuote(self, flow: int, quote: bytes) -> int | None:
-        """
-        Return the number of the only probe in flight that a short quote fits.
-        """
-        make = self._probes.make
-        inFlight = self._routes[flow].inFlight
-        numbers = [each for each in inFlight if make(each).startswith(quote)]
-        if len(numbers) > 1:
-            # From now on quotes of this router will be enough.
-            self._inFlight = 1
-        return numbers[0] if len(numbers) == 1 else None
-
-    def _answered(
-        self,
-        flow: int,
-        number: int | None,
-        time: int,
-        address: str,
-        reason: str,
-        isTarget: bool = False,
-    ) -> None:
-        probe = None if number is None else self._known.get(number)
-        if number is None or probe is None or probe.route.index != flow:
+    def _answered(self, answer: Answer, time: int) -> None:
+        probe, address, reason, isTarget = answer
+        if probe is None or self._isOver:
             return
-        del self._known[number]
-        route, level, _, sent = probe
-        hop = Hop(level.ttl, address, time - sent, reason, isTarget)
-        self._longest = max(self._longest, time - sent)
+        route, level = probe.route, probe.level
+        roundTrip = time - probe.sent
+        self._longest = max(self._longest, roundTrip)
         if isTarget and not route.isAnswered:
             for each in (self._whole, *self._levels):
                 each.applicationAnswered(route)
             route.isAnswered = True
         if level is not self._whole:
-            if not isTarget and not reason:
-                route.last = max(route.last, level.ttl)
-                self._farthest = max(self._farthest, level.ttl)
-            else:
+            if isTarget or reason:
                 route.distance = min(route.distance or MAX_TTL, level.ttl)
                 if address == self._address:
                     self._nearest = min(self._nearest or MAX_TTL, level.ttl)
-        if number in self._waiting:
-            self._end(number, hop)
-        else:
-            level.record(route, hop)
+            else:
+                route.last = max(route.last, level.ttl)
+                self._farthest = max(self._farthest, level.ttl)
+        self._end(probe, Hop(level.ttl, address, roundTrip, reason, isTarget))

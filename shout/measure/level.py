@@ -1,24 +1,16 @@
 """
-The choice of the flows that are asked for their hop at a TTL, and the pace.
+The choice of the flows that are asked for their hop at a TTL.
 
-Routers limit the ICMP errors that they send to a host.  Linux allows six at once, then
-one a second over IPv4 and ten over IPv6; others allow more or fewer, or any number.  An
-error that is not sent does not count towards the limit.  So rounds of probes find the
-limit: while all of a round are answered, the next one is twice as large and follows at
-once.  After the first round that lacks answers there is a round a second, as large as
-the number of answers to the last.  A round without any answer has met no limit but
-silence, so the next one is larger again.
-
-A flow is silent at a TTL after four probes, three of them in rounds without any answer
-to other flows, whose router may have reached its limit.  Flows that the application
-answers are asked apart from the others, which may be silent from some hop on.
+Flows that the application answers are asked apart from the others, which may be silent
+from some hop on.  A flow is silent at a TTL after four probes, three of them in rounds
+without any answer.  In other rounds a router may have reached its limit of errors.
 
 While all answers at a TTL come from one address, only eleven flows are asked, and the
 hops of the others inferred.  Two equal paths then look like one in one of 1,024 cases,
 and four in one of a million.  Where answers differ each flow is asked.  At a router
-that limits its errors it is enough, however, if the hop before decides: several answers
-to flows with the same hop before, none of which differ.  This is the case of a router
-where parallel paths meet, and which answers from several addresses.
+with a limit it is enough, however, if the hop before decides: several answers to flows
+with the same hop before, none of which differ.  This is the case of a router where
+parallel paths meet, and which has an address on each.
 """
 
 from __future__ import annotations
@@ -27,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from shout.measure.hops import Hop
-from shout.measure.schedule import SECOND
+from shout.measure.rounds import PAUSE, Rounds
 
 ENOUGH = 11
 """
@@ -42,14 +34,9 @@ _EACH = 5
 _ENOUGH_ALIKE = 4
 _ENOUGH_REPEATS = ENOUGH - 1
 
-_FIRST_ROUND = 6
-_LARGEST_ROUND = 64
-_PAUSE = SECOND * 105 // 100
 _SILENT_ROUNDS = 3
 _LEAST_TRIES = 4
 _MOST_TRIES = 20
-
-_ALL = 1 << 31
 
 
 class Route:
@@ -76,77 +63,6 @@ class Route:
         self.inFlight: set[int] = set()
 
 
-class Pace:
-    """
-    Rounds of probes.
-
-    @ivar isLimited: C{True} if a round was answered in part.
-
-    @ivar began: Time of the first probe of the round.
-    """
-
-    def __init__(self, size: int = _FIRST_ROUND) -> None:
-        """
-        @param size: Number of probes in the first round.
-        """
-        self.isLimited = False
-        self.began = 0
-        self._size = size
-        self._notBefore = 0
-        self._begin()
-
-    def _begin(self) -> None:
-        self._sent = self._answered = 0
-        self._missed: list[int] = []
-
-    def isOpen(self, now: int) -> bool:
-        """
-        Return C{True} if a probe may be sent.
-        """
-        return self._sent < self._size and now >= self._notBefore
-
-    def hasMissed(self, index: int) -> bool:
-        """
-        Return C{True} if a flow got no answer in this round.
-        """
-        return index in self._missed
-
-    def probeSent(self, now: int) -> None:
-        """
-        Called when a probe is sent.
-        """
-        if not self._sent:
-            self.began = now
-        self._sent += 1
-
-    def probeEnded(self, index: int, isAnswered: bool, now: int) -> list[int]:
-        """
-        Called when a probe has been answered, or is no longer waited for.
-
-        @param index: Number of the flow.
-
-        @return: The flows of the round, if it is over without any answer.
-        """
-        if isAnswered:
-            self._answered += 1
-        else:
-            self._missed.append(index)
-        if self._answered + len(self._missed) < self._sent:
-            return []
-        answered, missed = self._answered, self._missed
-        if answered and missed:
-            self.isLimited = True
-            self._size = answered
-        elif answered and self.isLimited:
-            self._size = min(2 * self._size, _LARGEST_ROUND)
-        else:
-            self._size = max(self._size, min(2 * self._size, _LARGEST_ROUND))
-        if missed or self.isLimited:
-            self._notBefore = now + _PAUSE
-        self._begin()
-        return [] if answered else missed
-
-
 class Sample:
     """
     The flows of one kind at one TTL: those that the application answers, or the others.
@@ -160,21 +76,21 @@ class Sample:
 
     @ivar retries: The flows to be asked again.
 
-    @ivar pace: The rounds.
+    @ivar rounds: The pace.
 
     @ivar isSilent: C{True} after a round without any answer.
 
     @ivar lastAnswer: Time of the last answer.
     """
 
-    def __init__(self, routes: Sequence[Route], pace: Pace) -> None:
+    def __init__(self, routes: Sequence[Route], rounds: Rounds) -> None:
         self.isSilent = False
-        self.lastAnswer = -_PAUSE
+        self.lastAnswer = -PAUSE
         self.addresses: Counter[str | None] = Counter()
         self.asked = self.inFlight = 0
         self.fresh = deque(routes)
         self.retries: deque[Route] = deque()
-        self.pace = pace
+        self.rounds = rounds
 
     @property
     def known(self) -> set[str]:
@@ -205,21 +121,21 @@ class Level:
         ttl: int,
         routes: Sequence[Route],
         previous: Level | None,
-        firstRound: int = _FIRST_ROUND,
+        rounds: Callable[[], Rounds] = Rounds,
     ) -> None:
         """
         @param routes: The flows, in the order in which they are asked.
 
         @param previous: The level of the TTL before.
 
-        @param firstRound: Number of probes in the first round.
+        @param rounds: Makes the rounds for flows of one kind.
         """
         self.ttl = ttl
         self.hops: dict[int, Hop] = {}
         self._routes = {each.index: each for each in routes}
         self._previous = previous
         self.samples = tuple(
-            Sample([r for r in routes if r.isAnswered == kind], Pace(firstRound))
+            Sample([r for r in routes if r.isAnswered == kind], rounds())
             for kind in (False, True)
         )
         self._examples: dict[str, Hop] = {}
@@ -249,11 +165,11 @@ class Level:
         @param isReady: A function that returns C{True} if a flow can be asked.
         """
         sample = self.samples[kind]
-        pace = sample.pace
-        if not pace.isOpen(now):
+        rounds = sample.rounds
+        if not rounds.isOpen(now):
             return None
         queue = self._find(
-            kind, isForAll, lambda r: isReady(r) and not pace.hasMissed(r.index)
+            kind, isForAll, lambda r: isReady(r) and not rounds.hasMissed(r.index)
         )
         if queue is None:
             return None
@@ -261,7 +177,7 @@ class Level:
         if queue is sample.fresh:
             sample.asked += 1
         sample.inFlight += 1
-        pace.probeSent(now)
+        rounds.probeSent(now)
         self._tries[route.index] += 1
         return route
 
@@ -291,7 +207,7 @@ class Level:
         queues = [sample.retries]
         if isForAll or sample.isMixed or sample.asked < self._quota(kind):
             queues.insert(0, sample.fresh)
-        mayInfer = not isForAll and sample.pace.isLimited and len(sample.known) > 1
+        mayInfer = not isForAll and sample.rounds.isLimited and len(sample.known) > 1
         for queue in queues:
             for _ in range(len(queue)):
                 route = queue[0]
@@ -321,14 +237,14 @@ class Level:
         """
         sample, other = self.samples[kind], self.samples[not kind]
         sample.inFlight -= 1
-        silent = sample.pace.probeEnded(route.index, hop is not None, now)
+        silent = sample.rounds.probeEnded(route.index, hop is not None, now)
         if hop is not None:
             sample.lastAnswer = now
             self.record(route, hop)
         elif route.index not in self.hops:
             self.samples[route.isAnswered].retries.append(route)
         # The other kind may have used up what a router allows.
-        if silent and other.lastAnswer < sample.pace.began - _PAUSE:
+        if silent and other.lastAnswer < sample.rounds.began - PAUSE:
             sample.isSilent = not sample.known
             self._silentRounds.update(silent)
         for index in {*silent, route.index} - self.hops.keys():
