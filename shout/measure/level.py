@@ -291,12 +291,15 @@ class Level:
 
     def hopOf(self, route: Route) -> Hop:
         """
-        Return the hop of a flow, measured or inferred, or a silent one.
+        Return the hop of a flow, measured or inferred, or a silent one.  The application is
+        not inferred.
         """
         hop = self.hops.get(route.index)
         if hop is None:
             hop = self._inferFromAll(route) or self._inferFromAlike(route)
-        return hop or Hop(self.ttl)
+            if hop is None or hop.isTarget:
+                return Hop(self.ttl)
+        return hop
 
     def _inferFromAll(self, route: Route) -> Hop | None:
         kind = route.isAnswered

@@ -13,6 +13,9 @@ from shout.measure.hops import FlowHops, sortKey
 # A result that is more probable than this without any cause may be chance.
 _CHANCE = 0.01
 
+# The share of healthy flows that a hop answers, unless its silence says nothing.
+_NEARLY_ALL = 0.9
+
 _MOST_LISTED = 8
 
 _Groups = dict[str, set[int]]
@@ -148,41 +151,51 @@ class _Comparison:
         """
         routers = self._routersOf(port)
         for hop in self._hops[port]:
-            groups = self._levels.get(hop.ttl, {})
-            if hop.address is None and any(
-                ports & self._healthy for ports in groups.values()
-            ):
+            if hop.address is None:
                 before = [address for ttl, address in routers if ttl < hop.ttl]
-                isEnd = len(before) == len(routers)
-                return _Silence(hop.ttl, before[-1] if before else None, isEnd)
+                last = before[-1] if before else None
+                answered = self._answeredAfter(last, hop.ttl)
+                if answered:
+                    isEnd = len(before) == len(routers)
+                    return _Silence(hop.ttl, last, isEnd, answered)
         return None
+
+    def _answeredAfter(self, last: str | None, ttl: int) -> tuple[str, ...]:
+        """
+        Return the addresses that answer healthy flows at a TTL, if nearly all of them
+        are answered.
+
+        @param last: A router that the flows share; C{None} for all flows.
+        """
+        healthy = self._healthy
+        if last is not None:
+            healthy = healthy & self._through[last]
+        groups = self._levels.get(ttl, {})
+        answered = {
+            a: ports & healthy for a, ports in groups.items() if ports & healthy
+        }
+        count = sum(map(len, answered.values()))
+        if not count or count < _NEARLY_ALL * len(healthy):
+            return ()
+        return tuple(sorted(answered, key=sortKey))
 
     def _describeSilence(self, silence: _Silence | None, ports: set[int]) -> str:
         name = self._name(ports, "the")
         if silence is None:
-            share = "shares" if len(ports) == 1 else "share"
+            its = "shares its" if len(ports) == 1 else "share their"
             return (
-                f"{self._name(ports, 'all')} {share} every hop with healthy flows: "
+                f"{self._name(ports, 'all')} {its} hops with healthy flows: "
                 "the way back is the likelier place"
             )
-        healthy = self._healthy
-        if silence.last is not None:
-            # Those with the same hop before, if any of them is answered here.
-            same = healthy & self._through[silence.last]
-            if any(ports & same for ports in self._levels[silence.ttl].values()):
-                healthy = same
-        groups = self._levels[silence.ttl]
-        others = [address for address in groups if groups[address] & healthy]
-        where = _list(sorted(others, key=sortKey), "and")
+        where = _list(silence.others, "and")
         if not silence.isEnd:
             return (
                 f"hop {silence.ttl} does not answer {name}, but healthy flows, "
-                f"from {where}; they share the other hops"
+                f"from {where}; later hops answer both"
             )
+        text = f"the last hop that answers {name} is {silence.last}"
         if silence.last is None:
             text = f"no hop answers {self._name(ports, 'any of the')}"
-        else:
-            text = f"the last hop that answers {name} is {silence.last}"
         return (
             f"{text}; healthy flows go on through {where}; "
             "silence alone does not prove where the others end"
@@ -211,11 +224,14 @@ class _Silence(NamedTuple):
         none.
 
     @ivar isEnd: C{True} if no router behind it answers.
+
+    @ivar others: The addresses from which it answers healthy flows.
     """
 
     ttl: int
     last: str | None
     isEnd: bool
+    others: tuple[str, ...]
 
 
 def _list(items: Sequence[str], last: str) -> str:

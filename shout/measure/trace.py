@@ -10,7 +10,7 @@ checked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from random import sample as shuffled
+from random import shuffle as randomShuffle
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -82,6 +82,7 @@ class Tracer:
         timeout: float = 1.0,
         limit: float = 60.0,
         size: int = 56,
+        shuffle: Callable[[list[Route]], object] = randomShuffle,
     ) -> None:
         """
         @param flows: The flows.
@@ -100,6 +101,9 @@ class Tracer:
             flows has to answer each of them.
 
         @param size: Size of a probe in bytes.
+
+        @param shuffle: Puts the flows into the order in which they are asked, since
+            neighbouring ports may share a path.
         """
         self._flows = flows
         self._address = address
@@ -109,11 +113,9 @@ class Tracer:
         self._limit = limit
         self._probes = HopProbes(size)
         self._routes = [Route(index) for index in range(len(flows))]
-        # Neighbouring ports may share a path.
-        self._order = shuffled(self._routes, len(flows))
-        self._whole = Level(
-            _WHOLE_WAY, self._order, None, lambda: Rounds(len(self._order))
-        )
+        self._order = list(self._routes)
+        shuffle(self._order)
+        self._whole = Level(_WHOLE_WAY, self._order, None, lambda: Rounds(len(flows)))
         self._levels: list[Level] = []
         # The lowest TTL that reaches the target, the highest that a router answers, a
         # guess of the former, and the longest round trip.

@@ -27,6 +27,8 @@ class Router:
     A router that sends a limited number of ICMP errors.
 
     @ivar asked: Number of probes that ended here.
+
+    @ivar answered: Number of errors sent.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Router:
 
         @param quote: Number of bytes of the payload that it quotes.
         """
-        self.asked = 0
+        self.asked = self.answered = 0
         self._addresses = addresses
         self._burst = self._tokens = float(burst)
         self._rate = rate
@@ -69,6 +71,7 @@ class Router:
             if self._tokens < 1:
                 return None
             self._tokens -= 1
+        self.answered += 1
         address = self._addresses[flow % len(self._addresses)]
         return ICMPError(self._reason, address, datagram[: self._quote])
 
@@ -119,6 +122,7 @@ class Network:
         self._random = Random(seed)
         self._answer = answer
         self.flows = [FakeFlow(self, index) for index in range(flows)]
+        options.setdefault("shuffle", self._random.shuffle)
         self.tracer = Tracer(self.flows, TARGET, self.clock, self.now, **options)
 
     def now(self) -> int:
@@ -184,6 +188,63 @@ class Network:
             if self.done:
                 break
             self.clock.advance(0.001)
+
+
+class ParallelNetwork(Network):
+    """
+    A network with a router at each end and parallel routers between them.
+
+    The flows go to the parallel routers in turn; those of the first one are hurt if
+    C{reach} is given.
+
+    @ivar first: The router that all flows share.
+
+    @ivar middle: The parallel routers.
+
+    @ivar last: The router behind these.  It has an address on each path.
+
+    @ivar expected: The addresses of the hops of each flow, C{*} for a silent one.
+    """
+
+    def __init__(
+        self,
+        flows: int = 32,
+        paths: int = 4,
+        rate: float | None = None,
+        reach: int | None = None,
+        hasOneAddress: bool = False,
+        prefix: str = "10.0.{}.{}",
+        **options: Any,
+    ) -> None:
+        """
+        @param reach: Number of routers that datagrams through the first parallel router
+            reach; C{None} for all of them, and the target.
+
+        @param hasOneAddress: C{True} if the last router has a single address.
+
+        @param prefix: The format of addresses.
+
+        @param options: Parameters of L{Network}.
+        """
+        numbers = range(paths)
+        self.first = Router(prefix.format(0, 1), rate=rate)
+        self.middle = [Router(prefix.format(1, n), rate=rate) for n in numbers]
+        addresses = [prefix.format(2, 0 if hasOneAddress else n) for n in numbers]
+        self.last = Router(*addresses, rate=rate)
+        super().__init__(
+            flows,
+            lambda flow: [self.first, self.middle[flow % paths], self.last],
+            lambda flow: None if flow % paths else reach,
+            **options,
+        )
+        first = prefix.format(0, 1)
+        self.expected = []
+        for flow in range(flows):
+            path = flow % paths
+            hops = [first, prefix.format(1, path), addresses[path], TARGET]
+            if path == 0 and reach is not None:
+                hops[reach:] = "*" * (len(hops) - reach)
+            self.expected.append(hops)
 
 
 class FakeFlow:
