@@ -11,7 +11,7 @@ from typing import Any
 from shout.measure.hops import Hop
 from shout.measure.mtu import MTUResult
 from shout.measure.rate import RateResult
-from shout.measure.result import LOST, REFUSED, Event, Result
+from shout.measure.result import LOST, OUTSTANDING, REFUSED, Event, Result
 from shout.measure.target import Target
 
 FORMAT = 1
@@ -141,7 +141,7 @@ def eventObject(event: Event, target: Target, time: int) -> dict[str, Any]:
         "port": target.port,
         "seq": event.number,
     }
-    if event.kind not in (LOST, REFUSED):
+    if event.kind not in (LOST, OUTSTANDING, REFUSED):
         fields["bytes"] = event.length
     if event.roundTrip is not None:
         fields["rtt_ns"] = event.roundTrip

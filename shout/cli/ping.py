@@ -162,6 +162,8 @@ class PingCommand:
             sockets = openSockets(targets, ports, socketOptionsOf(options, isShared))
             printEvent = self._printer()
             self._session = PingSession(sockets, self._schedule, printEvent, reactor)
+            if options.outstanding:
+                self._session.reportOutstanding()
             if options.trace:
                 trace(self._session, targets[0], self._schedule.timeout, reactor)
 

@@ -202,6 +202,8 @@ def _makeParser() -> Parser:
     group = parser.add_argument_group("output")
     times = "print the time of each line, and of the start and the end"
     addFlag(group, "-D", "--timestamps", help=times)
+    outstanding = "report a missing reply when the next datagram is sent"
+    addFlag(group, "-O", "--outstanding", help=outstanding)
 
     group = parser.add_argument_group("for programs")
     addFlag(group, "--json", help="print one JSON object at the end")

@@ -16,6 +16,7 @@ from shout.measure.result import (
     LATE,
     LOST,
     OUT_OF_WINDOW,
+    OUTSTANDING,
     REFUSED,
     REPLY,
     WRONG,
@@ -119,6 +120,8 @@ def eventLine(event: Event, target: Target) -> str:
     number = "" if event.number is None else f" seq={event.number}"
     if event.kind == LOST:
         return f"no answer from {where}:{number}"
+    if event.kind == OUTSTANDING:
+        return f"no answer yet from {where}:{number}"
     if event.kind == REFUSED:
         sender = event.error and event.error.sender
         return f"ICMP error for {where}:{number} {errorText(event.detail, sender)}"

@@ -172,6 +172,7 @@ OUT_OF_WINDOW = "out of window"
 WRONG = "wrong"
 REFUSED = "refused"
 LOST = "lost"
+OUTSTANDING = "outstanding"
 
 
 UNKNOWN_HEADER = IPHeader()
@@ -182,7 +183,8 @@ class Event(NamedTuple):
     A reply, an error or a loss.
 
     @ivar kind: One of L{REPLY}, L{DUPLICATE}, L{LATE}, L{OUT_OF_WINDOW},
-        L{WRONG<shout.measure.result.WRONG>}, L{REFUSED} and L{LOST}.
+        L{WRONG<shout.measure.result.WRONG>}, L{REFUSED}, L{LOST} and L{OUTSTANDING}:
+        a probe in flight when the next one was sent.
 
     @ivar number: Number of the probe in its run, from 1; C{None} if unknown.
 

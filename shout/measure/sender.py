@@ -36,6 +36,9 @@ class Sender:
 
     @ivar isStopped: C{True} to send no more probes, even if more are due.
 
+    @ivar reportsOutstanding: C{True} to report each probe that is in flight when the
+        next one to its target has been sent.
+
     @ivar lastSent: Time at which probes were last sent; 0 if none were.
     """
 
@@ -60,7 +63,7 @@ class Sender:
 
         @param clock: Source of the monotonic time in nanoseconds.
         """
-        self.isFull = self.isStopped = False
+        self.isFull = self.isStopped = self.reportsOutstanding = False
         self.lastSent = 0
         self._flows = flows
         self._turn = 0
@@ -70,6 +73,8 @@ class Sender:
         perPause = int(PAUSE / SECOND / schedule.interval) + 1
         self._maxAtOnce = min(self.maxAtOnce, perPause)
         self._blockedSince: int | None = None
+        # The flow and the number of the last probe to each target.
+        self._last: dict[int, tuple[Flow, int]] = {}
 
     def send(self, pacer: Pacer, now: int, replyWait: int) -> bool:
         """
@@ -131,7 +136,21 @@ class Sender:
             self._onEvent(flow, tracker.icmpErrorReceived(error, now))
         self._blockedSince = None
         self.lastSent = now
+        if self.reportsOutstanding:
+            self._reportOutstanding(flow)
         return sent
+
+    def _reportOutstanding(self, flow: Flow) -> None:
+        before = self._last.get(flow.target)
+        self._last[flow.target] = flow, flow.tracker.sent
+        if before is None:
+            return
+        flow, number = before
+        # If this program was paused, the reply may be in the receive buffer.
+        flow.port.drain()
+        event = flow.tracker.outstanding(number)
+        if event is not None and not self.isStopped:
+            self._onEvent(flow, event)
 
     def _explain(self, flow: Flow, number: int) -> str:
         if number == EMSGSIZE:

@@ -214,6 +214,13 @@ class PingSession:
             sourcePort=trackers[0].sourcePort if len(flows) == 1 else None,
         )
 
+    def reportOutstanding(self) -> None:
+        """
+        Call C{onEvent} also with each probe that is in flight when the next one to its
+        target has been sent.
+        """
+        self._sender.reportsOutstanding = True
+
     def listen(self) -> None:
         """
         Open the ports without sending.  L{start} opens them, too.

@@ -15,6 +15,7 @@ from shout.measure.result import (
     LATE,
     LOST,
     OUT_OF_WINDOW,
+    OUTSTANDING,
     REFUSED,
     REPLY,
     UNKNOWN_HEADER,
@@ -362,6 +363,15 @@ class ProbeTracker:
                 self._states[slot] = _REFUSED
                 self._refused += 1
         return self._event(REFUSED, number, detail=reason, error=error)
+
+    def outstanding(self, number: int) -> Event | None:
+        """
+        Return an event if a probe in the window is in flight and has no reply of any
+        kind.
+        """
+        if self._states[number % self.window] != _IN_FLIGHT:
+            return None
+        return self._event(OUTSTANDING, number)
 
     def expire(self, now: int) -> list[Event]:
         """

@@ -24,6 +24,7 @@ from shout.measure.result import (
     LATE,
     LOST,
     OUT_OF_WINDOW,
+    OUTSTANDING,
     REFUSED,
     REPLY,
     WRONG,
@@ -204,6 +205,7 @@ class EventTests(SynchronousTestCase):
             ),
             (Event(REFUSED, 3, detail="no"), {"seq": 3, "detail": "no"}),
             (Event(LOST, 4), {"seq": 4}),
+            (Event(OUTSTANDING, 4), {"seq": 4}),
             (Event(OUT_OF_WINDOW, 5, 56), {"seq": 5, "bytes": 56}),
         ]
         for event, fields in expected:

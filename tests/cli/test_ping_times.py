@@ -1,5 +1,5 @@
 """
-Tests for the wall-clock times of C{shoutping}.
+Tests for the options of C{shoutping} about times: C{-D} and C{-O}.
 """
 
 from __future__ import annotations
@@ -43,3 +43,22 @@ class TimesTests(CommandCase):
         self.assertEqual(len(times), 3)
         times = [before, last["start"], *times, last["end"], time.time_ns()]
         self.assertEqual(times, sorted(times))
+
+
+class OutstandingTests(CommandCase):
+    """
+    Tests for C{-O}.
+    """
+
+    async def test_outstanding(self) -> None:
+        """
+        A missing reply is reported as soon as the next datagram is sent, and again if
+        it is lost.
+        """
+        target = f"127.0.0.1:{self.answerHalf()}"
+        options = ["-O", "-c", "4", "-i", "0.05", "-t", "0.2"]
+        _, out, _ = await self.ping(target, *options)
+        ends = [line.split()[-1] for line in out.splitlines() if " answer" in line]
+        self.assertEqual(out.count("no answer yet from 127.0.0.1: seq=2\n"), 1)
+        self.assertNotIn("yet from 127.0.0.1: seq=4", out)
+        self.assertEqual(ends[:3], ["seq=2", "seq=2", "seq=4"])

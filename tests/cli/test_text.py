@@ -33,6 +33,7 @@ from shout.measure.result import (
     LATE,
     LOST,
     OUT_OF_WINDOW,
+    OUTSTANDING,
     REFUSED,
     REPLY,
     WRONG,
@@ -144,6 +145,7 @@ class LineTests(SynchronousTestCase):
                 "ICMP error for 192.0.2.1: seq=7 port unreachable",
             ),
             (Event(LOST, 7), "no answer from 192.0.2.1: seq=7"),
+            (Event(OUTSTANDING, 7), "no answer yet from 192.0.2.1: seq=7"),
         ):
             self.assertEqual(eventLine(event, TARGET), expected)
 

@@ -9,7 +9,8 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.measure.result import REFUSED, REPLY
+from shout.measure.result import LOST, OUTSTANDING, REFUSED, REPLY
+from shout.udp.icmp import ICMPError
 from tests.measure.fakes import FakePing
 
 
@@ -194,3 +195,105 @@ class SenderTests(SynchronousTestCase):
             self.assertEqual((first.kind, first.number), (REFUSED, 1))
             self.assertEqual(first.detail, reason)
             self.assertEqual((second.kind, second.number), (REPLY, 2))
+
+
+class OutstandingTests(SynchronousTestCase):
+    """
+    Tests for L{PingSession.reportOutstanding
+    <shout.measure.session.PingSession.reportOutstanding>}.
+    """
+
+    def start(self, **options: int) -> FakePing:
+        """
+        Start to send every second, with a timeout of 2.5 s.
+        """
+        ping = FakePing(interval=1.0, timeout=2.5, **options)
+        ping.session.reportOutstanding()
+        ping.start()
+        return ping
+
+    def outstanding(self, ping: FakePing) -> list[tuple[int | None, int | None]]:
+        """
+        Return the number and the source port of each probe that was reported.
+        """
+        return [
+            (event.number, event.sourcePort)
+            for event in ping.events
+            if event.kind == OUTSTANDING
+        ]
+
+    def test_outstanding(self) -> None:
+        """
+        A probe is reported once, when the next one is sent before its reply has
+        arrived.
+        """
+        ping = self.start()
+        ping.advance(0.99)
+        self.assertEqual(ping.events, [])
+        ping.advance(0.02)
+        self.assertEqual(self.outstanding(ping), [(1, 40000)])
+        ping.receive(ping.port.sent[1].upper())
+        ping.advance(1)
+        self.assertEqual(self.outstanding(ping), [(1, 40000)])
+        ping.advance(1)
+        self.assertEqual(self.outstanding(ping), [(1, 40000), (3, 40000)])
+        self.assertIn((LOST, 1), [event[:2] for event in ping.events])
+
+    def test_off(self) -> None:
+        """
+        By default nothing is reported.
+        """
+        ping = FakePing(interval=1.0, timeout=2.5)
+        ping.start()
+        ping.advance(2)
+        self.assertEqual(ping.events, [])
+
+    def test_unread(self) -> None:
+        """
+        A reply that has arrived but has not been read counts as a reply.
+        """
+        ping = self.start()
+        ping.port.buffered.append((ping.port.sent[0].upper(), 0))
+        ping.advance(1.01)
+        self.assertEqual([event.kind for event in ping.events], [REPLY])
+
+    def test_error(self) -> None:
+        """
+        A probe that ended in an ICMP error, or got a wrong reply, is not outstanding.
+        """
+        ping = self.start()
+        error = ICMPError("port unreachable", quote=ping.port.sent[0])
+        ping.flow.icmpErrorReceived(error)
+        ping.advance(1.01)
+        ping.receive(ping.port.sent[1])
+        ping.advance(1)
+        self.assertEqual(self.outstanding(ping), [])
+
+    def test_flows(self) -> None:
+        """
+        The probe before may be that of another flow.
+        """
+        ping = self.start(flows=2)
+        ping.answer(1)
+        ping.advance(3.01)
+        self.assertEqual(self.outstanding(ping), [(1, 40000), (3, 40000)])
+
+    def test_targets(self) -> None:
+        """
+        Only probes to the same target count.
+        """
+        ping = self.start(targets=2)
+        ping.advance(0.99)
+        self.assertEqual((len(ping.ports[1].sent), self.outstanding(ping)), (1, []))
+        ping.advance(0.02)
+        self.assertEqual(self.outstanding(ping), [(1, 40000)])
+
+    def test_stop(self) -> None:
+        """
+        The callback for a reply may stop the measurement.
+        """
+        ping = self.start()
+        ping.onEvent = lambda event: ping.session.stop()
+        ping.port.buffered.append((b"wrong", 0))
+        ping.advance(1.01)
+        self.assertEqual(ping.done, [ping.session])
