@@ -1,5 +1,5 @@
 """
-Ctrl-C and Ctrl-\\ during a measurement.
+Ctrl-C, Ctrl-\\ and SIGTERM during a measurement.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def signalHandlers(
     reactor: Any, stop: Callable[[], None], show: Callable[[], None]
 ) -> Iterator[None]:
     """
-    Stop at Ctrl-C and show at Ctrl-\\, instead of ending the process.
+    Stop at Ctrl-C and SIGTERM, and show at Ctrl-\\, instead of ending the process.
 
     @param reactor: An L{IReactorFromThreads
         <twisted.internet.interfaces.IReactorFromThreads>} provider, which makes the
@@ -23,12 +23,14 @@ def signalHandlers(
     """
 
     def interrupted(*_: object) -> None:
-        # A second Ctrl-C ends the process.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # A second signal ends the process.
+        for number in before.keys() & {signal.SIGINT, signal.SIGTERM}:
+            signal.signal(number, signal.SIG_DFL)
         reactor.callFromThread(stop)
 
     handlers: dict[signal.Signals, Callable[..., object]] = {
         signal.SIGINT: interrupted,
+        signal.SIGTERM: interrupted,
         signal.SIGQUIT: lambda *_: reactor.callFromThread(show),
     }
     before: dict[signal.Signals, Any] = {}

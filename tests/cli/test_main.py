@@ -165,10 +165,9 @@ class ShoutpingTests(CommandCase):
         self.assertEqual((status, errors), (0, []))
         self.assertEqual(json.loads(out)["answered"], 2)
 
-    async def test_interrupt(self) -> None:
+    async def endBy(self, number: signal.Signals) -> None:
         """
-        Ctrl-C ends a measurement with its results; Ctrl-\\ shows those so far, on
-        standard error if standard output is no terminal.
+        Show the results so far, and end a measurement by a signal.
         """
         target = f"127.0.0.1:{self.serveUDP()}"
         command = self.start("-i", "0.02", target, name="shoutping")
@@ -176,10 +175,18 @@ class ShoutpingTests(CommandCase):
         await command.until(lambda: b"seq=2" in command.out)
         command.transport.signalProcess(signal.SIGQUIT)
         await command.until(lambda: b"out of order" in command.err)
-        command.transport.signalProcess(signal.SIGINT)
+        command.transport.signalProcess(number)
         self.assertEqual(await command.ended, 0)
         self.assertIn(b"answered, 0 lost (0 %)", command.out)
         self.assertIn(b"answered, 0 lost (0 %)", command.err)
+
+    async def test_interrupt(self) -> None:
+        """
+        Ctrl-C and SIGTERM end a measurement with its results; Ctrl-\\ shows those so
+        far, on standard error if standard output is no terminal.
+        """
+        await self.endBy(signal.SIGINT)
+        await self.endBy(signal.SIGTERM)
 
     async def test_pipe(self) -> None:
         """

@@ -11,6 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.cli.signals import signalHandlers
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+
 
 class FakeReactor:
     """
@@ -28,7 +30,7 @@ class SignalHandlersTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.done: list[str] = []
-        for number in (signal.SIGINT, signal.SIGQUIT):
+        for number in SIGNALS:
             before = signal.signal(number, signal.SIG_DFL)
             self.addCleanup(signal.signal, number, before)
 
@@ -40,23 +42,29 @@ class SignalHandlersTests(SynchronousTestCase):
 
     def test_keys(self) -> None:
         """
-        Ctrl-\\ shows each time, and Ctrl-C stops; afterwards both have their former
-        handlers.
+        Ctrl-\\ shows each time, and Ctrl-C and SIGTERM stop; afterwards all have their
+        former handlers.
         """
-        with signalHandlers(FakeReactor(), self.stop, self.show):
-            for number in (signal.SIGQUIT, signal.SIGQUIT, signal.SIGINT):
-                signal.raise_signal(number)
-        self.assertEqual(self.done, ["show", "show", "stop"])
-        for number in (signal.SIGINT, signal.SIGQUIT):
-            self.assertEqual(signal.getsignal(number), signal.SIG_DFL)
+        for last in (signal.SIGINT, signal.SIGTERM):
+            self.done.clear()
+            with signalHandlers(FakeReactor(), self.stop, self.show):
+                for number in (signal.SIGQUIT, signal.SIGQUIT, last):
+                    signal.raise_signal(number)
+            self.assertEqual(self.done, ["show", "show", "stop"])
+            for number in SIGNALS:
+                self.assertEqual(signal.getsignal(number), signal.SIG_DFL)
 
     def test_twice(self) -> None:
         """
-        After the first Ctrl-C, the second one ends the process.
+        After the first Ctrl-C or SIGTERM, a second signal of either kind ends the
+        process.
         """
-        with signalHandlers(FakeReactor(), self.stop, self.show):
-            signal.raise_signal(signal.SIGINT)
-            self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_DFL)
+        stops = (signal.SIGINT, signal.SIGTERM)
+        for first in stops:
+            with signalHandlers(FakeReactor(), self.stop, self.show):
+                signal.raise_signal(first)
+                for number in stops:
+                    self.assertEqual(signal.getsignal(number), signal.SIG_DFL)
 
     def test_ignored(self) -> None:
         """
@@ -64,6 +72,8 @@ class SignalHandlersTests(SynchronousTestCase):
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         with signalHandlers(FakeReactor(), self.stop, self.show):
-            signal.raise_signal(signal.SIGINT)
-        self.assertEqual(self.done, [])
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                signal.raise_signal(number)
+            self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
+        self.assertEqual(self.done, ["stop"])
         self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
