@@ -291,8 +291,8 @@ class Level:
 
     def hopOf(self, route: Route) -> Hop:
         """
-        Return the hop of a flow, measured or inferred, or a silent one.  The application is
-        not inferred.
+        Return the hop of a flow, measured or inferred, or a silent one.  The
+        application is not inferred.
         """
         hop = self.hops.get(route.index)
         if hop is None:

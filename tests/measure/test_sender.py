@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -203,7 +204,7 @@ class OutstandingTests(SynchronousTestCase):
     <shout.measure.session.PingSession.reportOutstanding>}.
     """
 
-    def start(self, **options: int) -> FakePing:
+    def start(self, **options: Any) -> FakePing:
         """
         Start to send every second, with a timeout of 2.5 s.
         """
