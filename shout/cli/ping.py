@@ -181,8 +181,8 @@ class PingCommand:
         with signalHandlers(self._reactor, self._stop, self._showSoFar):
             if self._session is not None:
                 self._session.listen()
-                for target in self._targets:
-                    self._printOpening(target, self._session)
+                for index in range(len(self._targets)):
+                    self._printOpening(index, self._session)
                 if live.isTerminal:
                     updates.start(0.1, now=False)
                 await self._session.start()
@@ -199,8 +199,9 @@ class PingCommand:
         status = await ended
         return status or statusOf(results, self._options.max_loss)
 
-    def _printOpening(self, target: Target, session: PingSession) -> None:
-        schedule, hasKernelTimes = self._schedule, session.hasKernelTimes
+    def _printOpening(self, index: int, session: PingSession) -> None:
+        schedule, target = self._schedule, self._targets[index]
+        hasKernelTimes = session.hasKernelTimes(index)
         if self._options.json_lines:
             begin = document.beginObject(
                 target, schedule.size, hasKernelTimes, self._start

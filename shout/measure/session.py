@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from socket import socket as Socket
 from typing import Any
 
@@ -29,6 +30,10 @@ from shout.udp.timed import TimedPort
 # Numbers of probes in flight, and of those whose states are kept, of all flows.
 _MAX_IN_FLIGHT = 1 << 16
 _WINDOW = 1 << 18
+
+# Number of flows above which datagrams are received one by one.  Few arrive on each
+# socket then, and buffers for batches would take 60 KB for each.
+_MAX_BATCHED = 64
 
 # Interval in seconds above which the kernel takes the times of sending.
 _LEAST_TIMED = 0.001
@@ -121,6 +126,8 @@ class PingSession:
             window = min(window, -(-schedule.count // each))
         maxInFlight = max(_LEAST_IN_FLIGHT, _MAX_IN_FLIGHT // total)
         flows = []
+        if total > _MAX_BATCHED:
+            makePort = partial(makePort, isBatched=False)
         for index in range(each):
             for target, ofTarget in enumerate(sockets):
                 probes = Probes(schedule.size, nonce, index, each)
@@ -131,12 +138,14 @@ class PingSession:
                 flows.append(Flow(sock, index, target, tracker, *others))
         return flows
 
-    @property
-    def hasKernelTimes(self) -> bool:
+    def hasKernelTimes(self, index: int = 0) -> bool:
         """
-        C{True} if the kernel takes the arrival times of replies.
+        Return C{True} if the kernel takes the arrival times of replies.
+
+        @param index: Index of the target.
         """
-        return all(flow.port.hasKernelTimes for flow in self.flows)
+        flows = self.flows[index :: self._targets]
+        return all(flow.port.hasKernelTimes for flow in flows)
 
     @property
     def _replyWait(self) -> int:
@@ -203,7 +212,7 @@ class PingSession:
             roundTrips=histogram.summarize(),
             jitter=divide(total("variation"), variations) if variations else None,
             duration=ended - self._began,
-            hasKernelTimes=self.hasKernelTimes,
+            hasKernelTimes=all(flow.port.hasKernelTimes for flow in flows),
             skipped=total("skipped")
             # All flows miss probes that are overdue equally often.
             + self._pacer.skipped * len(flows) // len(self.flows),

@@ -71,14 +71,19 @@ class TimedPort(DatagramPort):
         protocol: DatagramProtocol,
         reactor: Any,
         clock: Callable[[], int] = time.monotonic_ns,
+        isBatched: bool = True,
     ) -> None:
         """
         @param sock: A connected datagram socket.
 
         @param clock: A function that returns a monotonic time in nanoseconds.
+
+        @param isBatched: C{True} to receive many datagrams per system call, if the C
+            extension is built.
         """
         super().__init__(sock, protocol, reactor)
         self._clock = clock
+        self._isBatched = isBatched
         self._timed: Iterator[_TimedDatagram] = iter(())
         self._sendNumbers: SendNumbers | None = None
         # ICMP errors that were read, and are not passed to the protocol yet.
@@ -88,7 +93,7 @@ class TimedPort(DatagramPort):
         enableErrorQueue(sock)
         enableHeaders(sock)
         self.hasKernelTimes = enableTimestamps(sock)
-        if available and sock.family != socket.AF_UNIX:
+        if available and self._isBatched and sock.family != socket.AF_UNIX:
             self.maxAtOnce = _SEND_SLOTS
             return BatchIO(sock.fileno(), decodeHeader)
         return TimedIO(sock)

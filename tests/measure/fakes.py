@@ -108,7 +108,14 @@ class FakePort:
     kernelDrops = 0
     hasSendTimes = False
 
-    def __init__(self, sock: Any, protocol: Any, reactor: Any, clock: Any) -> None:
+    def __init__(
+        self,
+        sock: Any,
+        protocol: Any,
+        reactor: Any,
+        clock: Any,
+        isBatched: bool = True,
+    ) -> None:
         self.protocol = protocol
         self.clock = clock
         self.sent: list[bytes] = []
