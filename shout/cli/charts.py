@@ -6,11 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shout.cli.text import milliseconds, nameOf
+from shout.cli.text import milliseconds, nameOf, percent
+from shout.measure.flow import Flow
 from shout.measure.histogram import Histogram
 from shout.measure.result import Result
+from shout.measure.target import Target
 
 _ROWS = 12
+
+# The number of servers in a table on a terminal.
+_MOST = 64
+
 _BAR = 40
 
 _COUNTS = ("sent", "answered", "lost", "late", "refused", "wrong", "duplicates")
@@ -19,13 +25,16 @@ _TIMES = ("min", "mean", "p99", "max")
 
 def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
     """
-    Return several results side by side: one per line or, if that is too wide, one
-    per column.
+    Return several results side by side, the worst first: one per line or, if that is
+    too wide, one per column.
 
-    @param columns: The width available in characters; C{None} for any.
+    @param columns: The width available in characters; C{None} for any.  With a width
+        the best are left out if there are many.
     """
     rows = [["server", *_COUNTS, *_TIMES]]
-    for result in results:
+    ordered = sorted(results, key=_badness, reverse=True)
+    shown = ordered if columns is None else ordered[:_MOST]
+    for result in shown:
         rtt = result.roundTrips
         counts = [str(getattr(result, name)) for name in _COUNTS]
         times = [milliseconds(getattr(rtt, name)) if rtt else "-" for name in _TIMES]
@@ -33,7 +42,38 @@ def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
     lines = align(rows)
     if columns is not None and len(lines[0]) > columns:
         lines = align([*zip(*rows)])
-    return [*lines, "round trips in ms"]
+    lines.append("round trips in ms")
+    if len(shown) < len(ordered):
+        lines.append(f"{len(ordered) - len(shown)} servers with less loss are left out")
+    return lines
+
+
+def _badness(result: Result) -> tuple[float, int]:
+    return result.unanswered, result.roundTrips.p50 if result.roundTrips else 0
+
+
+def liveTable(targets: Sequence[Target], flows: Sequence[Flow], rows: int) -> list[str]:
+    """
+    Return the figures of targets during a measurement, the worst first.
+
+    @param flows: The flows of all targets.
+
+    @param rows: Number of targets to show.
+    """
+    sent, lost = [0] * len(targets), [0] * len(targets)
+    last = [0] * len(targets)
+    for flow in flows:
+        tracker = flow.tracker
+        sent[flow.target] += tracker.sent - tracker.inFlight
+        lost[flow.target] += tracker.lost + tracker.refused
+        last[flow.target] = tracker.histogram.last or last[flow.target]
+    shares = [100 * each / of if of else 0.0 for each, of in zip(lost, sent)]
+    order = sorted(range(len(targets)), key=lambda i: (-shares[i], -last[i]))
+    cells = [["server", "lost", "last ms"]]
+    for index in order[: max(0, rows)]:
+        time = milliseconds(last[index]) if last[index] else "-"
+        cells.append([str(targets[index]), percent(shares[index]), time])
+    return align(cells)
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

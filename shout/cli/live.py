@@ -79,12 +79,15 @@ class LiveLine:
 
     def setStatus(self, text: str) -> None:
         """
-        Replace the status line, on a terminal; an empty text removes it.
+        Replace the status line, or several lines, on a terminal; an empty text removes
+        them.
         """
         if not self.isTerminal or self._isPaused or self._isOver:
             return
-        # Only one line can be overwritten, with the characters that a terminal adds.
-        text = text[: self.columns - 1 - len(_ECHO)]
+        # Lines that wrap, with the characters that a terminal adds, cannot be
+        # overwritten.
+        width = self.columns - 1 - len(_ECHO)
+        text = "\n".join(line[:width] for line in text.split("\n"))
         if text != self._status:
             self._write(self._erase() + text)
             self._status = text
@@ -108,9 +111,24 @@ class LiveLine:
         except OSError:
             return 80
 
+    @property
+    def rows(self) -> int:
+        """
+        The height of the terminal in lines.
+        """
+        try:
+            return os.get_terminal_size(self._fd).lines or 24
+        except OSError:
+            return 24
+
     def _erase(self) -> str:
         status, self._status = self._status, ""
-        return f"\r{' ' * len(status + _ECHO)}\r" if status else ""
+        if not status:
+            return ""
+        if "\n" in status:
+            # Move the cursor up to the first line, and erase from there.
+            return f"\r\x1b[{status.count(chr(10))}A\x1b[J"
+        return f"\r{' ' * len(status + _ECHO)}\r"
 
     def _write(self, text: str) -> None:
         # Not in the locale's encoding: a character that it lacks would raise.

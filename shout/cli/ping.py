@@ -9,17 +9,18 @@ import os
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from twisted.internet.task import LoopingCall
 
 from shout.cli import charts, document, text
+from shout.cli.charts import liveTable
 from shout.cli.flows import cellLines, cells, flowTable
 from shout.cli.headers import TTLNotes, tosLines, ttlLines
 from shout.cli.live import LiveLine
 from shout.cli.paths import hopLines, pointerLookup, trace, withNames
 from shout.cli.pingoptions import scheduleOf, socketOptionsOf, sourcePortsOf
+from shout.cli.resolving import resolveTargets
 from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.signals import signalHandlers
 from shout.cli.times import WallClock, spanLine, stamp
@@ -27,8 +28,7 @@ from shout.cli.usage import UsageError
 from shout.measure.probe import OTHER_RUN
 from shout.measure.result import Event, Result
 from shout.measure.session import PingSession
-from shout.measure.target import OptionError, Target, openSockets, resolveTarget
-from shout.request import AskError, UnknownHost
+from shout.measure.target import OptionError, Target, openSockets
 from shout.sockets.address import authority
 
 
@@ -47,41 +47,22 @@ async def ping(
 
     @return: The exit status, the highest of those that apply; the help has a list.
     """
-    targets: list[Target] = []
-    failures: list[tuple[Target, str]] = []
-    failed = 0
-    resolve = partial(
-        resolveTarget,
-        family=options.family,
-        reactor=reactor,
-        options=socketOptionsOf(options),
-    )
-    for host, port, unix in options.destinations:
-        try:
-            targets.append(await resolve(host, port, unix))
-        except OptionError as e:
-            printError(str(e))
-            return 2
-        except AskError as e:
-            # The others can still be measured.
-            printError(str(e))
-            failed = max(failed, 2 if isinstance(e, UnknownHost) else 1)
-            name = unix or host
-            failures.append((Target(name, name, None if unix else port), str(e)))
     try:
-        checkTargets(targets, options)
-    except UsageError as e:
+        targets = await resolveTargets(options, printError, reactor)
+        checkTargets(targets.found, options)
+    except (OptionError, UsageError) as e:
         printError(str(e))
         return 2
+    found, failures = targets.found, targets.failures
     isTerminal = not options.json and os.isatty(stdout)
     leftOutLine = _jsonLeftOutLine if options.json else text.leftOutLine
     live = LiveLine(stdout, isTerminal, leftOutLine, printError, reactor)
     try:
         if not (options.find_rate or options.mtu):
-            command = PingCommand(targets, failures, options, live, reactor)
+            command = PingCommand(found, failures, options, live, reactor)
             status = await command.run()
         else:
-            target, error = failures[0] if failures else (targets[0], "")
+            target, error = failures[0] if failures else (found[0], "")
             search = SearchCommand(target, options, live, reactor)
             status = await (search.fail(error) if error else search.run())
     except OptionError as e:
@@ -91,7 +72,7 @@ async def ping(
         # The peer's UNIX socket may be gone by now, and descriptors may run out.
         printError(f"cannot open a socket: {e.strerror}")
         status = 1
-    return max(failed, status)
+    return max(targets.status, status)
 
 
 def _jsonLeftOutLine(count: int) -> str:
@@ -127,6 +108,12 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
             f"more than {FLOOD:,} datagrams per second to {where}, "
             "not on the loopback: add --flood to send them"
         )
+
+
+# The number of targets up to which each has an opening line and a summary, and of the
+# rows in the table during a measurement.
+_FEW = 10
+_LIVE_ROWS = 20
 
 
 class PingCommand:
@@ -181,8 +168,7 @@ class PingCommand:
         with signalHandlers(self._reactor, self._stop, self._showSoFar):
             if self._session is not None:
                 self._session.listen()
-                for index in range(len(self._targets)):
-                    self._printOpening(index, self._session)
+                self._printOpenings(self._session)
                 if live.isTerminal:
                     updates.start(0.1, now=False)
                 await self._session.start()
@@ -199,6 +185,14 @@ class PingCommand:
         status = await ended
         return status or statusOf(results, self._options.max_loss)
 
+    def _printOpenings(self, session: PingSession) -> None:
+        count = len(self._targets)
+        if count > _FEW and not self._options.json:
+            self._live.writeLine(text.openingLine(f"{count:,} targets", self._schedule))
+            return
+        for index in range(count):
+            self._printOpening(index, session)
+
     def _printOpening(self, index: int, session: PingSession) -> None:
         schedule, target = self._schedule, self._targets[index]
         hasKernelTimes = session.hasKernelTimes(index)
@@ -208,14 +202,15 @@ class PingCommand:
             )
             self._live.writeLine(json.dumps(begin))
         elif not self._options.json:
-            self._live.writeLine(text.openingLine(target, schedule, hasKernelTimes))
+            line = text.openingLine(target, schedule, hasKernelTimes)
+            self._live.writeLine(line)
 
     def _printer(self) -> Callable[[Event, int], object] | None:
         """
         Return a function that prints an event of the target with an index, or C{None}
         if events are not printed.
         """
-        isFast = self._schedule.interval <= 0.01
+        isFast = self._schedule.interval <= 0.01 * len(self._targets)
         targets, writeLine = self._targets, self._live.writeLine
         timeOf = self._wallClock.timeOf
         if self._options.json_lines:
@@ -239,10 +234,14 @@ class PingCommand:
     def _updateStatus(self) -> None:
         if self._session is not None:
             trackers = [flow.tracker for flow in self._session.flows]
+            lines = []
             status = text.statusLine(trackers)
-            if len(trackers) > len(self._targets) == 1:
+            if len(self._targets) > 1:
+                rows = min(_LIVE_ROWS, self._live.rows - 2)
+                lines = liveTable(self._targets, self._session.flows, rows)
+            elif len(trackers) > 1:
                 status += f"  {cells(trackers)}"
-            self._live.setStatus(status)
+            self._live.setStatus("\n".join([*lines, status]))
 
     def _showSoFar(self) -> None:
         # If it is not a terminal, a program may be reading standard output.
@@ -283,7 +282,7 @@ class PingCommand:
             return [json.dumps(printed)]
         columns = self._live.columns if self._live.isTerminal else None
         lines = []
-        for result in results:
+        for result in results if len(results) <= _FEW else ():
             lines += ["", *self._summary(result)]
             if columns is not None:
                 histogram, lost, late = result.histogram, result.lost, result.late

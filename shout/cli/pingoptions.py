@@ -12,6 +12,7 @@ from functools import partial
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from shout.cli.hosts import readLines
 from shout.cli.tos import parseTOS
 from shout.cli.usage import (
     DEFAULT_PORT,
@@ -106,10 +107,12 @@ def parse(arguments: Sequence[str]) -> Namespace:
     options, words, rest = parser.parseWords(arguments)
     refuseOptions(words, "")
     words += rest
-    if not words:
-        raise UsageError("no host to measure: try shoutping localhost, or --help")
     port = options.port or DEFAULT_PORT
     options.destinations = [parseDestination(word, port) for word in words]
+    if options.hosts is not None:
+        options.destinations += _parseHosts(options.hosts, port)
+    elif not words:
+        raise UsageError("no host to measure: try shoutping localhost, or --help")
     if any(each.unix for each in options.destinations):
         _checkUNIX(options)
     if options.interface is not None:
@@ -158,6 +161,8 @@ def _makeParser() -> Parser:
     port = f"UDP port for hosts without :PORT [{DEFAULT_PORT}]"
     addPort(group, "-p", "--port", help=port)
     addFamilies(group)
+    hosts = "file with more hosts, one per line; - for standard input"
+    group.add_argument("--hosts", metavar="FILE", help=hosts)
     source = "address of this host, or network device, to send from"
     metavar = "ADDRESS|DEVICE"
     group.add_argument("-I", "--interface", metavar=metavar, help=source)
@@ -220,6 +225,18 @@ def _makeParser() -> Parser:
         help="exit with 1 if more than that is not answered in time",
     )
     return parser
+
+
+def _parseHosts(path: str, defaultPort: int) -> list[Destination]:
+    destinations = []
+    for place, word in readLines(path):
+        try:
+            destinations.append(parseDestination(word, defaultPort))
+        except UsageError as e:
+            raise UsageError(f"{place}: {e}") from e
+    if not destinations:
+        raise UsageError(f"--hosts {path} has no target; write one per line")
+    return destinations
 
 
 def parseDestination(text: str, defaultPort: int) -> Destination:

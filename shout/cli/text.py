@@ -95,7 +95,9 @@ def inWords(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def openingLine(target: Target, schedule: Schedule, hasKernelTimes: bool) -> str:
+def openingLine(
+    target: Target | str, schedule: Schedule, hasKernelTimes: bool | None = None
+) -> str:
     """
     Return the line before the first reply.
     """
@@ -104,7 +106,8 @@ def openingLine(target: Target, schedule: Schedule, hasKernelTimes: bool) -> str
     often = f"every {interval:g} s" if isSlow else f"{1 / interval:,.0f} per s"
     return (
         f"SHOUT {target}: {schedule.size} bytes, {often}, "
-        f"late after {schedule.timeout:g} s, times by {_clock(hasKernelTimes)}"
+        f"late after {schedule.timeout:g} s"
+        + ("" if hasKernelTimes is None else f", times by {_clock(hasKernelTimes)}")
     )
 
 

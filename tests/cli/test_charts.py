@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.cli.charts import histogramLines, table
-from tests.measure.fakes import RESULT, histogramOf
+from shout.cli.charts import histogramLines, liveTable, table
+from shout.measure.target import Target
+from tests.measure.fakes import RESULT, FakePing, histogramOf
 from tests.properties import untimed
 
 
@@ -69,6 +70,47 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(second.split()[-4:], ["-"] * 4)
         self.assertEqual(len({len(head), len(first), len(second)}), 1)
         self.assertEqual(unit, "round trips in ms")
+
+    def test_order(self) -> None:
+        """
+        The worst target comes first: the one with the highest loss, and then the
+        slowest one.
+        """
+        fast, slow = (
+            replace(RESULT, host=f"{time}", roundTrips=histogramOf([time]).summarize())
+            for time in (10**6, 10**7)
+        )
+        lossy = replace(fast, host="lossy", answered=99, lost=1)
+        lines = table([fast, lossy, slow])
+        names = [line.split()[0] for line in lines[1:4]]
+        self.assertEqual(names, ["lossy", "10000000", "1000000"])
+
+    def test_many(self) -> None:
+        """
+        On a terminal the best of many targets are left out.
+        """
+        results = [RESULT] * 100
+        self.assertEqual(len(table(results)), 102)
+        lines = table(results, 200)
+        self.assertEqual(len(lines), 67)
+        self.assertEqual(lines[-1], "36 servers with less loss are left out")
+
+    def test_live(self) -> None:
+        """
+        During a measurement the worst targets have rows.
+        """
+        ping = FakePing(targets=3, flows=2, count=4, interval=0.1, timeout=0.1)
+        for flow in (0, 1, 3, 4):
+            ping.answer(flow, 0.002 if flow % 3 else 0.001)
+        ping.start()
+        ping.advance(2)
+        targets = [Target(f"h{i}", f"h{i}", 9) for i in range(3)]
+        lines = liveTable(targets, ping.session.flows, 2)
+        self.assertEqual(
+            [line.split()[0] for line in lines], ["server", "h2:9", "h1:9"]
+        )
+        self.assertEqual(lines[1].split()[1:3], ["100", "%"])
+        self.assertEqual(len(liveTable(targets, ping.session.flows, -1)), 1)
 
     def test_narrow(self) -> None:
         """

@@ -47,6 +47,18 @@ class LiveLineTests(PeerCase):
         live.writeLine("two")
         self.assertEqual(await self.printed(live), "one\ntwo\n")
 
+    async def test_lines(self) -> None:
+        """
+        Several status lines are erased together.
+        """
+        live = self.live(True)
+        live.setStatus("a\nb\nc")
+        live.writeLine("one")
+        self.assertEqual(
+            await self.printed(live),
+            "a\nb\nc" + "\r\x1b[2A\x1b[J" + "one\na\nb\nc" + "\r\x1b[2A\x1b[J",
+        )
+
     async def test_terminal(self) -> None:
         """
         On a terminal the status line stays below the others, and is erased at the end,

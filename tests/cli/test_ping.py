@@ -217,8 +217,9 @@ class TextTests(CommandCase):
         table = out.splitlines()[-5:]
         self.assertTrue(table[0].startswith("server"))
         printed = [authority(host, port) for host in PAIR] + [path]
-        for line, name in zip(table[1:], printed):
-            self.assertRegex(line, rf"^{re.escape(name)} +2 +2 +0 ")
+        for name in printed:
+            pattern = rf"^{re.escape(name)} +2 +2 +0 "
+            self.assertTrue(any(re.match(pattern, line) for line in table), name)
 
     async def test_unix(self) -> None:
         """

@@ -1,0 +1,160 @@
+"""
+Tests for L{shout.cli.hosts} and L{shout.cli.resolving}, and for many targets.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from shout.cli import resolving
+from shout.cli.pingoptions import parse
+from shout.cli.resolving import resolveTargets
+from shout.cli.usage import UsageError
+from shout.measure.target import Target
+from shout.request import UnknownHost
+from tests.cli.command import CommandCase
+from tests.directory import shortDirectory
+
+
+class HostsTests(SynchronousTestCase):
+    """
+    Tests for C{--hosts}.
+    """
+
+    def write(self, content: bytes) -> str:
+        """
+        Write a file, and return its path.
+        """
+        path = shortDirectory(self) + "/hosts"
+        with open(path, "wb") as file:
+            file.write(content)
+        return path
+
+    def refuse(self, path: str) -> str:
+        """
+        Return the message about a wrong file.
+        """
+        return str(self.assertRaises(UsageError, parse, ["--hosts", path]))
+
+    def test_file(self) -> None:
+        """
+        Each line has a target, with comments.  Those on the command line come first.
+        """
+        path = self.write(b"# routers\n\na:1  # one\n [::1]:2\r\nunix:/x\nb")
+        options = parse(["c", "--hosts", path, "-p", "7"])
+        hosts = [(each.host, each.port) for each in options.destinations]
+        self.assertEqual(hosts, [("c", 7), ("a", 1), ("::1", 2), ("", 7), ("b", 7)])
+
+    def test_stdin(self) -> None:
+        """
+        C{-} is standard input.
+        """
+        self.patch(sys, "stdin", StringIO("a\nb\n"))
+        options = parse(["--hosts", "-"])
+        self.assertEqual([each.host for each in options.destinations], ["a", "b"])
+
+    def test_wrong(self) -> None:
+        """
+        A wrong line is one message with the file and the number of the line.
+        """
+        path = self.write(b"a\n\nb:0\n")
+        expected = f"{path}:3: the port in 'b:0' must be a number from 1 to 65535, "
+        self.assertEqual(self.refuse(path), expected + "not '0'")
+
+    def test_unreadable(self) -> None:
+        """
+        A file that cannot be read, and one without targets, is one message.
+        """
+        self.assertIn("No such file", self.refuse("/nowhere/hosts"))
+        self.assertIn("is not a text file", self.refuse(self.write(b"\xff")))
+        self.assertIn("has no target", self.refuse(self.write(b"# nothing\n")))
+
+
+class ResolveTargetsTests(SynchronousTestCase):
+    """
+    Tests for L{resolveTargets}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.waiting: dict[str, Deferred[Target]] = {}
+        self.errors: list[str] = []
+
+        async def resolveTarget(host: str, *_: object) -> Target:
+            self.waiting[host] = Deferred()
+            return await self.waiting[host]
+
+        self.patch(resolving, "resolveTarget", resolveTarget)
+
+    def resolve(self, *hosts: str) -> Deferred[resolving.Targets]:
+        """
+        Start to look up hosts.
+        """
+        coroutine = resolveTargets(parse(hosts), self.errors.append, self.clock)
+        return Deferred.fromCoroutine(coroutine)
+
+    def test_sideBySide(self) -> None:
+        """
+        Names are looked up side by side, a bounded number at a time, and the targets
+        keep their order.
+        """
+        found = self.resolve(*(f"h{number}" for number in range(25)))
+        self.assertEqual(len(self.waiting), 20)
+        for number in reversed(range(20)):
+            self.waiting[f"h{number}"].callback(Target(f"h{number}", "192.0.2.1", 9))
+        for number in range(20, 25):
+            self.waiting[f"h{number}"].errback(Failure(UnknownHost("unknown")))
+        targets = self.successResultOf(found)
+        hosts = [target.host for target in targets.found]
+        self.assertEqual(hosts, [f"h{number}" for number in range(20)])
+        self.assertEqual(len(targets.failures), 5)
+        self.assertEqual((targets.status, self.errors), (2, ["unknown"] * 5))
+
+    def test_timeout(self) -> None:
+        """
+        A name without an answer does not hold up the others for long.
+        """
+        found = self.resolve("slow", "fast")
+        self.waiting["fast"].callback(Target("fast", "192.0.2.1", 9))
+        self.assertNoResult(found)
+        self.clock.advance(10)
+        targets = self.successResultOf(found)
+        self.assertEqual([target.host for target in targets.found], ["fast"])
+        self.assertEqual(self.errors, ["the look-up of 'slow' took more than 10 s"])
+        self.assertEqual(targets.status, 2)
+
+    def test_bug(self) -> None:
+        """
+        Any other exception is raised.
+        """
+        found = self.resolve("a")
+        self.waiting["a"].errback(Failure(CancelledError()))
+        self.failureResultOf(found, CancelledError)
+
+
+class ManyTargetsTests(CommandCase):
+    """
+    Tests for more targets than have lines of their own.
+    """
+
+    async def test_table(self) -> None:
+        """
+        There is one opening line, and a table with the worst target first.
+        """
+        port, closed = self.serveUDP("0.0.0.0"), self.freePort()
+        hosts = [f"127.0.0.{number}:{port}" for number in range(1, 12)]
+        options = ("-c", "2", "-i", "0.02", "-t", "0.2")
+        status, out, _ = await self.ping(*hosts, f"127.0.0.1:{closed}", *options)
+        self.assertEqual(status, 1)
+        lines = out.splitlines()
+        start = "SHOUT 12 targets: 56 bytes, every 0.02 s, late after 0.2 s"
+        self.assertEqual(lines[0], start)
+        self.assertTrue(lines[2].startswith("server "), lines)
+        self.assertTrue(lines[3].startswith(f"127.0.0.1:{closed}"), lines)
+        self.assertEqual(len(lines), 16)
