@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 
 from shout.cli import charts, document, text
+from shout.cli.bitrate import bitrateInWords
 from shout.cli.charts import liveTable
 from shout.cli.flows import cellLines, cells, flowTable
 from shout.cli.headers import TTLNotes, tosLines, ttlLines
@@ -83,7 +84,7 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
     """
     Raise L{UsageError} if an option does not fit the targets.
     """
-    schedule = scheduleOf(options)
+    schedule = scheduleOf(options, _longestHeaders(targets))
     for target in targets:
         if schedule.size > target.largest:
             raise UsageError(
@@ -114,6 +115,8 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
 # rows in the table during a measurement.
 _FEW = 10
 _LIVE_ROWS = 20
+def _longestHeaders(targets: Sequence[Target]) -> int:
+    return max((target.headers for target in targets), default=0)
 
 
 class PingCommand:
@@ -135,7 +138,8 @@ class PingCommand:
         @raise OSError: If a socket cannot be opened; then none is.
         """
         self._failures = failures
-        self._schedule = scheduleOf(options)
+        self._headers = _longestHeaders(targets)
+        self._schedule = scheduleOf(options, self._headers)
         self._options = options
         self._live = live
         self._reactor = reactor
@@ -258,8 +262,12 @@ class PingCommand:
 
     def _summary(self, result: Result) -> list[str]:
         lines = text.summary(result) + ttlLines(result)
-        tos = self._options.tos
-        return lines if tos is None else lines + tosLines(result, tos)
+        if self._options.tos is not None:
+            lines += tosLines(result, self._options.tos)
+        if self._options.bitrate:
+            bits = 8 * (self._schedule.size + self._headers)
+            lines.append(f"sent {bitrateInWords(result.rate * bits)} of IP packets")
+        return lines
 
     def _stop(self) -> None:
         if self._session is not None:

@@ -12,6 +12,7 @@ from functools import partial
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from shout.cli.bitrate import intervalOf, parseBitrate
 from shout.cli.hosts import readLines
 from shout.cli.tos import parseTOS
 from shout.cli.usage import (
@@ -61,7 +62,10 @@ _ALLOWED = {
 }
 
 # The options that a UNIX socket has no use for.
-_UDP_ONLY = ("interface", "ttl", "tos", "df", "flows", "ports", "trace")
+_UDP_ONLY = ("bitrate", "interface", "ttl", "tos", "df", "flows", "ports", "trace")
+
+# The options that give the interval.
+_PACE = ("interval", "rate", "bitrate")
 
 MAX_FLOWS = 4096
 """
@@ -117,8 +121,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
         _checkUNIX(options)
     if options.interface is not None:
         _selectFamily(options)
-    if options.interval and options.rate:
-        raise UsageError("--interval cannot be used with --rate")
+    _checkPace(options)
     if options.ports and options.flows not in (None, len(options.ports)):
         raise UsageError(
             f"--flows {options.flows} does not fit --source-ports, "
@@ -194,6 +197,8 @@ def _makeParser() -> Parser:
         high=1_000_000,
         help="datagrams per second, instead of -i; 100 or more imply -q",
     )
+    bitrate = "the same in bits per second of IP packets, headers included: 100M"
+    group.add_argument("--bitrate", metavar="BITS", type=parseBitrate, help=bitrate)
     flood = "allow more than 1,000 datagrams per second outside the loopback"
     addFlag(group, "--flood", help=flood)
 
@@ -341,6 +346,16 @@ def _selectFamily(options: Namespace) -> None:
     options.family = family
 
 
+def _checkPace(options: Namespace) -> None:
+    """
+    Refuse all but one of the options for the interval.
+    """
+    given = [name for name in _PACE if _isGiven(getattr(options, name))]
+    if len(given) > 1:
+        first, second = map(_optionName, given[:2])
+        raise UsageError(f"{first} cannot be used with {second}")
+
+
 def _checkUNIX(options: Namespace) -> None:
     """
     Refuse options that do not apply to UNIX sockets.
@@ -383,15 +398,24 @@ def _checkMode(mode: str, options: Namespace) -> None:
             raise UsageError(f"--{name} cannot be used with {_optionName(other)}")
 
 
-def scheduleOf(options: Namespace) -> Schedule:
+def scheduleOf(options: Namespace, headers: int = 0) -> Schedule:
     """
     Return the schedule for some options.
+
+    @param headers: Length of the IP and UDP headers of each datagram, in bytes.
+
+    @raise UsageError: If C{--bitrate} does not fit the size.
     """
-    interval = 1 / options.rate if options.rate else options.interval or _INTERVAL
+    size = options.size or _SIZE
+    interval: float = options.interval or _INTERVAL
+    if options.rate:
+        interval = 1 / options.rate
+    elif options.bitrate:
+        interval = intervalOf(options.bitrate, size + headers)
     return Schedule(
         count=options.count,
         interval=interval,
-        size=options.size or _SIZE,
+        size=size,
         timeout=options.timeout,
         deadline=options.deadline,
     )

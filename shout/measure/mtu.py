@@ -14,9 +14,6 @@ from shout.measure.schedule import Schedule
 from shout.measure.search import SearchRunner
 from shout.udp.sockopt import allowFragments
 
-# The IP header without options and the UDP header (RFC 791, RFC 8200).
-_HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
-
 _TRIES = 3
 _INTERVAL = 0.02
 
@@ -162,9 +159,7 @@ async def findMTU(
     @raise Stopped: If C{runner} was stopped.
     """
     target = runner.target
-    most, headers = target.largest, 0
-    if target.port is not None:
-        headers = _HEADERS_IPv6 if target.isIPv6 else _HEADERS_IPv4
+    most = target.largest
 
     async def attempt(size: int, mayFragment: bool) -> bool:
         isBack = await comesBack(runner, sock, size, timeout, mayFragment)
@@ -181,7 +176,7 @@ async def findMTU(
         unfragmented = await search(
             lambda size: attempt(size, False), MIN_SIZE, whole, guess
         )
-    return MTUResult(whole, unfragmented, headers, most)
+    return MTUResult(whole, unfragmented, target.headers, most)
 
 
 async def comesBack(

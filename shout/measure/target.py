@@ -25,6 +25,9 @@ from shout.udp.sockopt import (
     setTTL,
 )
 
+# The IP header without options and the UDP header (RFC 791, RFC 8200, RFC 768).
+_HEADERS_IPv4, _HEADERS_IPv6 = 28, 48
+
 # The largest length in a UDP header (RFC 768) less the headers it includes, and the
 # capacity of a UNIX socket's default send buffer.
 _LARGEST_IPv4, _LARGEST_IPv6, _LARGEST_UNIX = 65507, 65527, 212960
@@ -169,6 +172,16 @@ class Target:
         C{True} if the server has an IPv6 address.
         """
         return self.port is not None and ":" in self.address
+
+    @property
+    def headers(self) -> int:
+        """
+        Length of the IP and UDP headers of a datagram to the server, in bytes; 0 for a
+        UNIX socket.
+        """
+        if self.port is None:
+            return 0
+        return _HEADERS_IPv6 if self.isIPv6 else _HEADERS_IPv4
 
     @property
     def largest(self) -> int:

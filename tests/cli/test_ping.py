@@ -148,6 +148,10 @@ class CheckTargetsTests(SynchronousTestCase):
         error = self.assertRaises(UsageError, self.check, 1, "--rate", "1001")
         self.assertIn("per second to 192.0.2.1,", str(error))
         self.check(1, "-i", "0.00001", "--flood")
+        # Of 84 bytes each.
+        self.check(1, "--bitrate", "672k")
+        error = self.assertRaises(UsageError, self.check, 1, "--bitrate", "673k")
+        self.assertIn("--flood", str(error))
 
     def test_size(self) -> None:
         """

@@ -194,14 +194,15 @@ class TargetTests(PeerCase):
 
     def test_largest(self) -> None:
         """
-        The largest datagram depends on the transport.
+        The largest datagram, and the length of its headers, depend on the transport.
         """
-        for address, port, largest in (
-            ("192.0.2.1", 1, 65507),
-            ("::1", 1, 65527),
-            ("/run/s", None, 212960),
+        for address, port, largest, headers in (
+            ("192.0.2.1", 1, 65507, 28),
+            ("::1", 1, 65527, 48),
+            ("/run/s", None, 212960, 0),
         ):
-            self.assertEqual(Target("h", address, port).largest, largest)
+            target = Target("h", address, port)
+            self.assertEqual((target.largest, target.headers), (largest, headers))
 
     def test_isOnThisHost(self) -> None:
         """
