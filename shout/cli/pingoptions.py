@@ -188,6 +188,8 @@ def _makeParser() -> Parser:
     addFlag(group, "--find-rate", help="find the highest rate without loss")
 
     group = parser.add_argument_group("high rates")
+    adaptive = "send as soon as the last datagram is answered, or else after -i"
+    addFlag(group, "-A", "--adaptive", help=adaptive)
     addNumber(
         group,
         "--rate",
@@ -351,6 +353,8 @@ def _checkPace(options: Namespace) -> None:
     Refuse all but one of the options for the interval.
     """
     given = [name for name in _PACE if _isGiven(getattr(options, name))]
+    if options.adaptive and given != ["interval"]:
+        given.append("adaptive")
     if len(given) > 1:
         first, second = map(_optionName, given[:2])
         raise UsageError(f"{first} cannot be used with {second}")
@@ -418,4 +422,5 @@ def scheduleOf(options: Namespace, headers: int = 0) -> Schedule:
         size=size,
         timeout=options.timeout,
         deadline=options.deadline,
+        isAdaptive=options.adaptive,
     )

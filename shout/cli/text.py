@@ -104,6 +104,8 @@ def openingLine(
     interval = schedule.interval
     isSlow = interval >= 0.01
     often = f"every {interval:g} s" if isSlow else f"{1 / interval:,.0f} per s"
+    if schedule.isAdaptive:
+        often = f"after each reply, or {often}"
     return (
         f"SHOUT {target}: {schedule.size} bytes, {often}, "
         f"late after {schedule.timeout:g} s"

@@ -28,6 +28,9 @@ class Schedule:
     @ivar timeout: Seconds to wait for a reply.
 
     @ivar deadline: Seconds until the measurement ends; C{None} for no limit.
+
+    @ivar isAdaptive: C{True} to send the next probe as soon as the last one has been
+        answered, but no sooner than a millisecond after it.
     """
 
     count: int | None = None
@@ -35,6 +38,7 @@ class Schedule:
     size: int = 56
     timeout: float = 1.0
     deadline: float | None = None
+    isAdaptive: bool = False
 
     @property
     def isEndless(self) -> bool:
@@ -120,6 +124,13 @@ class Pacer:
         self.nextDue += count * self._interval
         if self._left is not None:
             self._left -= count
+
+    def hasten(self, time: int) -> None:
+        """
+        Make the next probe due at a time, unless it is due earlier, and the later ones
+        at the interval from it.
+        """
+        self.nextDue = min(self.nextDue, time)
 
     def finish(self) -> None:
         """

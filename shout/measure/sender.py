@@ -67,6 +67,7 @@ class Sender:
         self.lastSent = 0
         self._flows = flows
         self._turn = 0
+        self._lastFlow: Flow | None = None
         self._timeouts = timeouts
         self._onEvent = onEvent
         self._clock = clock
@@ -75,6 +76,14 @@ class Sender:
         self._blockedSince: int | None = None
         # The flow and the number of the last probe to each target.
         self._last: dict[int, tuple[Flow, int]] = {}
+
+    @property
+    def isAnswered(self) -> bool:
+        """
+        C{True} if the last probe sent has been answered in time.
+        """
+        flow = self._lastFlow
+        return flow is not None and flow.tracker.isAnswered(flow.tracker.sent)
 
     def send(self, pacer: Pacer, now: int, replyWait: int) -> bool:
         """
@@ -136,6 +145,7 @@ class Sender:
             self._onEvent(flow, tracker.icmpErrorReceived(error, now))
         self._blockedSince = None
         self.lastSent = now
+        self._lastFlow = flow
         if self.reportsOutstanding:
             self._reportOutstanding(flow)
         return sent

@@ -292,8 +292,10 @@ class PingSession:
         if isFinished and timeout is None:
             self._linger()
             return
-        # A reply can make room, or show that there is time for more probes.
-        self._isBlocked = isFinished or self._sender.isFull
+        # A reply can make room, or show that there is time for more probes, or make the
+        # next one due.
+        isAdaptive = self._schedule.isAdaptive
+        self._isBlocked = isFinished or self._sender.isFull or isAdaptive
         nextDue = None if isFinished else self._pacer.nextDue
         candidates = [nextDue, timeout, deadline]
         soonest = min(each for each in candidates if each is not None)
@@ -391,6 +393,8 @@ class PingSession:
             self._longest = longest
         if event is not None:
             self._onEvent(flow, event)
+        if self._schedule.isAdaptive and self._sender.isAnswered:
+            self._pacer.hasten(max(self._clock(), self._sender.lastSent + PAUSE))
         if self._isBlocked:
             self._unblock()
 

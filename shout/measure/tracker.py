@@ -364,6 +364,12 @@ class ProbeTracker:
                 self._refused += 1
         return self._event(REFUSED, number, detail=reason, error=error)
 
+    def isAnswered(self, number: int) -> bool:
+        """
+        Return C{True} if a probe in the window has been answered in time.
+        """
+        return self._states[number % self.window] == _ANSWERED
+
     def outstanding(self, number: int) -> Event | None:
         """
         Return an event if a probe in the window is in flight and has no reply of any

@@ -73,6 +73,14 @@ class ParseTests(SynchronousTestCase):
         """
         self.assertEqual(scheduleOf(parse(["h", "--rate", "4"])).interval, 0.25)
 
+    def test_adaptive(self) -> None:
+        """
+        C{-A} keeps the interval for probes that are not answered.
+        """
+        schedule = scheduleOf(parse(["h", "-A", "-i", "0.2"]))
+        self.assertEqual((schedule.isAdaptive, schedule.interval), (True, 0.2))
+        self.assertEqual(scheduleOf(parse(["h", "-A"])).interval, 1)
+
     def test_sockets(self) -> None:
         """
         The options about addresses and IP headers are those of the sockets.
@@ -154,6 +162,9 @@ class ParseTests(SynchronousTestCase):
             ("-x", "unknown option '-x'; --help lists the options"),
             ("--ping", "unknown option '--ping'; --help lists the options"),
             ("-i 1 --rate 5", "--interval cannot be used with --rate"),
+            ("-A --rate 5", "--rate cannot be used with --adaptive"),
+            ("-A --bitrate 1M", "--bitrate cannot be used with --adaptive"),
+            ("--mtu -A", "--mtu cannot be used with --adaptive"),
             ("--bitrate 1M --rate 5", "--rate cannot be used with --bitrate"),
             ("--bitrate 1M -i 5", "--interval cannot be used with --bitrate"),
             ("unix:s --bitrate 1M", "--bitrate cannot be used with unix:PATH"),

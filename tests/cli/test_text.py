@@ -106,6 +106,10 @@ class LineTests(SynchronousTestCase):
             "20,000 per s", openingLine(TARGET, Schedule(interval=0.00005), True)
         )
         self.assertIn("monotonic", openingLine(TARGET, Schedule(), False))
+        self.assertIn(
+            ": 56 bytes, after each reply, or every 1 s, late",
+            openingLine(TARGET, Schedule(isAdaptive=True), True),
+        )
 
     def test_target(self) -> None:
         """

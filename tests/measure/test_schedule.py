@@ -76,6 +76,18 @@ class PacerTests(SynchronousTestCase):
         self.assertEqual(self.send(pacer, 0.9), 1)
         self.assertEqual(pacer.skipped, 0)
 
+    def test_hasten(self) -> None:
+        """
+        A probe can be due earlier, and the later ones keep their interval from it.
+        """
+        pacer = Pacer(Schedule(interval=1), 0)
+        self.assertEqual(self.send(pacer, 0), 1)
+        pacer.hasten(SECOND // 4)
+        pacer.hasten(SECOND // 2)
+        self.assertEqual(self.send(pacer, 0.24), 0)
+        self.assertEqual(self.send(pacer, 0.25), 1)
+        self.assertEqual(pacer.nextDue, SECOND * 5 // 4)
+
     def test_count(self) -> None:
         """
         After the given number of probes none is due or skipped.
