@@ -62,16 +62,23 @@ def document(
     """
     start, end = span or (None, None)
     run = {"format": FORMAT, "start": start, "end": end}
-    targets = [_targetObject(result, result, tos) for result in results]
-    targets += [_targetObject(target, None, tos, error) for target, error in failures]
+    targets = [targetObject(result, result, tos) for result in results]
+    targets += [targetObject(target, None, tos, error) for target, error in failures]
     if len(targets) == 1:
         return {**run, **targets[0]}
     return {**run, "targets": targets}
 
 
-def _targetObject(
+def targetObject(
     target: Target | Result, result: Result | None, tos: int, error: str | None = None
 ) -> dict[str, Any]:
+    """
+    Return the object for a target, or the same fields for one of its flows.
+
+    @param result: The result; C{None} if the target could not be measured.
+
+    @param error: The reason for that.
+    """
     # Without a result the counts are 0 and the times null.
     trips = result and result.roundTrips
     return {

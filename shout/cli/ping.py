@@ -55,7 +55,7 @@ async def ping(
         printError(str(e))
         return 2
     found, failures = targets.found, targets.failures
-    isTerminal = not options.json and os.isatty(stdout)
+    isTerminal = not (options.json or options.csv) and os.isatty(stdout)
     leftOutLine = _jsonLeftOutLine if options.json else text.leftOutLine
     live = LiveLine(stdout, isTerminal, leftOutLine, printError, reactor)
     try:
@@ -205,7 +205,7 @@ class PingCommand:
                 target, schedule.size, hasKernelTimes, self._start
             )
             self._live.writeLine(json.dumps(begin))
-        elif not self._options.json:
+        elif not (self._options.json or self._options.csv):
             line = text.openingLine(target, schedule, hasKernelTimes)
             self._live.writeLine(line)
 
@@ -222,7 +222,8 @@ class PingCommand:
             return lambda event, index: writeLine(
                 line(event, targets[index], timeOf(event)), True
             )
-        if self._options.quiet or self._options.json or isFast:
+        options = self._options
+        if options.quiet or options.json or options.csv or isFast:
             return None
         notes = TTLNotes()
         hasTimes = self._options.timestamps
@@ -284,8 +285,15 @@ class PingCommand:
         return [session.result(each, i) for i, each in enumerate(self._targets)]
 
     def _closingLines(self, results: Sequence[Result]) -> list[str]:
+        tos, span = self._options.tos or 0, self._span()
+        if self._options.csv:
+            # Imported here, because most runs do not need it.
+            from shout.cli.csvlines import csvLines
+
+            hasFlows = self._options.flows or self._options.ports
+            rows = [flow for each in results for flow in each.flows if hasFlows]
+            return csvLines(rows or results, self._failures, tos, span)
         if self._options.json:
-            tos, span = self._options.tos or 0, self._span()
             printed = document.document(results, self._failures, tos, span)
             return [json.dumps(printed)]
         columns = self._live.columns if self._live.isTerminal else None
@@ -304,7 +312,7 @@ class PingCommand:
         if len(results) > 1:
             lines += ["", *charts.table(results, columns)]
         if self._options.timestamps:
-            lines.append(spanLine(*self._span()))
+            lines.append(spanLine(*span))
         return lines
 
 

@@ -133,6 +133,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise UsageError("--names needs --trace")
     for mode in filter(partial(getattr, options), _ALLOWED):
         _checkMode(mode, options)
+    if options.csv and (options.json or options.json_lines):
+        raise UsageError("--csv cannot be used with --json and --json-lines")
     options.json = options.json or options.json_lines
     return options
 
@@ -219,6 +221,8 @@ def _makeParser() -> Parser:
 
     group = parser.add_argument_group("for programs")
     addFlag(group, "--json", help="print one JSON object at the end")
+    csv = "print a CSV table at the end, with a row per server or flow"
+    addFlag(group, "--csv", help=csv)
     lines = "like --json, and also print one object per event"
     addFlag(group, "--json-lines", help=lines)
     addNumber(
