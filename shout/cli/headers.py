@@ -6,7 +6,7 @@ traffic class.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from shout.cli.text import portsInWords
 from shout.cli.tos import dscpInWords, dscpOf, ecnInWords, ecnOf
@@ -68,7 +68,8 @@ def tosLines(result: Result, sent: int) -> list[str]:
     """
     return [
         *_differences(result, sent, dscpOf, dscpInWords, "DSCP"),
-        *_differences(result, sent, ecnOf, ecnInWords, "ECN"),
+        # Servers do not copy ECN, so it says nothing if the replies lack it.
+        *_differences(result, sent, ecnOf, ecnInWords, "ECN", ignored={0}),
     ]
 
 
@@ -78,12 +79,13 @@ def _differences(
     part: Callable[[int], int],
     inWords: Callable[[int], str],
     name: str,
+    ignored: Collection[int] = (),
 ) -> list[str]:
     counts = _countBy(result.toses, part)
     total = counts.total()
     lines = []
     for value, count in counts.most_common():
-        if value == part(sent):
+        if value == part(sent) or value in ignored:
             continue
         who = "the replies" if count == total else f"{count} of {total} replies"
         line = f"{who} came with {name} {inWords(value)} instead of "

@@ -145,10 +145,12 @@ class TOSLinesTests(SynchronousTestCase):
 
     def test_ecn(self) -> None:
         """
-        The bits of ECN have a line of their own.
+        The bits of ECN have a line of their own, unless they are 0: servers do not copy
+        them.
         """
         line = "2 of 4 replies came with ECN 3 (CE) instead of 2 (ECT(0))"
         self.assertEqual(self.lines({EF + 2: 2, EF + 3: 2}, EF + 2), [line])
+        self.assertEqual(self.lines({EF: 4}, EF + 2), [])
         self.assertEqual(
             self.lines({3: 4}),
             [
