@@ -46,7 +46,7 @@ takes, and how many get lost.
 """
 
 _EPILOG = """\
-Ctrl-C ends a measurement with its results, and Ctrl-\\ shows those so far.
+Ctrl-C or SIGTERM ends a measurement with its results, and Ctrl-\\ shows those so far.
 
 The exit status is 0 if all is well; 1 if a server did not answer in time or cannot
 be reached, or --max-loss was exceeded; 2 if the command line is wrong or a host is
@@ -189,7 +189,7 @@ def _makeParser() -> Parser:
     addFlag(group, "--mtu", help=mtu)
     addFlag(group, "--find-rate", help="find the highest rate without loss")
 
-    group = parser.add_argument_group("high rates")
+    group = parser.add_argument_group("rates")
     adaptive = "send as soon as the last datagram is answered, or else after -i"
     addFlag(group, "-A", "--adaptive", help=adaptive)
     addNumber(
@@ -210,7 +210,7 @@ def _makeParser() -> Parser:
     tos = "type of service to send: 0 to 255, or a DSCP name such as EF or AF41"
     group.add_argument("-Q", "--tos", metavar="TOS", type=parseTOS, help=tos)
     addNumber(group, "--ttl", high=255, help="TTL or hop limit to send")
-    df = "do: set don't-fragment; dont: do not, and fragment"
+    df = "do: set don't-fragment; dont: clear it, and fragment"
     group.add_argument("-M", "--df", metavar="do|dont", type=_parseDF, help=df)
 
     group = parser.add_argument_group("output")
@@ -221,10 +221,10 @@ def _makeParser() -> Parser:
 
     group = parser.add_argument_group("for programs")
     addFlag(group, "--json", help="print one JSON object at the end")
-    csv = "print a CSV table at the end, with a row per server or flow"
-    addFlag(group, "--csv", help=csv)
     lines = "like --json, and also print one object per event"
     addFlag(group, "--json-lines", help=lines)
+    csv = "print a CSV table at the end, with a row per server or flow"
+    addFlag(group, "--csv", help=csv)
     addNumber(
         group,
         "--max-loss",
