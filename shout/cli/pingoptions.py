@@ -371,10 +371,13 @@ def _checkUNIX(options: Namespace) -> None:
     if options.family:
         raise UsageError("-4 and -6 cannot be used with unix:PATH")
     for name in _UDP_ONLY:
-        value = getattr(options, name)
-        # 0 is a value, too.
-        if value is not None and value is not False:
+        if _isGiven(getattr(options, name)):
             raise UsageError(f"{_optionName(name)} cannot be used with unix:PATH")
+
+
+def _isGiven(value: object) -> bool:
+    # 0 is a value, too.
+    return value is not None and value is not False
 
 
 def _optionName(name: str) -> str:
@@ -400,9 +403,7 @@ def _checkMode(mode: str, options: Namespace) -> None:
     if len(options.destinations) > 1:
         raise UsageError(f"--{name} takes one host at a time")
     for other, value in vars(options).items():
-        # 0 is a value, too.
-        isGiven = value is not None and value is not False
-        if isGiven and other not in _ALLOWED[mode]:
+        if _isGiven(value) and other not in _ALLOWED[mode]:
             raise UsageError(f"--{name} cannot be used with {_optionName(other)}")
 
 
