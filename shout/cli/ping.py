@@ -115,6 +115,8 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
 # rows in the table during a measurement.
 _FEW = 10
 _LIVE_ROWS = 20
+
+
 def _longestHeaders(targets: Sequence[Target]) -> int:
     return max((target.headers for target in targets), default=0)
 
@@ -191,7 +193,7 @@ class PingCommand:
 
     def _printOpenings(self, session: PingSession) -> None:
         count = len(self._targets)
-        if count > _FEW and not self._options.json:
+        if count > _FEW and not (self._options.json or self._options.csv):
             self._live.writeLine(text.openingLine(f"{count:,} targets", self._schedule))
             return
         for index in range(count):
