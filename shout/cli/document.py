@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shout.measure.hops import Hop
-from shout.measure.mtu import MTUResult
-from shout.measure.rate import RateResult
 from shout.measure.result import LOST, OUTSTANDING, REFUSED, Event, Result
 from shout.measure.target import Target
+
+if TYPE_CHECKING:
+    from shout.measure.hops import Hop
 
 FORMAT = 1
 """
@@ -198,62 +198,3 @@ def leftOutLine(count: int, time: int) -> str:
     @param time: The time by the wall clock, in nanoseconds.
     """
     return json.dumps({"event": "left out", "time": time, "count": count})
-
-
-def rateObject(
-    target: Target, result: RateResult, error: str | None = None
-) -> dict[str, Any]:
-    """
-    Return the object for the highest rate without loss.
-
-    @param error: The reason if there was no search.
-    """
-    return {
-        **_header(target),
-        "rate": result.best,
-        "limit": result.limit,
-        "steps": [
-            {
-                "rate": step.rate,
-                "sent": step.result.sent,
-                "answered": step.result.answered,
-                "managed": round(step.result.rate, 3),
-            }
-            for step in result.steps
-        ],
-        "error": error,
-    }
-
-
-def mtuObject(
-    target: Target, result: MTUResult, error: str | None = None
-) -> dict[str, Any]:
-    """
-    Return the object for the largest datagrams.
-
-    @param error: The reason if they were not result.
-    """
-    return {
-        **_header(target),
-        "whole": result.whole,
-        "unfragmented": result.unfragmented,
-        "path_mtu": result.pathMTU,
-        "path_mtu_at_least": result.isAtLeast,
-        "error": error,
-    }
-
-
-def mtuFlowObject(sourcePort: int | None, flow: MTUResult) -> dict[str, Any]:
-    """
-    Return the object for the largest datagrams of one flow.
-    """
-    return {
-        "source_port": sourcePort,
-        "unfragmented": flow.unfragmented,
-        "path_mtu": flow.pathMTU,
-        "path_mtu_at_least": flow.isAtLeast,
-    }
-
-
-def _header(target: Target) -> dict[str, Any]:
-    return {"format": FORMAT, "host": target.host, "port": target.port}

@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from shout.cli.flows import cellLines, flowTable
 from shout.cli.tree import treeLines
 from shout.measure.hops import Hop
 from shout.measure.result import Result
@@ -69,6 +70,22 @@ def _addressesOf(flows: Iterable[Result]) -> Iterable[str]:
         for hop in flow.hops or ():
             if hop.address is not None:
                 yield hop.address
+
+
+def flowLines(flows: Sequence[Result], columns: int | None) -> list[str]:
+    """
+    Return the hops and the figures of the flows of a target.
+
+    @param columns: The width of the terminal; C{None} for no terminal.
+    """
+    lines = []
+    if tree := hopLines(flows):
+        lines += ["", *tree]
+    if len(flows) > 1:
+        lines += ["", *flowTable(flows)]
+        if columns is not None:
+            lines += ["", *cellLines(flows, columns)]
+    return lines
 
 
 def hopLines(flows: Sequence[Result]) -> list[str]:

@@ -13,16 +13,12 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-from shout.cli import charts, document, text
+from shout.cli import document, text
 from shout.cli.bitrate import bitrateInWords
-from shout.cli.charts import liveTable
-from shout.cli.flows import cellLines, cells, flowTable
 from shout.cli.headers import TTLNotes, tosLines, ttlLines
 from shout.cli.live import LiveLine
-from shout.cli.paths import hopLines, pointerLookup, trace, withNames
-from shout.cli.pingoptions import scheduleOf, socketOptionsOf, sourcePortsOf
+from shout.cli.pingoptions import FLOOD, scheduleOf, socketOptionsOf, sourcePortsOf
 from shout.cli.resolving import resolveTargets
-from shout.cli.search import FLOOD, SearchCommand
 from shout.cli.signals import signalHandlers
 from shout.cli.times import WallClock, spanLine, stamp
 from shout.cli.usage import UsageError
@@ -64,6 +60,8 @@ async def ping(
             status = await command.run()
         else:
             target, error = failures[0] if failures else (found[0], "")
+            from shout.cli.search import SearchCommand
+
             search = SearchCommand(target, options, live, reactor)
             status = await (search.fail(error) if error else search.run())
     except OptionError as e:
@@ -121,6 +119,8 @@ def _longestHeaders(targets: Sequence[Target]) -> int:
     return max((target.headers for target in targets), default=0)
 
 
+# What most measurements do without is imported where it is used, so that a short one
+# starts fast.
 class PingCommand:
     """
     A measurement of targets side by side, and its printed results.
@@ -158,6 +158,8 @@ class PingCommand:
             if options.outstanding:
                 self._session.reportOutstanding()
             if options.trace:
+                from shout.cli.paths import trace
+
                 trace(self._session, targets[0], self._schedule.timeout, reactor)
 
     async def run(self) -> int:
@@ -183,6 +185,8 @@ class PingCommand:
             live.setStatus("")
         results = self._results()
         if self._options.names:
+            from shout.cli.paths import pointerLookup, withNames
+
             lookUp = pointerLookup(self._reactor)
             results = [await withNames(each, lookUp) for each in results]
         for line in self._closingLines(results):
@@ -244,9 +248,13 @@ class PingCommand:
             lines = []
             status = text.statusLine(trackers)
             if len(self._targets) > 1:
+                from shout.cli.charts import liveTable
+
                 rows = min(_LIVE_ROWS, self._live.rows - 2)
                 lines = liveTable(self._targets, self._session.flows, rows)
             elif len(trackers) > 1:
+                from shout.cli.flows import cells
+
                 status += f"  {cells(trackers)}"
             self._live.setStatus("\n".join([*lines, status]))
 
@@ -303,16 +311,18 @@ class PingCommand:
         for result in results if len(results) <= _FEW else ():
             lines += ["", *self._summary(result)]
             if columns is not None:
+                from shout.cli.charts import histogramLines
+
                 histogram, lost, late = result.histogram, result.lost, result.late
-                lines += charts.histogramLines(histogram, lost, late, columns)
-            if tree := hopLines(result.flows):
-                lines += ["", *tree]
-            if len(result.flows) > 1:
-                lines += ["", *flowTable(result.flows)]
-                if columns is not None:
-                    lines += ["", *cellLines(result.flows, columns)]
+                lines += histogramLines(histogram, lost, late, columns)
+            if len(result.flows) > 1 or self._options.trace:
+                from shout.cli.paths import flowLines
+
+                lines += flowLines(result.flows, columns)
         if len(results) > 1:
-            lines += ["", *charts.table(results, columns)]
+            from shout.cli.charts import table
+
+            lines += ["", *table(results, columns)]
         if self._options.timestamps:
             lines.append(spanLine(*span))
         return lines

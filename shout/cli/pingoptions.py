@@ -72,6 +72,11 @@ MAX_FLOWS = 4096
 The largest number of flows.
 """
 
+FLOOD = 1000
+"""
+The number of datagrams per second to other hosts that needs no C{--flood}.
+"""
+
 _INTERVAL = 1.0
 _SIZE = 56
 _TIMEOUT = 1.0

@@ -12,20 +12,15 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
-from shout.cli import document, text
+from shout.cli import searchresult
 from shout.cli.live import LiveLine
-from shout.cli.pingoptions import scheduleOf, socketOptionsOf, sourcePortsOf
+from shout.cli.pingoptions import FLOOD, scheduleOf, socketOptionsOf, sourcePortsOf
 from shout.cli.signals import signalHandlers
 from shout.measure.mtu import MTUResult, findMTU, leastOf
 from shout.measure.probe import OTHER_RUN
 from shout.measure.rate import HIGHEST, STOPPED, RateResult, findRate
 from shout.measure.search import SearchRunner, Stopped
 from shout.measure.target import Target, openSockets, sourcePortOf
-
-FLOOD = 1000
-"""
-The number of datagrams per second to other hosts that needs no C{--flood}.
-"""
 
 # The number of flows that search at a time, so that no more than FLOOD datagrams per
 # second leave.
@@ -88,7 +83,7 @@ class SearchCommand:
             schedule.size,
             schedule.timeout,
             HIGHEST if isUnlimited else FLOOD,
-            lambda step: self._printStep(text.rateLine(step)),
+            lambda step: self._printStep(searchresult.rateLine(step)),
         )
 
     async def _findMTU(self) -> _SizesByPort:
@@ -124,7 +119,7 @@ class SearchCommand:
         timeout = self._schedule.timeout
 
         def onStep(size: int, mayFragment: bool, isBack: bool) -> None:
-            self._printStep(text.sizeLine(size, mayFragment, isBack, port))
+            self._printStep(searchresult.sizeLine(size, mayFragment, isBack, port))
 
         return Deferred.fromCoroutine(findMTU(runner, sock, timeout, onStep, like))
 
@@ -156,20 +151,22 @@ class SearchCommand:
         @param result: The rate, or the sizes of each flow.
         """
         runners = self._runners
-        nothing = text.nothingLine(runners)
+        nothing = searchresult.nothingLine(runners)
         if isinstance(result, RateResult):
             isFound = result.best > 0
-            printed = document.rateObject(self._target, result, error)
-            lines = text.rateLines(result, nothing)
+            printed = searchresult.rateObject(self._target, result, error)
+            lines = searchresult.rateLines(result, nothing)
         else:
             least = leastOf([each for _, each in result])
             isFound = least.whole is not None
-            printed = document.mtuObject(self._target, least, error)
-            lines = text.mtuLines(least, nothing)
+            printed = searchresult.mtuObject(self._target, least, error)
+            lines = searchresult.mtuLines(least, nothing)
             if self._hasFlows:
                 isFound = all(each.unfragmented is not None for _, each in result)
-                printed["flows"] = [document.mtuFlowObject(*each) for each in result]
-                lines += text.mtuFlowLines(result)
+                printed["flows"] = [
+                    searchresult.mtuFlowObject(*each) for each in result
+                ]
+                lines += searchresult.mtuFlowLines(result)
         if self._options.json:
             lines = [json.dumps(printed)]
         elif error:

@@ -4,13 +4,9 @@ Results and events as text for people.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Any
 
-from shout.measure.mtu import MTUResult
-from shout.measure.rate import CEILING, LOSS, MACHINE, STOPPED, RateResult, Step
 from shout.measure.result import (
     DUPLICATE,
     LATE,
@@ -24,11 +20,8 @@ from shout.measure.result import (
     Result,
 )
 from shout.measure.schedule import Schedule
-from shout.measure.search import SearchRunner
 from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
-
-_BAR = 40
 
 # The number of source ports to name.
 _PORTS = 8
@@ -201,133 +194,6 @@ def summary(result: Result) -> list[str]:
         )
     if result.inFlightAtEnd:
         lines.append(f"{result.inFlightAtEnd} in flight at the end, not counted")
-    return lines
-
-
-def nothingLine(runners: Sequence[SearchRunner]) -> str:
-    """
-    Return the line about a target from which no right reply arrived.
-    """
-    kinds = sum((runner.kinds for runner in runners), Counter[str]())
-    errors = sum((runner.icmpErrors for runner in runners), Counter[Any]())
-    if kinds:
-        return f"only wrong replies came back: {inWords(kinds)}"
-    if errors:
-        return f"nothing came back: {errorsInWords(errors)}"
-    return "nothing came back"
-
-
-def rateLine(step: Step) -> str:
-    """
-    Return the line about a step of the search for a rate.
-    """
-    result = step.result
-    text = f"{step.rate:>11,.0f} per s: {result.sent} sent, "
-    text += f"{percent(result.unanswered)} not answered"
-    if result.roundTrips is not None:
-        text += f", p50 {milliseconds(result.roundTrips.p50)} ms"
-    return text if step.isSent else f"{text}, {_managed(step)}"
-
-
-def _managed(step: Step) -> str:
-    return f"this machine managed {pace(step.result.rate)} per s"
-
-
-def rateLines(result: RateResult, nothing: str) -> list[str]:
-    """
-    Return the loss at each rate, and the highest rate without loss.
-
-    @param nothing: The line for a target that did not answer.
-    """
-    lines = ["", "not answered, by rate:"] if result.steps else []
-    for step in sorted(result.steps, key=lambda step: step.rate):
-        share = step.result.unanswered
-        bar = "#" * -(-_BAR * round(share * 100) // 10000)
-        note = "" if step.isSent else _managed(step)
-        parts = (f"{step.rate:>11,.0f} per s {percent(share):>17}", bar, note)
-        lines.append(" ".join(filter(None, parts)))
-    reasons = {
-        LOSS: "above that, datagrams get lost",
-        MACHINE: "above that, this machine cannot send and receive evenly",
-        CEILING: "no higher rate was tried; off the loopback --flood allows more",
-        STOPPED: "stopped before a higher one was tried",
-    }
-    if not result.isSudden:
-        reasons[LOSS] = (
-            "above that some get lost, but hardly more at higher rates: "
-            "the rate may not be the cause"
-        )
-    lines.append("")
-    if result.best:
-        reason = reasons[result.limit]
-        lines.append(f"highest rate without loss: {result.best:,.0f} per s ({reason})")
-    elif result.limit == STOPPED:
-        lines.append("stopped before any rate was known to be without loss")
-    elif any(step.result.answered for step in result.steps):
-        lines.append("no rate was without loss")
-    else:
-        lines.append(nothing)
-    return lines
-
-
-def sizeLine(
-    size: int, mayFragment: bool, isBack: bool, sourcePort: int | None = None
-) -> str:
-    """
-    Return the line about a step of the search for a size.
-
-    @param mayFragment: C{True} if the datagram may be fragmented.
-
-    @param isBack: C{True} if it came back.
-
-    @param sourcePort: The port of the flow, if there are several.
-    """
-    how = "" if mayFragment else " unfragmented"
-    flow = "" if sourcePort is None else f" from port {sourcePort}"
-    outcome = "came back" if isBack else "did not come back"
-    return f"{size:>7} bytes{how}{flow}: {outcome}"
-
-
-def mtuLines(result: MTUResult, nothing: str) -> list[str]:
-    """
-    Return the largest datagrams, and the path MTU.
-
-    @param nothing: The line for a target that did not answer.
-    """
-    if result.whole is None:
-        return ["", f"{nothing}, of any size"]
-    most = ", the maximum" if result.whole == result.largest else ""
-    lines = ["", f"largest that comes back whole: {result.whole} bytes{most}"]
-    if result.unfragmented is not None:
-        atLeast = "at least " if result.isAtLeast else ""
-        lines += [
-            f"largest that comes back unfragmented: {result.unfragmented} bytes",
-            f"path MTU: {atLeast}{result.pathMTU} bytes "
-            f"({result.headers} of them headers)",
-        ]
-    elif result.headers:
-        lines.append("nothing comes back unfragmented, or this system cannot test it")
-    return lines
-
-
-def mtuFlowLines(flows: Sequence[tuple[int | None, MTUResult]]) -> list[str]:
-    """
-    Return the flows by their path MTU.
-
-    @param flows: The source port and the result of each flow.
-    """
-    ports: dict[int | None, list[int]] = {}
-    for port, result in flows:
-        if port is not None:
-            ports.setdefault(result.pathMTU, []).append(port)
-    lines = []
-    for mtu in sorted(ports, key=lambda mtu: mtu or 0):
-        size = "unknown" if mtu is None else f"{mtu} bytes"
-        which = f"{len(ports[mtu])} of {len(flows)} flows"
-        lines.append(f"path MTU {size}: {which} ({portsInWords(ports[mtu])})")
-    known = [mtu for mtu in ports if mtu is not None]
-    if len(known) > 1:
-        lines.append(f"least path MTU {min(known)} bytes, greatest {max(known)} bytes")
     return lines
 
 

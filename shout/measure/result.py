@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shout.measure.histogram import Histogram, RoundTrips
-from shout.measure.hops import Hop
 from shout.udp.icmp import ICMPError
 from shout.udp.timestamps import IPHeader
+
+if TYPE_CHECKING:
+    from shout.measure.hops import Hop
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,7 @@ from shout.cli.document import (
     document,
     eventObject,
     leftOutLine,
-    mtuObject,
-    rateObject,
 )
-from shout.measure.mtu import MTUResult
-from shout.measure.rate import MACHINE, RateResult, Step
 from shout.measure.result import (
     LATE,
     LOST,
@@ -222,50 +218,3 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(
             json.loads(leftOutLine(7, 8)), {"event": "left out", "time": 8, "count": 7}
         )
-
-
-class SearchTests(SynchronousTestCase):
-    """
-    Tests for L{rateObject} and L{mtuObject}.
-    """
-
-    def test_rate(self) -> None:
-        """
-        The rate comes with its limit and the steps of the search.
-        """
-        steps = [Step(125, replace(RESULT, answered=98, duration=10**9))]
-        self.assertEqual(
-            rateObject(TARGET, RateResult(steps, 125, MACHINE)),
-            {
-                "format": 1,
-                "host": "a.example",
-                "port": 9999,
-                "rate": 125,
-                "limit": "this machine",
-                "steps": [{"rate": 125, "sent": 100, "answered": 98, "managed": 99.0}],
-                "error": None,
-            },
-        )
-
-    def test_sizes(self) -> None:
-        """
-        The sizes come with the path MTU, which is null if it is unknown.
-        """
-        for unfragmented, pathMTU, isAtLeast in (
-            (1372, 1400, False),
-            (None, None, False),
-            (65507, 65535, True),
-        ):
-            self.assertEqual(
-                mtuObject(TARGET, MTUResult(65507, unfragmented, 28, 65507)),
-                {
-                    "format": 1,
-                    "host": "a.example",
-                    "port": 9999,
-                    "whole": 65507,
-                    "unfragmented": unfragmented,
-                    "path_mtu": pathMTU,
-                    "path_mtu_at_least": isAtLeast,
-                    "error": None,
-                },
-            )
