@@ -104,6 +104,7 @@ def _flowObject(flow: Result, tos: int) -> dict[str, Any]:
         **{name: getattr(flow, _COUNTS[name]) for name in _FLOW_COUNTS},
         "rtt_ns": {name: getattr(trips, name, None) for name in _TIMES},
         "icmp_errors": _errorObjects(flow),
+        "answered_from": list(flow.elsewhere),
         "ttl": flow.ttl,
         "tos": {"sent": tos, "received": flow.tos},
         "hops": flow.hops and [_hopObject(hop) for hop in flow.hops],

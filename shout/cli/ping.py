@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
+from socket import socket as Socket
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -25,7 +27,7 @@ from shout.cli.usage import UsageError
 from shout.measure.probe import OTHER_RUN
 from shout.measure.result import Event, Result
 from shout.measure.session import PingSession
-from shout.measure.target import OptionError, Target, openSockets
+from shout.measure.target import OptionError, Target, openBeside, openSockets
 from shout.sockets.address import authority
 
 
@@ -112,11 +114,25 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
 # The number of targets up to which each has an opening line and a summary, and of the
 # rows in the table during a measurement.
 _FEW = 10
+_OTHER_DESCRIPTORS = 64
 _LIVE_ROWS = 20
 
 
 def _longestHeaders(targets: Sequence[Target]) -> int:
     return max((target.headers for target in targets), default=0)
+
+
+def _allowDescriptors(count: int) -> None:
+    """
+    Raise the limit of open file descriptors for a number of sockets, as far as the
+    system allows.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count += _OTHER_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        count = min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 # What most measurements do without is imported where it is used, so that a short one
@@ -151,10 +167,15 @@ class PingCommand:
         self._start = 0
         if targets:
             ports = sourcePortsOf(options)
+            _allowDescriptors(2 * len(targets) * len(ports))
             isShared = len(targets) > 1 and any(ports)
             sockets = openSockets(targets, ports, socketOptionsOf(options, isShared))
-            printEvent = self._printer()
-            self._session = PingSession(sockets, self._schedule, printEvent, reactor)
+            beside: list[Socket] = []
+            if len(targets) == 1 and targets[0].port is not None:
+                beside = openBeside(sockets[0], socketOptionsOf(options))
+            self._session = PingSession(
+                sockets, self._schedule, self._printer(), reactor, beside=beside
+            )
             if options.outstanding:
                 self._session.reportOutstanding()
             if options.trace:

@@ -182,6 +182,9 @@ def summary(result: Result) -> list[str]:
         if result.jitter is not None:
             jitter = f"jitter {milliseconds(result.jitter)} ms, "
         lines.append(f"{jitter}times by {_clock(result.hasKernelTimes)}")
+    if result.elsewhere:
+        where = ", ".join(f"{count} from {x}" for x, count in result.elsewhere.items())
+        lines.append(f"replies from elsewhere, not from the target: {where}")
     if result.skipped:
         lines.append(
             f"sent {pace(result.rate)} per s, {result.skipped} datagrams skipped: "

@@ -14,6 +14,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from shout.measure.result import Event
 from shout.measure.tracker import ProbeTracker
+from shout.sockets.address import authority
 from shout.udp.icmp import ICMPError
 from shout.udp.timestamps import IPHeader
 
@@ -201,6 +202,17 @@ class Flow(DatagramProtocol):
             event = event._replace(arrived=now - delay)
         owner.eventOccurred(self, event)
 
+    def replyFromElsewhereReceived(self, datagram: bytes, sender: str) -> None:
+        """
+        Called when a datagram from elsewhere has reached the source port.
+
+        @param sender: Address and port that it came from.
+        """
+        if not self._owner.isOver:
+            event = self.tracker.replyFromElsewhereReceived(datagram, sender)
+            if event is not None:
+                self._owner.eventOccurred(self, event)
+
     def icmpErrorReceived(self, error: ICMPError) -> None:
         """
         Called when an ICMP error has been read; see L{TimedPort
@@ -212,6 +224,24 @@ class Flow(DatagramProtocol):
         if tracer is None or not tracer.icmpErrorReceived(self._index, error, now):
             event = self.tracker.icmpErrorReceived(error, now)
             self._owner.eventOccurred(self, event)
+
+
+class ListenerBeside(DatagramProtocol):
+    """
+    Receives what reaches the source port of a flow from elsewhere.
+
+    A server with several addresses, or a middlebox, can make a reply leave from another
+    address than the probe was sent to.  The kernel does not pass it to a connected
+    socket.
+    """
+
+    noisy = False
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self._flow.replyFromElsewhereReceived(datagram, authority(*addr))
 
 
 class Timeouts:

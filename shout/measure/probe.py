@@ -37,10 +37,12 @@ ECHOED = "echoed"
 CORRUPTED = "corrupted"
 OTHER_RUN = "of another run"
 GARBAGE = "garbage"
-WRONG = (ECHOED, CORRUPTED, OTHER_RUN, GARBAGE)
+ELSEWHERE = "from elsewhere"
+WRONG = (ECHOED, CORRUPTED, OTHER_RUN, GARBAGE, ELSEWHERE)
 """
 The kinds of wrong replies: the unchanged probe; the reply to a probe of this run, but
-damaged; the reply to a probe of another run; anything else.
+damaged; the reply to a probe of another run; anything else; the right reply, but from
+another address than the probe was sent to.
 """
 
 

@@ -82,6 +82,9 @@ class Result:
     @ivar toses: Number of right replies by the type of service or traffic class with
         which they arrived; C{None} if unknown.
 
+    @ivar elsewhere: Number of right replies from other addresses than the target's, by
+        address and port.
+
     @ivar sourcePort: The UDP port that the probes were sent from; C{None} if there
         were several, and for a UNIX socket.
 
@@ -116,6 +119,7 @@ class Result:
     inFlightAtEnd: int
     ttls: Mapping[int | None, int]
     toses: Mapping[int | None, int]
+    elsewhere: Mapping[str, int]
     sourcePort: int | None = None
     flows: Sequence[Result] = ()
     hops: Sequence[Hop] | None = None

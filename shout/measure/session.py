@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from shout.measure.flow import Flow, Timeouts
+from shout.measure.flow import Flow, ListenerBeside, Timeouts
 from shout.measure.histogram import Histogram, divide
 from shout.measure.probe import WRONG, Probes, drawNonce
 from shout.measure.result import Event, Result
@@ -25,6 +25,7 @@ from shout.measure.schedule import SECOND, Pacer, Schedule
 from shout.measure.sender import PAUSE, Sender
 from shout.measure.target import Target, sourcePortOf
 from shout.measure.tracker import ProbeTracker
+from shout.udp.port import DatagramPort
 from shout.udp.timed import TimedPort
 
 # Numbers of probes in flight, and of those whose states are kept, of all flows.
@@ -68,6 +69,7 @@ class PingSession:
         reactor: Any,
         clock: Callable[[], int] = time.monotonic_ns,
         makePort: Callable[..., Any] = TimedPort,
+        beside: Sequence[Socket] = (),
     ) -> None:
         """
         @param sockets: The non-blocking sockets of each target, connected to it, each
@@ -88,6 +90,9 @@ class PingSession:
 
         @param makePort: Makes the port from the socket, its protocol, the reactor and
             the clock, like L{TimedPort}.
+
+        @param beside: Sockets on the source ports of the flows of a single target, as
+            L{openBeside<shout.measure.target.openBeside>} returns them.
         """
         self._targets = len(sockets)
         total = None if schedule.count is None else schedule.count * self._targets
@@ -100,6 +105,10 @@ class PingSession:
         self._reactor = reactor
         self._clock = clock
         self.flows = self._makeFlows(sockets, schedule, makePort)
+        self._beside = [
+            DatagramPort(sock, ListenerBeside(flow), reactor)
+            for flow, sock in zip(self.flows, beside)
+        ]
         self._timeouts = Timeouts()
         self._sender = Sender(
             self.flows, self._timeouts, self._schedule, self._onEvent, clock
@@ -220,6 +229,7 @@ class PingSession:
             inFlightAtEnd=sum(flow.inFlightAtEnd for flow in flows),
             ttls=dict(ttls),
             toses=dict(toses),
+            elsewhere=dict(sum((each.elsewhere for each in trackers), Counter[str]())),
             sourcePort=trackers[0].sourcePort if len(flows) == 1 else None,
         )
 
@@ -239,6 +249,8 @@ class PingSession:
             isSlow = self._schedule.interval > _LEAST_TIMED
             for flow in self.flows:
                 flow.listen(isSlow)
+            for port in self._beside:
+                port.startListening()  # type: ignore[no-untyped-call]
 
     def start(self) -> Deferred[PingSession]:
         """
@@ -368,8 +380,10 @@ class PingSession:
         if self._isTracing:
             self.tracer.stop()
         self._endWait()
-        ports = [maybeDeferred(flow.port.stopListening) for flow in self.flows]
-        closing: Deferred[Any] = gatherResults(ports)
+        ports = [*(flow.port for flow in self.flows), *self._beside]
+        closing: Deferred[Any] = gatherResults(
+            [maybeDeferred(port.stopListening) for port in ports]
+        )
         closing.addCallback(lambda _: outcome)
         closing.addBoth(self._finish)
 

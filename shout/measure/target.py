@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -276,6 +277,40 @@ def openSockets(
         sockets = [[open(target, port) for port in sourcePorts] for target in targets]
         undo.pop_all()
     return sockets
+
+
+def openBeside(
+    sockets: Sequence[socket.socket], options: SocketOptions
+) -> list[socket.socket]:
+    """
+    Return an unconnected socket on the source port of each socket.  It receives what
+    reaches that port from others than the peer.
+
+    @param sockets: Connected UDP sockets.
+
+    @return: The sockets; none on systems other than Linux, where such a socket could
+        receive the datagrams of the peer, too.
+
+    @raise OSError: If a socket cannot be opened; then none is.
+    """
+    beside: list[socket.socket] = []
+    if sys.platform != "linux":
+        return beside
+    with ExitStack() as undo:
+        for sock in sockets:
+            other = undo.enter_context(socket.socket(sock.family, socket.SOCK_DGRAM))
+            other.setblocking(False)
+            options.prepare(other)
+            if sock.family == socket.AF_INET6:
+                other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Only now, as the kernel gives the same free port to several sockets that
+            # have this option.
+            for each in (sock, other):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("", sock.getsockname()[1]))
+            beside.append(other)
+        undo.pop_all()
+    return beside
 
 
 def sourcePortOf(sock: socket.socket) -> int | None:

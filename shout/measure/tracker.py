@@ -9,7 +9,7 @@ from collections import Counter
 from enum import IntEnum
 
 from shout.measure.histogram import Histogram
-from shout.measure.probe import GARBAGE, OTHER_RUN, Probes
+from shout.measure.probe import ELSEWHERE, GARBAGE, OTHER_RUN, Probes
 from shout.measure.result import (
     DUPLICATE,
     LATE,
@@ -51,6 +51,10 @@ _ANSWERED_WRONG = ProbeState.ANSWERED_WRONG.value
 _REFUSED = ProbeState.REFUSED.value
 
 
+# Number of addresses, other than the target's, to remember.
+_MAX_SENDERS = 16
+
+
 # Each probe has one state, so that at the end
 #
 #     sent = answered + late + lost + refused + answeredWrong
@@ -74,6 +78,9 @@ class ProbeTracker:
     @ivar settled: Number of the last probe before which none is in flight.
 
     @ivar headers: Number of right replies by their L{IPHeader}.
+
+    @ivar elsewhere: Number of right replies from other addresses than the target's, by
+        address; only some if there are many.
 
     @ivar skipped: Number of probes skipped because the flow could not send.
 
@@ -112,6 +119,7 @@ class ProbeTracker:
         self.wrong: Counter[str] = Counter()
         self.icmpErrors: Counter[tuple[str, str | None]] = Counter()
         self.headers: Counter[IPHeader] = Counter()
+        self.elsewhere: Counter[str] = Counter()
         self.histogram = Histogram()
         # The time at which a probe was sent, and later its round trip.
         self._times = array("q", [0]) * self.window
@@ -325,20 +333,39 @@ class ProbeTracker:
         if number is not None and not 0 < number <= self.sent:
             # It has the nonce of this run, but answers a probe yet to be sent.
             kind, number, detail = GARBAGE, None, f"answers probe {number}, not sent"
-        self.wrong[kind] += 1
-        if number is not None:
-            if self._isInWindow(number):
-                slot = number % self.window
-                state = self._states[slot]
-                if state == _IN_FLIGHT:
-                    self._states[slot] = _IN_FLIGHT_WRONG
-                elif state == _TIMED_OUT:
-                    self._uncount(state)
-                    self._states[slot] = _ANSWERED_WRONG
-                    self._answeredWrong += 1
-        elif kind != OTHER_RUN:
+        self._countWrong(kind, number)
+        if number is None and kind != OTHER_RUN:
             self._unmatchedReplies.add(arrived, self.inFlight)
         return self._event(WRONG, number, len(reply), detail=detail, header=header)
+
+    def _countWrong(self, kind: str, number: int | None) -> None:
+        self.wrong[kind] += 1
+        if number is not None and self._isInWindow(number):
+            slot = number % self.window
+            state = self._states[slot]
+            if state == _IN_FLIGHT:
+                self._states[slot] = _IN_FLIGHT_WRONG
+            elif state == _TIMED_OUT:
+                self._uncount(state)
+                self._states[slot] = _ANSWERED_WRONG
+                self._answeredWrong += 1
+
+    def replyFromElsewhereReceived(self, reply: bytes, sender: str) -> Event | None:
+        """
+        Count a right reply from another address than the target's.
+
+        @param sender: The address.
+
+        @return: The event, or C{None} if it is not a right reply: anybody can send
+            those.
+        """
+        number = self.probes.match(reply)
+        if number is None or not 0 < number <= self.sent:
+            return None
+        if sender in self.elsewhere or len(self.elsewhere) < _MAX_SENDERS:
+            self.elsewhere[sender] += 1
+        self._countWrong(ELSEWHERE, number)
+        return self._event(WRONG, number, len(reply), detail=f"from {sender}")
 
     def icmpErrorReceived(self, error: ICMPError, now: int) -> Event:
         """

@@ -116,6 +116,7 @@ class DocumentTests(SynchronousTestCase):
                             ("min", "mean", "p50", "p90", "p99", "max", "stddev")
                         ),
                         "icmp_errors": [],
+                        "answered_from": [],
                         "ttl": None,
                         "tos": {"sent": 184, "received": None},
                         "hops": None,

@@ -4,6 +4,8 @@ Tests for L{shout.cli.hosts} and L{shout.cli.resolving}, and for many targets.
 
 from __future__ import annotations
 
+import os
+import resource
 import sys
 from io import StringIO
 
@@ -158,3 +160,16 @@ class ManyTargetsTests(CommandCase):
         self.assertTrue(lines[2].startswith("server "), lines)
         self.assertTrue(lines[3].startswith(f"127.0.0.1:{closed}"), lines)
         self.assertEqual(len(lines), 16)
+
+    async def test_descriptors(self) -> None:
+        """
+        The limit of open file descriptors is raised as far as the targets need it.
+        """
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = len(os.listdir("/proc/self/fd" if os.path.isdir("/proc") else "/dev/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        port = self.serveUDP("0.0.0.0")
+        hosts = [f"127.0.0.{number}:{port}" for number in range(1, 31)]
+        status, _, errors = await self.ping("-c", "1", "-q", "-i", "0.03", *hosts)
+        self.assertEqual((status, errors), (0, []))

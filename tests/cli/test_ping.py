@@ -323,6 +323,7 @@ class TextTests(CommandCase):
         hosts = [f"127.0.0.{number}" for number in range(1, 31)]
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, limits[1]))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        self.patch(sys.modules["shout.cli.ping"], "_allowDescriptors", lambda _: None)
         status, out, (error,) = await self.ping("-c", "1", *hosts)
         self.assertEqual((status, out), (1, ""))
         self.assertIn("cannot open a socket: ", error)

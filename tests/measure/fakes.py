@@ -46,6 +46,7 @@ RESULT = Result(
     inFlightAtEnd=0,
     ttls={},
     toses={},
+    elsewhere={},
 )
 """
 The result of a very fast measurement without loss.
