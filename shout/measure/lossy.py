@@ -6,6 +6,7 @@ Loss is any probe without the right reply in time.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from math import ceil, log
 from typing import NamedTuple
@@ -195,12 +196,9 @@ def _neededForLoss(flows: Flows) -> int | None:
 
 def _search(isEnough: Callable[[int], bool], flows: Flows) -> int | None:
     """
-    Return about the least number of probes per flow that is enough, or C{None} if there
+    Return the least number of probes per flow that is enough, or C{None} if there
     are as many.
     """
-    size = min(flow.sent for flow in flows)
-    while size <= _MAX_NEEDED:
-        if isEnough(size):
-            return _more(size, flows)
-        size += max(1, size // 16)
-    return None
+    sizes = range(min(flow.sent for flow in flows), _MAX_NEEDED + 1)
+    found = bisect_left(sizes, True, key=isEnough)
+    return sizes[found] if 0 < found < len(sizes) else None
