@@ -5,7 +5,7 @@ The probability that a difference between flows is chance.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from math import exp, inf, lgamma, log, log1p, pi, sqrt
 
@@ -13,6 +13,11 @@ Counts = Iterable[tuple[int, float]]
 """
 For each flow the number of its datagrams, and the number of those with a property, such
 as lost.
+"""
+
+FlowNumbers = Mapping[tuple[int, float], int]
+"""
+Number of flows with each pair of such numbers.
 """
 
 LEVEL = 0.001
@@ -32,7 +37,7 @@ _RESOLUTION = 4
 _Table = list[tuple[float, float, float]]
 
 
-def differenceByChance(counts: Counts) -> float:
+def differenceByChance(counts: Counts | FlowNumbers) -> float:
     """
     Return an upper bound of the probability of a difference as large as this or larger,
     if each datagram has the property with the same probability, whatever its flow.
@@ -40,7 +45,7 @@ def differenceByChance(counts: Counts) -> float:
     It is twice the lesser of two bounds: for the flow with the highest share, and for
     the deviance of all.
     """
-    flows = Counter(counts)
+    flows: FlowNumbers = Counter(counts)
     total = sum(size * count for (size, _), count in flows.items())
     hits = sum(hits * count for (_, hits), count in flows.items())
     if not 0 < hits < total:
@@ -100,7 +105,7 @@ def mostLikelySplit(shares: Counts) -> int:
     return best
 
 
-def _highestShare(flows: Counter[tuple[int, float]], total: int, hits: float) -> float:
+def _highestShare(flows: FlowNumbers, total: int, hits: float) -> float:
     """
     Return the exact probability for the most extreme flow, times the number of flows.
     """
@@ -108,7 +113,7 @@ def _highestShare(flows: Counter[tuple[int, float]], total: int, hits: float) ->
     for size, count in flows:
         highest[size] = max(count, highest.get(size, 0))
     tails = (_tail(size, count, total, hits) for size, count in highest.items())
-    return flows.total() * min(tails)
+    return sum(flows.values()) * min(tails)
 
 
 def _tail(size: int, least: float, total: int, hits: float) -> float:
@@ -147,7 +152,7 @@ def _logChoose(n: float, k: float) -> float:
 # E[exp(s X + t G)], where X is the number of hits less the expected one, times the
 # ratio of the standard deviations of X without and with the tilt.  By the theorem of
 # Bahadur and Rao the bound is divided by t and the width of the tilted distribution.
-def _deviance(flows: Counter[tuple[int, float]], total: int, hits: float) -> float:
+def _deviance(flows: FlowNumbers, total: int, hits: float) -> float:
     """
     Return an upper bound of the probability of this deviance or more.
     """

@@ -163,12 +163,10 @@ def _neededForSilence(alive: Flows, dead: int) -> int | None:
     share, others = missing(alive) / _sent(alive), len(alive) + dead - 1
 
     def isEnough(size: int) -> bool:
-        counts = [(size, size * share)] * others
-        return (
-            differenceByChance([(size, size), *counts]) < LEVEL
-            and silenceByChance(1, size, others, size * others, size * share * others)
-            < LEVEL
-        )
+        lost, total = size * share, size * others
+        difference = differenceByChance({(size, size): 1, (size, lost): others})
+        silence = silenceByChance(1, size, others, total, share * total)
+        return max(difference, silence) < LEVEL
 
     return _search(isEnough, alive)
 
@@ -187,9 +185,9 @@ def _neededForLoss(flows: Flows) -> int | None:
         # Half of the results have less than their mean, but with two thirds of the
         # probes hardly any.
         size = size * 2 // 3
-        lossy = size, size * min(1.0, share + LOSS)
-        others = [(size, size * share)] * (len(flows) - quarter)
-        return differenceByChance([*[lossy] * quarter, *others]) < LEVEL
+        lossy, others = size * min(1.0, share + LOSS), size * share
+        numbers = {(size, lossy): quarter, (size, others): len(flows) - quarter}
+        return differenceByChance(numbers) < LEVEL
 
     return _search(isEnough, flows)
 
