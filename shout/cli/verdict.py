@@ -176,7 +176,7 @@ def _deadLines(verdict: Verdict) -> list[str]:
             line += f"{_verb(flows, 'gets', 'get')} no answer at all {_named(flows)}"
             if refused:
                 # Routers limit the rate of their errors.
-                line += f", {len(refused)} of them ICMP errors{_errors(refused)}"
+                line += f", {len(refused)} of them with ICMP errors{_errors(refused)}"
             else:
                 end = " One or more of several parallel paths are down."
         if flows is [*groups.values()][-1] and not verdict.lossy:
@@ -243,7 +243,8 @@ def _alikeLine(verdict: Verdict) -> str:
     if any(flow.roundTrips for flow in flows):
         times = f", {_medians(flows)}"
     if not missing(flows):
-        return f"All {len(flows)} flows are alike: none loses anything{times}."
+        all = "Both" if len(flows) == 2 else f"All {len(flows)}"
+        return f"{all} flows are alike: none loses anything{times}."
     return f"{_evenLossLine(flows)[:-1]}{times.replace(',', ';')}."
 
 
