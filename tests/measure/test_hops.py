@@ -59,6 +59,14 @@ class MergeTests(SynchronousTestCase):
         (row,) = merge(hops)
         self.assertEqual(row.hops, {5: hops[5][0], 6: hops[6][0]})
 
+    def test_laterHops(self) -> None:
+        """
+        Flows may have different numbers of hops.
+        """
+        hops = {5: path("10.0.0.1", "10.0.0.2"), 6: path("10.0.0.1")}
+        _, row = merge(hops)
+        self.assertEqual(row.hops, {5: hops[5][1]})
+
     def test_scope(self) -> None:
         """
         Addresses may have scopes.
@@ -79,6 +87,18 @@ class MergeTests(SynchronousTestCase):
         self.assertEqual(rows[1], (2, "10.0.0.2", [1], 1))
         rows = self.merge(path("10.0.0.2", "10.0.0.3"), path("*", "10.0.0.3"))
         self.assertEqual(rows[0], (1, "10.0.0.2", [1], 1))
+
+    def test_otherHopBefore(self) -> None:
+        """
+        Silent flows with another hop before, or a silent one, take another path.
+        """
+        rows = self.merge(
+            path("10.0.0.1", "10.0.0.3", "10.0.0.4", "10.0.0.5"),
+            path("10.0.0.1", "10.0.0.2", "*", "10.0.0.5"),
+            path("10.0.0.1", "*", "*", "10.0.0.5"),
+            path("10.0.0.1", "10.0.0.3", "*", "10.0.0.5"),
+        )
+        self.assertEqual(rows[4], (3, "10.0.0.4", [1], 1))
 
     def test_ambiguous(self) -> None:
         """

@@ -85,6 +85,29 @@ class WhereTheyPartTests(SynchronousTestCase):
             ],
         )
 
+    def test_lossy(self) -> None:
+        """
+        Hurt flows may reach the application behind the router of their own.
+        """
+        self.assertEqual(
+            self.part(lambda port: path("10.0.0.1", f"10.0.1.{port % 4}", ".")),
+            ["all 8 flows without an answer go through 10.0.1.2, and no other does"],
+        )
+
+    def test_notLastThatAnswers(self) -> None:
+        """
+        Other hops may answer hurt flows behind the router of their own.
+        """
+
+        def flows(port: int) -> list[Hop]:
+            last = "*" if port % 4 == 2 else "."
+            return path("10.0.0.1", f"10.0.1.{port % 4}", "10.0.2.1", last)
+
+        self.assertEqual(
+            self.part(flows),
+            ["all 8 flows without an answer go through 10.0.1.2, and no other does"],
+        )
+
     def test_refused(self) -> None:
         """
         A router that refuses hurt flows says why.
@@ -197,6 +220,27 @@ class WhereTheyPartTests(SynchronousTestCase):
                 "healthy flows go on through 10.0.1.0, 10.0.1.1 and 10.0.1.3; "
                 "silence alone does not prove where the others end"
             ],
+        )
+
+    def test_silentBehindShared(self) -> None:
+        """
+        Healthy flows are those with the same last hop, from which they go on.
+        """
+
+        def flows(port: int) -> list[Hop]:
+            second, third = f"10.0.1.{port % 2}", f"10.0.2.{port % 2}"
+            if port % 2 == 1:
+                third = "*"
+            if port % 4 == 2:
+                return path("10.0.0.1", second, "*", "*")
+            return path("10.0.0.1", second, third, ".")
+
+        (sentence,) = self.part(flows)
+        self.assertTrue(
+            sentence.startswith(
+                "the last hop that answers the 8 flows without an answer is 10.0.1.0; "
+                "healthy flows go on through 10.0.2.0;"
+            )
         )
 
     def test_silentParallel(self) -> None:
