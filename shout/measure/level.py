@@ -2,8 +2,8 @@
 The choice of the flows that are asked for their hop at a TTL.
 
 Flows that the application answers are asked apart from the others, which may be silent
-from some hop on.  A flow is silent at a TTL after four probes, three of them in rounds
-without any answer.  In other rounds a router may have reached its limit of errors.
+from some hop on.  A flow is silent at a TTL after four probes, the last three of them
+in rounds without any answer.  In others a router may have reached its limit of errors.
 
 While all answers at a TTL come from one address, only eleven flows are asked, and the
 hops of the others inferred.  Two equal paths then look like one in one of 1,024 cases,
@@ -19,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from shout.measure.hops import Hop
-from shout.measure.rounds import PAUSE, Rounds
+from shout.measure.rounds import INTERVAL, Rounds
 
 ENOUGH = 11
 """
@@ -37,6 +37,8 @@ _ENOUGH_REPEATS = ENOUGH - 1
 _SILENT_ROUNDS = 3
 _LEAST_TRIES = 4
 _MOST_TRIES = 20
+
+_Groups = dict[str | None, Counter[str | None]]
 
 
 class Route:
@@ -85,7 +87,7 @@ class Sample:
 
     def __init__(self, routes: Sequence[Route], rounds: Rounds) -> None:
         self.isSilent = False
-        self.lastAnswer = -PAUSE
+        self.lastAnswer = -INTERVAL
         self.addresses: Counter[str | None] = Counter()
         self.asked = self.inFlight = 0
         self.fresh = deque(routes)
@@ -139,11 +141,12 @@ class Level:
             for kind in (False, True)
         )
         self._examples: dict[str, Hop] = {}
-        self._groupsState: tuple[bool, int, int] | None = None
-        self._knownGroups: dict[str | None, Counter[str | None]] = {}
+        self._changes = 0
+        self._alikeStates: dict[bool, tuple[int, int]] = {}
+        self._knownAlike: dict[bool, dict[str | None, tuple[str, int]]] = {}
         self._sizes = [len(each.fresh) for each in self.samples]
         self._tries: Counter[int] = Counter()
-        self._silentRounds: Counter[int] = Counter()
+        self._silentRounds: tuple[Counter[int], ...] = Counter(), Counter()
 
     @property
     def isAsked(self) -> bool:
@@ -235,23 +238,38 @@ class Level:
 
         @param hop: The hop that has answered; C{None} without an answer.
         """
-        sample, other = self.samples[kind], self.samples[not kind]
+        sample = self.samples[kind]
         sample.inFlight -= 1
-        silent = sample.rounds.probeEnded(route.index, hop is not None, now)
+        silent = sample.rounds.probeEnded(route.index, hop is not None)
         if hop is not None:
             sample.lastAnswer = now
+            self._silentRounds[kind].clear()
             self.record(route, hop)
         elif route.index not in self.hops:
             self.samples[route.isAnswered].retries.append(route)
-        # The other kind may have used up what a router allows.
-        if silent and other.lastAnswer < sample.rounds.began - PAUSE:
+        if silent:
+            # A router at its limit answers the first probe of a round only, and that
+            # answer may get lost on the way back.
+            sample.retries.rotate(-1)
+        if silent and not self._isContended(kind):
             sample.isSilent = not sample.known
-            self._silentRounds.update(silent)
+            self._silentRounds[kind].update(silent)
         for index in {*silent, route.index} - self.hops.keys():
             tries = self._tries[index]
-            isSilent = self._silentRounds[index] >= _SILENT_ROUNDS
+            isSilent = self._silentRounds[kind][index] >= _SILENT_ROUNDS
             if tries >= _MOST_TRIES or (isSilent and tries >= _LEAST_TRIES):
                 self.record(self._routes[index], Hop(self.ttl))
+
+    def _isContended(self, kind: bool) -> bool:
+        """
+        Return C{True} if the other kind may have used up what a router allows in this
+        round, by probes with answers or by those whose answers get lost.
+        """
+        own, other = self.samples[kind], self.samples[not kind]
+        if other.lastAnswer >= own.rounds.began - INTERVAL:
+            return True
+        # Only one of the two kinds waits for the end of the other.
+        return kind and bool(other.known) and bool(other.inFlight or other.retries)
 
     def record(self, route: Route, hop: Hop) -> None:
         """
@@ -263,6 +281,7 @@ class Level:
             if earlier.address is not None:
                 return
             sample.addresses[None] -= 1
+        self._changes += 1
         self.hops[route.index] = hop
         sample.addresses[hop.address] += 1
         if hop.address is not None:
@@ -284,6 +303,7 @@ class Level:
         if self._tries[route.index]:
             old.asked -= 1
             new.asked += 1
+        self._changes += 1
         if route.index in self.hops:
             address = self.hops[route.index].address
             old.addresses[address] -= 1
@@ -316,34 +336,39 @@ class Level:
         """
         if self._previous is None:
             return None
-        groups = self._groups(route.isAnswered)
-        own = groups.get(self._previous.hopOf(route).address)
-        if own is None:
-            return None
-        ((address, count),) = own.items()
-        if address is None or count < _ENOUGH_ALIKE:
-            return None
-        return self._examples[address]
+        before = self._previous.hopOf(route).address
+        address, count = self._alike(route.isAnswered).get(before, ("", 0))
+        return self._examples[address] if count >= _ENOUGH_ALIKE else None
 
-    def _groups(self, kind: bool) -> dict[str | None, Counter[str | None]]:
+    def _alike(self, kind: bool) -> dict[str | None, tuple[str, int]]:
         """
-        Return the number of flows of a kind by the address of the hop before, and by
-        their own; nothing if the hop before does not decide.
+        Return the address of the flows with each hop before, and the number of answers
+        from it; nothing if the hop before does not decide for flows of this kind.
         """
         assert self._previous is not None
-        state = kind, len(self.hops), len(self._previous.hops)
-        if state == self._groupsState:
-            return self._knownGroups
-        groups: dict[str | None, Counter[str | None]] = {}
+        state = self._changes, self._previous._changes
+        if self._alikeStates.get(kind) == state:
+            return self._knownAlike[kind]
+        groups: tuple[_Groups, _Groups] = {}, {}
         for index, hop in self.hops.items():
             route = self._routes[index]
-            if route.isAnswered == kind:
-                before = self._previous.hopOf(route).address
-                groups.setdefault(before, Counter())[hop.address] += 1
-        groups.pop(None, None)
-        repeats = sum(group.total() - 1 for group in groups.values())
-        isUnequal = any(len(group) > 1 for group in groups.values())
+            before = self._previous.hopOf(route).address
+            group = groups[route.isAnswered].setdefault(before, Counter())
+            group[hop.address] += 1
+        own, others = groups[kind], groups[not kind]
+        own.pop(None, None)
+        alike: dict[str | None, tuple[str, int]] = {}
+        repeats = 0
+        for before, group in own.items():
+            ((address, count), *_) = group.items()
+            # Flows of the other kind may be silent from here on.
+            other = others.get(before, Counter())
+            if address is not None and other.keys() <= {address, None}:
+                count += other[address]
+                alike[before] = address, count
+            repeats += count - 1
+        isUnequal = any(len(group) > 1 for group in own.values())
         if isUnequal or repeats < _ENOUGH_REPEATS:
-            groups.clear()
-        self._groupsState, self._knownGroups = state, groups
-        return groups
+            alike = {}
+        self._alikeStates[kind], self._knownAlike[kind] = state, alike
+        return alike

@@ -5,19 +5,27 @@ Routers limit the ICMP errors that they send to a host.  Linux allows six at onc
 one a second over IPv4 and ten over IPv6; others allow more or fewer, or any number.  An
 error that is not sent does not count towards the limit.  So rounds of probes find it.
 While all of a round are answered, the next one is twice as large and follows at once.
-After the first round that lacks answers there is a round a second, as large as the
-number of answers to the last.  A round without any answer has met silence rather than
-a limit, so the next one is larger again.
+After the first round that lacks answers there is about a round a second, as large as
+the number of answers to the last.  A round without any answer has met silence rather
+than a limit, so the next one is larger again.
+
+A router at its limit answers the first probe that comes, so the intervals vary: of
+several sequences of rounds, none should always be the first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shout.measure.schedule import SECOND
 
-PAUSE = SECOND * 105 // 100
+INTERVAL = SECOND * 105 // 100
 """
-The pause after a round that lacks answers, in nanoseconds.
+The shortest time from a round that lacks answers to the next one, in nanoseconds.
 """
+
+# The intervals are longer by up to this.
+_JITTER = SECOND * 3 // 10
 
 _FIRST = 6
 _LARGEST = 64
@@ -32,14 +40,19 @@ class Rounds:
     @ivar began: Time of the first probe of the round.
     """
 
-    def __init__(self, size: int = _FIRST) -> None:
+    def __init__(
+        self, size: int = _FIRST, random: Callable[[], float] = lambda: 0
+    ) -> None:
         """
         @param size: Number of probes in the first round.
+
+        @param random: Returns a random number from 0 to 1, for the intervals.
         """
         self.isLimited = False
         self.began = 0
         self._size = size
         self._notBefore = 0
+        self._random = random
         self._begin()
 
     def _begin(self) -> None:
@@ -66,7 +79,7 @@ class Rounds:
             self.began = now
         self._sent += 1
 
-    def probeEnded(self, flow: int, isAnswered: bool, now: int) -> set[int]:
+    def probeEnded(self, flow: int, isAnswered: bool) -> set[int]:
         """
         Called when a probe has been answered, or is no longer waited for.
 
@@ -85,6 +98,7 @@ class Rounds:
         else:
             self._size = max(self._size, min(2 * self._size, _LARGEST))
         if missed or self.isLimited:
-            self._notBefore = now + PAUSE
+            interval = INTERVAL + round(_JITTER * self._random())
+            self._notBefore = self.began + interval
         self._begin()
         return set() if answered else missed

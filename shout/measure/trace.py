@@ -10,7 +10,7 @@ checked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from random import shuffle as randomShuffle
+from random import Random
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -82,7 +82,7 @@ class Tracer:
         timeout: float = 1.0,
         limit: float = 60.0,
         size: int = 56,
-        shuffle: Callable[[list[Route]], object] = randomShuffle,
+        random: Random | None = None,
     ) -> None:
         """
         @param flows: The flows.
@@ -102,8 +102,7 @@ class Tracer:
 
         @param size: Size of a probe in bytes.
 
-        @param shuffle: Puts the flows into the order in which they are asked, since
-            neighbouring ports may share a path.
+        @param random: Source of random numbers; a new one by default.
         """
         self._flows = flows
         self._address = address
@@ -113,9 +112,10 @@ class Tracer:
         self._limit = limit
         self._probes = HopProbes(size)
         self._routes = [Route(index) for index in range(len(flows))]
-        self._order = list(self._routes)
-        shuffle(self._order)
-        self._whole = Level(_WHOLE_WAY, self._order, None, lambda: Rounds(len(flows)))
+        self._random = random or Random()
+        # Neighbouring ports may share a path.
+        self._order = self._random.sample(self._routes, len(flows))
+        self._whole = self._makeLevel(_WHOLE_WAY, None, size=len(flows))
         self._levels: list[Level] = []
         # The lowest TTL that reaches the target, the highest that a router answers, a
         # guess of the former, and the longest round trip.
@@ -124,6 +124,12 @@ class Tracer:
         self._isTracing = self._isOver = False
         self._timers: list[IDelayedCall] = []
         self._done: Deferred[FlowHops] = Deferred()
+
+    def _makeLevel(self, ttl: int, previous: Level | None, **size: int) -> Level:
+        def makeRounds() -> Rounds:
+            return Rounds(random=self._random.random, **size)
+
+        return Level(ttl, self._order, previous, makeRounds)
 
     @property
     def sent(self) -> int:
@@ -215,7 +221,7 @@ class Tracer:
         horizons = [self._horizonOf(kind) for kind in (False, True)]
         while len(self._levels) < max(horizons):
             previous = self._levels[-1] if self._levels else None
-            self._levels.append(Level(len(self._levels) + 1, self._order, previous))
+            self._levels.append(self._makeLevel(len(self._levels) + 1, previous))
         for level in self._levels:
             for kind in (False, True):
                 if level.ttl <= horizons[kind]:

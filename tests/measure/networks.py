@@ -122,7 +122,7 @@ class Network:
         self._random = Random(seed)
         self._answer = answer
         self.flows = [FakeFlow(self, index) for index in range(flows)]
-        options.setdefault("shuffle", self._random.shuffle)
+        options.setdefault("random", Random(seed))
         self.tracer = Tracer(self.flows, TARGET, self.clock, self.now, **options)
 
     def now(self) -> int:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measure.hops import Hop
 from shout.measure.level import ENOUGH, Level, Route
-from shout.measure.rounds import PAUSE, Rounds
+from shout.measure.rounds import INTERVAL, Rounds
 
 
 class LevelTests(SynchronousTestCase):
@@ -63,7 +63,7 @@ class LevelTests(SynchronousTestCase):
             routes = self.take(level, kind)
             self.answer(level, routes, *addresses)
             probes += len(routes)
-            self.now += PAUSE
+            self.now += INTERVAL
         return probes
 
     def addressesOf(self, level: Level) -> list[str | None]:
@@ -159,10 +159,54 @@ class LevelTests(SynchronousTestCase):
             healthy = self.take(level)
             self.answer(level, healthy, "10.0.0.1", "10.0.0.2", None)
             self.answer(level, self.take(level, False), None)
-            self.now += PAUSE
+            self.now += INTERVAL
         self.assertFalse(level.hops.keys() & {0, 1, 2, 3})
         self.ask(level, None, kind=False)
         self.assertTrue(level.hops.keys() >= {0, 1, 2, 3})
+
+    def test_contentionByLost(self) -> None:
+        """
+        Healthy flows do not count as silent, either, until the others that a router
+        answers are known.
+        """
+        level = self.makeLevel(6, 6)
+        self.answer(level, self.take(level, False), *["10.0.0.1"] * 5, None)
+        self.now += 2 * INTERVAL
+        for _ in range(3):
+            self.answer(level, self.take(level), None)
+            self.now += INTERVAL
+        self.assertEqual(level.hops.keys(), {0, 1, 2, 3, 4})
+        self.ask(level, None, kind=False)
+        self.assertEqual(level.hops.keys(), {0, 1, 2, 3, 4, 5})
+        self.ask(level, None)
+        self.assertEqual(len(level.hops), 12)
+
+    def test_consecutive(self) -> None:
+        """
+        An answer to another flow begins the count of silent rounds anew.
+        """
+        level = self.makeLevel(0, 3)
+        silent = [None, None, None]
+        answered = [None, "10.0.0.1", None]
+        for addresses in (silent, silent, answered, silent, silent):
+            self.answer(level, self.take(level), *addresses)
+            self.now += INTERVAL
+        self.assertEqual(level.hops.keys(), {1})
+        self.answer(level, self.take(level), *silent)
+        self.assertEqual(level.hops.keys(), {0, 1, 2})
+
+    def test_turns(self) -> None:
+        """
+        After a silent round another flow is the first.
+        """
+        level = self.makeLevel(0, 3)
+        firsts = []
+        for _ in range(3):
+            routes = self.take(level)
+            firsts.append(routes[0].index)
+            self.answer(level, routes, None)
+            self.now += INTERVAL
+        self.assertEqual(firsts, [0, 1, 2])
 
     def test_mostTries(self) -> None:
         """
@@ -176,7 +220,7 @@ class LevelTests(SynchronousTestCase):
                 level.probeEnded(route, True, hop, self.now)
             level.samples[1].lastAnswer = self.now
             level.samples[0].lastAnswer = self.now
-            self.now += PAUSE
+            self.now += INTERVAL
         self.assertEqual(level.triesOf(self.routes[0]), 20)
 
     def test_late(self) -> None:
@@ -228,7 +272,7 @@ class LevelTests(SynchronousTestCase):
         level.applicationAnswered(route)
         route.isAnswered = True
         level.probeEnded(route, False, None, self.now)
-        self.now += PAUSE
+        self.now += INTERVAL
         self.assertEqual(self.take(level), [route])
 
     def test_notReady(self) -> None:
@@ -333,7 +377,7 @@ class AlikeTests(SynchronousTestCase):
             for number, route in enumerate(taken):
                 hop = Hop(2, f"10.0.1.{route.index % 4}", 1)
                 level.probeEnded(route, False, hop if number < 7 else None, now)
-            now += PAUSE
+            now += INTERVAL
         self.assertLess(len(level.hops), 30)
         addresses = [level.hopOf(route).address for route in routes]
         self.assertEqual(addresses, [f"10.0.1.{n % 4}" for n in range(400)])

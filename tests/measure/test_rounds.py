@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.measure.rounds import PAUSE, Rounds
+from shout.measure.rounds import INTERVAL, Rounds
 
 
 class RoundsTests(SynchronousTestCase):
@@ -31,7 +31,7 @@ class RoundsTests(SynchronousTestCase):
             self.rounds.probeSent(self.now)
             sent += 1
         for flow in range(sent):
-            silent = self.rounds.probeEnded(flow, flow < answered, self.now)
+            silent = self.rounds.probeEnded(flow, flow < answered)
         return sent, silent
 
     def test_allAnswered(self) -> None:
@@ -51,10 +51,10 @@ class RoundsTests(SynchronousTestCase):
         self.finishRound(6)
         self.assertEqual(self.finishRound(2), (12, set()))
         self.assertTrue(self.rounds.isLimited)
-        self.assertFalse(self.rounds.isOpen(self.now + PAUSE - 1))
-        self.now += PAUSE
+        self.assertFalse(self.rounds.isOpen(self.now + INTERVAL - 1))
+        self.now += INTERVAL
         self.assertEqual(self.finishRound(1), (2, set()))
-        self.now += PAUSE
+        self.now += INTERVAL
         self.assertEqual(self.finishRound(1), (1, set()))
 
     def test_grows(self) -> None:
@@ -65,8 +65,8 @@ class RoundsTests(SynchronousTestCase):
         self.finishRound(2)
         sizes = []
         for _ in range(3):
-            self.assertFalse(self.rounds.isOpen(self.now + PAUSE - 1))
-            self.now += PAUSE
+            self.assertFalse(self.rounds.isOpen(self.now + INTERVAL - 1))
+            self.now += INTERVAL
             sizes.append(self.finishRound(1000)[0])
         self.assertEqual(sizes, [2, 4, 8])
 
@@ -76,8 +76,8 @@ class RoundsTests(SynchronousTestCase):
         larger.
         """
         self.assertEqual(self.finishRound(0), (6, {*range(6)}))
-        self.assertFalse(self.rounds.isOpen(self.now + PAUSE - 1))
-        self.now += PAUSE
+        self.assertFalse(self.rounds.isOpen(self.now + INTERVAL - 1))
+        self.now += INTERVAL
         self.assertEqual(self.finishRound(0), (12, {*range(12)}))
         self.assertFalse(self.rounds.isLimited)
 
@@ -91,12 +91,37 @@ class RoundsTests(SynchronousTestCase):
             self.rounds.probeSent(self.now)
             self.now += 1
         self.assertEqual(self.rounds.began, 5)
-        self.rounds.probeEnded(1, False, self.now)
+        self.rounds.probeEnded(1, False)
         self.assertTrue(self.rounds.hasMissed(1))
         self.assertFalse(self.rounds.hasMissed(2))
-        self.rounds.probeEnded(2, True, self.now)
-        self.rounds.probeEnded(3, False, self.now)
+        self.rounds.probeEnded(2, True)
+        self.rounds.probeEnded(3, False)
         self.assertFalse(self.rounds.hasMissed(1))
+
+    def test_random(self) -> None:
+        """
+        The time to the next round varies.
+        """
+        numbers = [0.0, 1.0]
+        self.rounds = Rounds(random=lambda: numbers.pop())
+        self.finishRound(0)
+        self.assertFalse(self.rounds.isOpen(INTERVAL))
+        self.assertTrue(self.rounds.isOpen(INTERVAL + INTERVAL // 2))
+        self.now += INTERVAL + INTERVAL // 2
+        self.finishRound(0)
+        self.assertTrue(self.rounds.isOpen(self.now + INTERVAL))
+
+    def test_interval(self) -> None:
+        """
+        The next round is due a second after the beginning of the last, and not after
+        its end.
+        """
+        self.rounds.probeSent(7)
+        self.rounds.probeSent(8)
+        for flow in range(2):
+            self.rounds.probeEnded(flow, False)
+        self.assertFalse(self.rounds.isOpen(INTERVAL + 6))
+        self.assertTrue(self.rounds.isOpen(INTERVAL + 7))
 
     def test_size(self) -> None:
         """
