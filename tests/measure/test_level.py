@@ -192,7 +192,7 @@ class LevelTests(SynchronousTestCase):
             self.answer(level, self.take(level), *addresses)
             self.now += INTERVAL
         self.assertEqual(level.hops.keys(), {1})
-        self.answer(level, self.take(level), *silent)
+        self.ask(level, *silent)
         self.assertEqual(level.hops.keys(), {0, 1, 2})
 
     def test_turns(self) -> None:
