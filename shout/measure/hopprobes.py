@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from shout.measure.level import Level, Route
+from shout.measure.level import Level
 from shout.measure.probe import RIGHT, Probes
+from shout.measure.sample import Route
 from shout.udp.icmp import TIME_EXCEEDED, ICMPError
 
 # The number of a probe is made of the flow, the TTL and the number of tries.

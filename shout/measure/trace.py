@@ -18,8 +18,9 @@ from twisted.internet.interfaces import IDelayedCall
 
 from shout.measure.hopprobes import Answer, HopProbe, HopProbes
 from shout.measure.hops import FlowHops, Hop
-from shout.measure.level import Level, Route
+from shout.measure.level import Level
 from shout.measure.rounds import Rounds
+from shout.measure.sample import Route
 from shout.measure.schedule import SECOND
 from shout.udp.icmp import ICMPError
 from shout.udp.timestamps import IPHeader

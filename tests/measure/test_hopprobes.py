@@ -7,8 +7,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measure.hopprobes import HopProbe, HopProbes
-from shout.measure.level import Level, Route
+from shout.measure.level import Level
 from shout.measure.probe import Probes
+from shout.measure.sample import Route
 from shout.udp.icmp import TIME_EXCEEDED, ICMPError
 
 _ROUTER = "10.0.0.1"

@@ -7,8 +7,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measure.hops import Hop
-from shout.measure.level import ENOUGH, Level, Route
+from shout.measure.level import ENOUGH, Level
 from shout.measure.rounds import INTERVAL, Rounds
+from shout.measure.sample import Route
 
 
 class LevelTests(SynchronousTestCase):
