@@ -72,11 +72,29 @@ class PathTests(SynchronousTestCase):
         """
         path = chain(*[""] * 12)
         expected = [["*"] * 12 + [TARGET]]
-        self.assertEqual(Network(1, lambda flow: path).trace(), expected)
-        network = Network(1, lambda flow: path)
-        receive = network.receive
-        self.patch(network, "receive", lambda f, datagram, ttl: receive(f, datagram))
-        self.assertEqual(network.trace(), expected)
+        for ttl in (64 - 12, 128 - 12, 255 - 12, 255, None):
+            network = Network(1, lambda flow: path)
+            receive = network.receive
+            self.patch(
+                network,
+                "receive",
+                lambda f, datagram, _, receive=receive, ttl=ttl: receive(
+                    f, datagram, ttl
+                ),
+            )
+            self.assertEqual(network.trace(), expected)
+            # Wrong guesses take longer.
+            isRight = ttl not in (255, None)
+            self.assertEqual(network.clock.seconds() < 15, isRight)
+
+    def test_wait(self) -> None:
+        """
+        Silence is not waited for much longer than other answers took.
+        """
+        path = chain("10.0.0.1", "", "10.0.0.3")
+        network = Network(1, lambda flow: path, timeout=30)
+        self.assertEqual(network.trace(), [["10.0.0.1", "*", "10.0.0.3", TARGET]])
+        self.assertLess(network.clock.seconds(), 5)
 
     def test_long(self) -> None:
         """
