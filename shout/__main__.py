@@ -6,6 +6,7 @@ C{shout}.
 # The part of signal that is written in C: importing signal itself takes a millisecond,
 # in which Ctrl-C would print a traceback.
 import _signal as signal  # type: ignore[import-not-found]
+import gc
 import sys
 
 # Ctrl-C ends the process by SIGINT and without a traceback, so that a shell ends its
@@ -13,6 +14,10 @@ import sys
 # time to start, and the end, while Python finalizes.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# Imports leave next to no garbage.  Garbage collection is enabled before the command
+# runs; see shout/cli/main.py.
+gc.disable()
 
 
 def main() -> int:

@@ -4,10 +4,12 @@ Tests for L{shout.__main__}, the entry points of the commands.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,6 +40,41 @@ SCRIPT = """if True:
     else:
         runpy.run_path(command, run_name="__main__")
 """
+
+
+# Prints the state of the garbage collector during the imports and in the command.
+COLLECTOR = """if True:
+    import gc
+    from argparse import Namespace
+    from shout import __main__
+    from shout.cli.main import run
+
+    async def command(options, printError, reactor):
+        print(gc.isenabled(), gc.get_freeze_count() > 0)
+        return 0
+
+    print(gc.isenabled())
+    run("shout", lambda arguments: Namespace(), command)
+"""
+
+
+class CollectorTests(SynchronousTestCase):
+    """
+    Tests for garbage collection in the commands.
+    """
+
+    @skipUnless(hasattr(gc, "freeze"), "this Python cannot leave modules out")
+    def test_modules(self) -> None:
+        """
+        Garbage is not collected during the imports, and later without the modules.
+        """
+        ended = subprocess.run(
+            [sys.executable, "-c", COLLECTOR],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertEqual(ended.stdout.split(), ["False", "True", "True"])
 
 
 class InterruptTests(SynchronousTestCase):

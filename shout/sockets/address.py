@@ -37,8 +37,9 @@ def parse(host: str, port: int) -> tuple[int, Any]:
     """
     ip_address(host)
     try:
+        # Text would make Python import the codec for international names.
         found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+            host.encode(), port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
         )
     except socket.gaierror as e:
         raise ValueError(str(e)) from e
