@@ -88,9 +88,13 @@ def copyTOS(sock: socket.socket) -> None:
     service or traffic class.  It does nothing on systems other than Linux, and for UNIX
     sockets.
     """
-    if sys.platform == "linux" and sock.family in _RECVTOS:
-        # The kernel passes it on in a control message, which the peer keeps.
-        sock.setsockopt(*_RECVTOS[sock.family], 1)
+    if sys.platform != "linux" or sock.family not in _RECVTOS:
+        return
+    # The kernel passes it on in a control message, which the peer keeps.
+    sock.setsockopt(*_RECVTOS[sock.family], 1)
+    # For IPv4 peers of a dual-stack socket.
+    with suppress(OSError):
+        sock.setsockopt(*_RECVTOS[socket.AF_INET], 1)
 
 
 def allowForeignSource(sock: socket.socket) -> None:

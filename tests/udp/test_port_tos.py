@@ -15,7 +15,7 @@ from shout.udp.batched import BatchedPort
 from shout.udp.sockopt import copyTOS, setTOS
 from shout.udp.timestamps import TimedIO, enableHeaders
 from tests.batches import needsBatches
-from tests.families import LOOPBACK
+from tests.families import LOOPBACK, needsIPv6Sockets
 from tests.udp.fakes import RecordingProtocol
 from tests.udp.portcase import PortCase
 
@@ -72,6 +72,29 @@ class CopyTOSTests(PortCase):
             setTOS(client, tos)
             client.send(b"x")
         self.assertEqual(self.ask(client, port, 40, 1), [184, 0, 184, 40])
+
+    @needsIPv6Sockets
+    def test_dualStack(self) -> None:
+        """
+        On a dual-stack socket replies to IPv4 peers have it, too.  A peer with the same
+        DSCP stays the same object.
+        """
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        copyTOS(sock)
+        port = self.listen(sock, protocol := RecordingProtocol())
+        protocol.react = port.write
+        for address in LOOPBACK:
+            client = self.connect(address, sock.getsockname()[1])
+            enableHeaders(client)
+            protocol.received.clear()
+            for tos in (184, 184, 0):
+                self.assertEqual(self.ask(client, port, tos, 1), [tos])
+            first, second, other = (peer for _, peer in protocol.received)
+            self.assertIs(first, second)
+            self.assertIsNot(first, other)
 
     def test_off(self) -> None:
         """
