@@ -8,11 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import CDLL
-
-from twisted.trial.unittest import SynchronousTestCase
+from typing import Any, Protocol
 
 from tests.families import hasIPv6Sockets
 
@@ -35,12 +34,23 @@ The reason why there can be no such hosts here, or an empty string.
 """
 
 
+class Cleanups(Protocol):
+    """
+    A test, or something else that ends and cleans up.
+    """
+
+    def addCleanup(self, f: Callable[..., object], /, *args: Any) -> object:
+        """
+        Call a function at the end, the last one first.
+        """
+
+
 class Namespaces:
     """
     Network namespaces for one test.
     """
 
-    def __init__(self, case: SynchronousTestCase, hosts: str) -> None:
+    def __init__(self, case: Cleanups, hosts: str) -> None:
         """
         @param case: The test; when it ends the hosts are removed.
 
@@ -130,7 +140,7 @@ class Path(Namespaces):
     2001:db8:N::2 in the network before it, which is 0 for the second.
     """
 
-    def __init__(self, case: SynchronousTestCase, *mtus: int) -> None:
+    def __init__(self, case: Cleanups, *mtus: int) -> None:
         """
         @param case: The test; when it ends the hosts are removed.
 
@@ -166,7 +176,7 @@ class ParallelPaths(Namespaces):
     source port may take another.
     """
 
-    def __init__(self, case: SynchronousTestCase, *mtus: int) -> None:
+    def __init__(self, case: Cleanups, *mtus: int) -> None:
         """
         @param case: The test; when it ends the hosts are removed.
 
@@ -203,7 +213,7 @@ class Hosts(Namespaces):
     and fe80::2 on C{vb}.
     """
 
-    def __init__(self, case: SynchronousTestCase, mtu: int = 1500) -> None:
+    def __init__(self, case: Cleanups, mtu: int = 1500) -> None:
         """
         @param case: The test; when it ends the hosts are removed.
 
