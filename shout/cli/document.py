@@ -62,11 +62,21 @@ def document(
     """
     start, end = span or (None, None)
     run = {"format": FORMAT, "start": start, "end": end}
-    targets = [targetObject(result, result, tos) for result in results]
+    targets = [_resultObject(result, tos) for result in results]
     targets += [targetObject(target, None, tos, error) for target, error in failures]
     if len(targets) == 1:
         return {**run, **targets[0]}
     return {**run, "targets": targets}
+
+
+def _resultObject(result: Result, tos: int) -> dict[str, Any]:
+    fields = targetObject(result, result, tos)
+    if len(result.flows) > 1:
+        # Imported here, because most runs do not need it.
+        from shout.cli.paths import verdictField
+
+        fields |= verdictField(result)
+    return fields
 
 
 def targetObject(

@@ -13,11 +13,14 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from shout.cli.flows import cellLines, flowTable
 from shout.cli.tree import treeLines
+from shout.cli.verdict import verdictLines, verdictObject
 from shout.measure.hops import Hop
+from shout.measure.parting import whereTheyPart
 from shout.measure.result import Result
 from shout.measure.session import PingSession
 from shout.measure.target import Target
 from shout.measure.trace import Tracer
+from shout.measure.verdict import Verdict, comparisons, judge
 from shout.sockets.resolve import nameOf
 
 
@@ -74,11 +77,13 @@ def _addressesOf(flows: Iterable[Result]) -> Iterable[str]:
 
 def flowLines(flows: Sequence[Result], columns: int | None) -> list[str]:
     """
-    Return the hops and the figures of the flows of a target.
+    Return the verdict on the flows of a target, their hops and their figures.
 
     @param columns: The width of the terminal; C{None} for no terminal.
     """
     lines = []
+    if words := verdictWords(judge(flows)):
+        lines += ["", *words]
     if tree := hopLines(flows):
         lines += ["", *tree]
     if len(flows) > 1:
@@ -88,11 +93,37 @@ def flowLines(flows: Sequence[Result], columns: int | None) -> list[str]:
     return lines
 
 
+def verdictWords(verdict: Verdict) -> list[str]:
+    """
+    Return the verdict in sentences, and the places where hurt flows part from the
+    healthy ones if they were traced.
+    """
+    hops = _hopsOf(verdict.flows)
+    places = [
+        f"{sentence[:1].upper()}{sentence[1:]}."
+        for kind, hurt, healthy in comparisons(verdict)
+        for sentence in whereTheyPart(hurt, healthy, hops, kind)
+    ]
+    return [*verdictLines(verdict), *places]
+
+
+def verdictField(result: Result) -> dict[str, Any]:
+    """
+    Return the field with the verdict for the object of a target.
+    """
+    verdict = judge(result.flows)
+    return {"verdict": {**verdictObject(verdict), "words": verdictWords(verdict)}}
+
+
+def _hopsOf(flows: Sequence[Result]) -> dict[int, Sequence[Hop]]:
+    return {flow.sourcePort or 0: flow.hops for flow in flows if flow.hops is not None}
+
+
 def hopLines(flows: Sequence[Result]) -> list[str]:
     """
     Return the hops of the flows as a tree; none if they were not traced.
     """
-    hops = {flow.sourcePort or 0: flow.hops for flow in flows if flow.hops is not None}
+    hops = _hopsOf(flows)
     if not hops:
         return []
     counts = {flow.sourcePort or 0: (flow.sent, flow.answered) for flow in flows}
