@@ -4,7 +4,7 @@ The place where the ways of hurt flows and of healthy ones part.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import comb
 from typing import NamedTuple
 
@@ -88,6 +88,18 @@ class _Comparison:
         silences: dict[_Silence | None, set[int]] = {}
         for port in sorted(rest):
             silences.setdefault(self._silenceOf(port), set()).add(port)
+        ends = {
+            silence: ports
+            for silence, ports in silences.items()
+            if silence is not None and silence.isEnd and silence.last is not None
+        }
+        if len({silence.last for silence in ends}) > 1:
+            sentences.append(self._describeEnds(ends))
+            silences = {
+                silence: ports
+                for silence, ports in silences.items()
+                if silence not in ends
+            }
         for silence, ports in silences.items():
             sentences.append(self._describeSilence(silence, ports))
         return sentences
@@ -178,6 +190,19 @@ class _Comparison:
         if not count or count < _NEARLY_ALL * len(healthy):
             return ()
         return tuple(sorted(answered, key=sortKey))
+
+    def _describeEnds(self, ends: Mapping[_Silence, set[int]]) -> str:
+        """
+        Describe flows that end behind different routers, each with healthy flows that
+        go on.
+        """
+        ports = set().union(*ends.values())
+        routers = sorted({silence.last or "" for silence in ends}, key=sortKey)
+        return (
+            f"{self._name(ports, 'all')} share their hops with healthy flows, up to "
+            f"{_list(routers, 'or')}, from where healthy flows go on: the way back is "
+            "the likelier place, unless they share a hop that is silent"
+        )
 
     def _describeSilence(self, silence: _Silence | None, ports: set[int]) -> str:
         name = self._name(ports, "the")

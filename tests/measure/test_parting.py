@@ -188,6 +188,25 @@ class WhereTheyPartTests(SynchronousTestCase):
 
         self.assertEqual(self.part(silentForAll, lambda port: port < 8), expected)
 
+    def test_silentBehindSeveral(self) -> None:
+        """
+        If hurt flows are silent behind different routers, from which healthy flows go
+        on, the way back is the likelier place.
+        """
+
+        def flows(port: int) -> list[Hop]:
+            third = "*" if port < 8 else f"10.0.2.{port % 4}"
+            last = "*" if port < 8 else "."
+            return path("10.0.0.1", f"10.0.1.{port % 2}", third, last)
+
+        (sentence,) = self.part(flows, lambda port: port < 8)
+        self.assertEqual(
+            sentence,
+            "all 8 flows without an answer share their hops with healthy flows, up to "
+            "10.0.1.0 or 10.0.1.1, from where healthy flows go on: the way back is the "
+            "likelier place, unless they share a hop that is silent",
+        )
+
     def test_silentForSomeHealthy(self) -> None:
         """
         A hop that is silent for many healthy flows, too, proves nothing.
