@@ -21,6 +21,7 @@ from .batched import BatchedPort
 from .listening import listen, listenMulticast, listenUDP
 from .port import DatagramPort
 from .responder import BatchResponder
+from .sockopt import copyTOS
 from .timed import TimedPort
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "BatchedPort",
     "DatagramPort",
     "TimedPort",
+    "copyTOS",
     "listen",
     "listenMulticast",
     "listenUDP",
