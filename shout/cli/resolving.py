@@ -6,8 +6,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
+from socket import getaddrinfo
+from threading import Thread
 from typing import Any
 
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import (
     Deferred,
     DeferredList,
@@ -15,14 +19,46 @@ from twisted.internet.defer import (
     TimeoutError,
 )
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 
 from shout.cli.pingoptions import Destination, socketOptionsOf
 from shout.measure.target import Target, resolveTarget
 from shout.request import AskError, UnknownHost
 
-# Number of names that are looked up at a time, and seconds for all of them.
-_AT_ONCE = 20
+# Seconds for each look-up.
 _TIMEOUT = 10
+
+# Number of look-ups that have their turn at a time.  One that takes longer than a turn,
+# in seconds, goes on beside the next one, so that slow ones do not delay the others.
+_AT_ONCE = 20
+_TURN = 0.25
+
+# Number of look-ups at a time in all.
+_THREADS = 256
+
+
+class LookUps:
+    """
+    Looks up names with the resolver of the system, in threads.
+
+    The resolver can block for half a minute.  The reactor would wait for its own
+    threads before it stops; these end with the process.
+
+    @ivar nameResolver: An L{IHostnameResolver
+        <twisted.internet.interfaces.IHostnameResolver>} provider.
+    """
+
+    def __init__(self, reactor: Any, getaddrinfo: Any = getaddrinfo) -> None:
+        """
+        @param reactor: An L{IReactorThreads
+            <twisted.internet.interfaces.IReactorThreads>} provider.
+
+        @param getaddrinfo: Called in a thread, like C{socket.getaddrinfo}.
+        """
+        pool: Any = ThreadPool(0, _THREADS, "look-ups")
+        pool.threadFactory = partial(Thread, daemon=True)
+        pool.start()
+        self.nameResolver = GAIResolver(reactor, lambda: pool, getaddrinfo)
 
 
 class Targets:
@@ -76,16 +112,21 @@ async def resolveTargets(
     @raise OptionError: If a socket cannot have one of the options.
     """
     sockets = socketOptionsOf(options)
-    end = reactor.seconds() + _TIMEOUT
+    lookUps, turns = LookUps(reactor), DeferredSemaphore(_AT_ONCE)
 
-    def resolve(destination: Destination) -> Deferred[Target]:
-        found = Deferred.fromCoroutine(
-            resolveTarget(*destination, options.family, reactor, sockets)
-        )
-        return found.addTimeout(max(0, end - reactor.seconds()), reactor)
+    async def resolve(destination: Destination) -> Target:
+        await turns.acquire()
+        turn = reactor.callLater(_TURN, turns.release)
+        try:
+            return await Deferred.fromCoroutine(
+                resolveTarget(*destination, options.family, lookUps, sockets)
+            ).addTimeout(_TIMEOUT, reactor)
+        finally:
+            if turn.active():
+                turn.cancel()
+                turns.release()
 
-    turns = DeferredSemaphore(_AT_ONCE)
-    searches = [turns.run(resolve, each) for each in options.destinations]
+    searches = [Deferred.fromCoroutine(resolve(each)) for each in options.destinations]
     outcomes: Any = await DeferredList(searches, consumeErrors=True)
     targets = Targets()
     for destination, (_, outcome) in zip(options.destinations, outcomes):

@@ -1,5 +1,5 @@
 """
-Tests for L{shout.cli.hosts} and L{shout.cli.resolving}, and for many targets.
+Tests for L{shout.cli.hosts}, and for many targets.
 """
 
 from __future__ import annotations
@@ -9,17 +9,10 @@ import resource
 import sys
 from io import StringIO
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from shout.cli import resolving
 from shout.cli.pingoptions import parse
-from shout.cli.resolving import resolveTargets
 from shout.cli.usage import UsageError
-from shout.measure.target import Target
-from shout.request import UnknownHost
 from tests.cli.command import CommandCase
 from tests.directory import shortDirectory
 
@@ -76,68 +69,6 @@ class HostsTests(SynchronousTestCase):
         self.assertIn("No such file", self.refuse("/nowhere/hosts"))
         self.assertIn("is not a text file", self.refuse(self.write(b"\xff")))
         self.assertIn("has no target", self.refuse(self.write(b"# nothing\n")))
-
-
-class ResolveTargetsTests(SynchronousTestCase):
-    """
-    Tests for L{resolveTargets}.
-    """
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.waiting: dict[str, Deferred[Target]] = {}
-        self.errors: list[str] = []
-
-        async def resolveTarget(host: str, *_: object) -> Target:
-            self.waiting[host] = Deferred()
-            return await self.waiting[host]
-
-        self.patch(resolving, "resolveTarget", resolveTarget)
-
-    def resolve(self, *hosts: str) -> Deferred[resolving.Targets]:
-        """
-        Start to look up hosts.
-        """
-        coroutine = resolveTargets(parse(hosts), self.errors.append, self.clock)
-        return Deferred.fromCoroutine(coroutine)
-
-    def test_sideBySide(self) -> None:
-        """
-        Names are looked up side by side, a bounded number at a time, and the targets
-        keep their order.
-        """
-        found = self.resolve(*(f"h{number}" for number in range(25)))
-        self.assertEqual(len(self.waiting), 20)
-        for number in reversed(range(20)):
-            self.waiting[f"h{number}"].callback(Target(f"h{number}", "192.0.2.1", 9))
-        for number in range(20, 25):
-            self.waiting[f"h{number}"].errback(Failure(UnknownHost("unknown")))
-        targets = self.successResultOf(found)
-        hosts = [target.host for target in targets.found]
-        self.assertEqual(hosts, [f"h{number}" for number in range(20)])
-        self.assertEqual(len(targets.failures), 5)
-        self.assertEqual((targets.status, self.errors), (2, ["unknown"] * 5))
-
-    def test_timeout(self) -> None:
-        """
-        A name without an answer does not hold up the others for long.
-        """
-        found = self.resolve("slow", "fast")
-        self.waiting["fast"].callback(Target("fast", "192.0.2.1", 9))
-        self.assertNoResult(found)
-        self.clock.advance(10)
-        targets = self.successResultOf(found)
-        self.assertEqual([target.host for target in targets.found], ["fast"])
-        self.assertEqual(self.errors, ["the look-up of 'slow' took more than 10 s"])
-        self.assertEqual(targets.status, 2)
-
-    def test_bug(self) -> None:
-        """
-        Any other exception is raised.
-        """
-        found = self.resolve("a")
-        self.waiting["a"].errback(Failure(CancelledError()))
-        self.failureResultOf(found, CancelledError)
 
 
 class ManyTargetsTests(CommandCase):
