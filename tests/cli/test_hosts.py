@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
-from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from shout.cli.hosts import readLines
 from shout.cli.pingoptions import parse
 from shout.cli.usage import UsageError
 from tests.cli.command import CommandCase
@@ -41,18 +40,28 @@ class HostsTests(SynchronousTestCase):
         """
         Each line has a target, with comments.  Those on the command line come first.
         """
-        path = self.write(b"# routers\n\na:1  # one\n [::1]:2\r\nunix:/x\nb")
+        path = self.write(b"# routers\n\na:1  # one\n [::1]:2\r\nunix:/x y#z\n#\nb")
         options = parse(["c", "--hosts", path, "-p", "7"])
         hosts = [(each.host, each.port) for each in options.destinations]
         self.assertEqual(hosts, [("c", 7), ("a", 1), ("::1", 2), ("", 7), ("b", 7)])
+        self.assertEqual(options.destinations[3].unix, "/x y#z")
+
+    def test_byteOrderMark(self) -> None:
+        """
+        A file may begin with a byte order mark.
+        """
+        (line,) = readLines(self.write(b"\xef\xbb\xbfa\n"))
+        self.assertEqual(line[1], "a")
 
     def test_stdin(self) -> None:
         """
-        C{-} is standard input.
+        C{-} is standard input, which stays open.
         """
-        self.patch(sys, "stdin", StringIO("a\nb\n"))
-        options = parse(["--hosts", "-"])
-        self.assertEqual([each.host for each in options.destinations], ["a", "b"])
+        with open(self.write(b"a\n\nb\n"), "rb") as file:
+            lines = list(readLines("-", file.fileno()))
+            os.fstat(file.fileno())
+        expected = [("standard input:1", "a"), ("standard input:3", "b")]
+        self.assertEqual(lines, expected)
 
     def test_wrong(self) -> None:
         """
@@ -61,14 +70,22 @@ class HostsTests(SynchronousTestCase):
         path = self.write(b"a\n\nb:0\n")
         expected = f"{path}:3: the port in 'b:0' must be a number from 1 to 65535, "
         self.assertEqual(self.refuse(path), expected + "not '0'")
+        path = self.write(b"a\n192.0.2.1 b\n")
+        expected = f"{path}:2: '192.0.2.1 b' is not a target; write one per line"
+        self.assertEqual(self.refuse(path), expected)
+        path = self.write(b"a\n\xff\n")
+        self.assertEqual(self.refuse(path), f"{path}:2: not a line of text in UTF-8")
 
     def test_unreadable(self) -> None:
         """
         A file that cannot be read, and one without targets, is one message.
         """
         self.assertIn("No such file", self.refuse("/nowhere/hosts"))
-        self.assertIn("is not a text file", self.refuse(self.write(b"\xff")))
         self.assertIn("has no target", self.refuse(self.write(b"# nothing\n")))
+        with open(os.devnull, "wb") as file:
+            lines = readLines("-", file.fileno())
+            error = self.assertRaises(UsageError, list, lines)
+        self.assertIn("cannot read --hosts -: ", str(error))
 
 
 class ManyTargetsTests(CommandCase):
