@@ -100,11 +100,13 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
                     f"{authority(address, port or 0)} is given twice, "
                     "which --source-ports does not allow"
                 )
+    mostElsewhere = (FLOOD + 0.01) * schedule.interval
+    if options.flood or len(targets) <= mostElsewhere:
+        return
     sockets = socketOptionsOf(options)
     remote = [target for target in targets if not target.isOnThisHost(sockets)]
-    isFlood = len(remote) / schedule.interval > FLOOD + 0.01
-    if isFlood and not options.flood:
-        where = remote[0].address if len(remote) == 1 else f"{len(remote)} hosts"
+    if len(remote) > mostElsewhere:
+        where = remote[0].address if len(remote) == 1 else f"{len(remote):,} hosts"
         raise UsageError(
             f"more than {FLOOD:,} datagrams per second to {where}, "
             "not on the loopback: add --flood to send them"

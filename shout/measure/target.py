@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from errno import EADDRNOTAVAIL
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EMFILE
 from ipaddress import ip_address
 from typing import Any
 
@@ -269,14 +269,29 @@ def openSockets(
             try:
                 return undo.enter_context(target.open(options, port))
             except OSError as e:
-                if port:
-                    reason = f"source port {port}: {os.strerror(e.errno or 0).lower()}"
-                    raise OSError(e.errno, reason) from e
-                raise
+                count = len(targets) * len(sourcePorts)
+                reason = _explainOpening(e.errno or 0, port, count)
+                raise OSError(e.errno, reason or e.strerror) from e
 
         sockets = [[open(target, port) for port in sourcePorts] for target in targets]
         undo.pop_all()
     return sockets
+
+
+def _explainOpening(number: int, port: int, count: int) -> str:
+    """
+    Return the reason why one of many sockets cannot be opened, if it is known.
+    """
+    if number == EMFILE:
+        return f"the limit of open files is too low for {count:,}; see `ulimit -n`"
+    if port:
+        return f"source port {port}: {os.strerror(number).lower()}"
+    if number in (EAGAIN, EADDRINUSE):
+        return (
+            f"there are too few source ports for {count:,}; "
+            "targets can share them with --source-ports"
+        )
+    return ""
 
 
 def openBeside(

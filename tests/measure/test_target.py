@@ -16,7 +16,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.measure import target as targetModule
-from shout.measure.target import OptionError, SocketOptions, Target, resolveTarget
+from shout.measure.target import (
+    OptionError,
+    SocketOptions,
+    Target,
+    openSockets,
+    resolveTarget,
+)
 from shout.request import Refused, UnknownHost, Unreachable
 from shout.sockets.bind import bindUDP
 from shout.sockets.unix import bindUNIX
@@ -259,6 +265,57 @@ class TargetTests(PeerCase):
             self.assertNotEqual(first.getsockname(), second.getsockname())
             self.assertEqual(first.getpeername(), ("127.0.0.1", port))
             self.assertFalse(first.getblocking())
+
+
+class FullTarget(Target):
+    """
+    A target that a system without room opens no socket to.
+    """
+
+    number = 0
+
+    def open(
+        self, options: SocketOptions = UNSET, sourcePort: int = 0
+    ) -> socket.socket:
+        raise OSError(self.number, os.strerror(self.number))
+
+
+class OpenSocketsTests(SynchronousTestCase):
+    """
+    Tests for L{openSockets}.
+    """
+
+    def test_sockets(self) -> None:
+        """
+        Each target has a socket for each source port, which targets can share.
+        """
+        targets = [Target("h", f"127.0.0.{number}", 22953) for number in (1, 2)]
+        first = openSockets(targets, [0, 0], SocketOptions())
+        ports = [sock.getsockname()[1] for sock in first[0]]
+        for sock in [*first[0], *first[1]]:
+            sock.close()
+        for ofTarget in openSockets(targets, ports, SocketOptions(isShared=True)):
+            self.assertEqual([sock.getsockname()[1] for sock in ofTarget], ports)
+            for sock in ofTarget:
+                sock.close()
+
+    def test_full(self) -> None:
+        """
+        An error tells what the system has too few of.
+        """
+        targets = [FullTarget("h", "127.0.0.1", 22953)] * 3
+        for number, port, expected in (
+            (errno.EMFILE, 0, "the limit of open files is too low for 6"),
+            (errno.EAGAIN, 0, "there are too few source ports for 6"),
+            (errno.EADDRINUSE, 0, "there are too few source ports for 6"),
+            (errno.EADDRINUSE, 7, "source port 7: address already in use"),
+            (errno.ENETUNREACH, 0, os.strerror(errno.ENETUNREACH)),
+        ):
+            self.patch(FullTarget, "number", number)
+            ports = [port, 8]
+            error = self.assertRaises(OSError, openSockets, targets, ports, UNSET)
+            self.assertEqual(error.errno, number)
+            self.assertTrue(str(error.strerror).startswith(expected), error)
 
 
 class ResolveTargetTests(PeerCase):
