@@ -5,6 +5,7 @@ Results as tables and bars of text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import nsmallest
 
 from shout.cli.text import milliseconds, nameOf, percent
 from shout.measure.flow import Flow
@@ -22,6 +23,9 @@ _BAR = 40
 _COUNTS = ("sent", "answered", "lost", "late", "refused", "wrong", "duplicates")
 _TIMES = ("min", "mean", "p99", "max")
 
+# The times that a narrow table leaves out, the first one last.  The order is by mean.
+_DISPENSABLE = ("p99", "max", "min")
+
 
 def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
     """
@@ -29,7 +33,8 @@ def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
     too wide, one per column.
 
     @param columns: The width available in characters; C{None} for any.  With a width
-        the best are left out if there are many.
+        the best are left out if there are many, and so are figures for which there is
+        no room.
     """
     rows = [["server", *_COUNTS, *_TIMES]]
     ordered = sorted(results, key=_badness, reverse=True)
@@ -41,39 +46,67 @@ def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
         rows.append([nameOf(result), *counts, *times])
     lines = align(rows)
     if columns is not None and len(lines[0]) > columns:
-        lines = align([*zip(*rows)])
+        turned = align([*zip(*rows)])
+        isNarrow = len(turned[0]) <= columns
+        lines = turned if isNarrow else _narrow(rows, columns)
     lines.append("round trips in ms")
-    if len(shown) < len(ordered):
-        lines.append(f"{len(ordered) - len(shown)} servers with less loss are left out")
+    left = len(ordered) - len(shown)
+    if left:
+        lines.append(f"{left:,} other servers, none of them worse, are left out")
+    return lines
+
+
+def _narrow(rows: Sequence[Sequence[str]], columns: int) -> list[str]:
+    """
+    Return rows as lines without the figures that are dispensable, as far as there is no
+    room for them: counts that are all 0, and some times.
+    """
+    figures = [*zip(*rows)]
+    named = {each[0]: each for each in figures}
+    dispensable = [named[name] for name in _DISPENSABLE]
+    dispensable += [each for each in figures if set(each[1:]) == {"0"}]
+    lines = align(rows)
+    while dispensable and len(lines[0]) > columns:
+        figures.remove(dispensable.pop())
+        lines = align([*zip(*figures)])
     return lines
 
 
 def _badness(result: Result) -> tuple[float, int]:
-    return result.unanswered, result.roundTrips.p50 if result.roundTrips else 0
+    return result.unanswered, result.roundTrips.mean if result.roundTrips else 0
 
 
 def liveTable(targets: Sequence[Target], flows: Sequence[Flow], rows: int) -> list[str]:
     """
-    Return the figures of targets during a measurement, the worst first.
+    Return the figures of targets during a measurement, the worst first, and a line
+    about all of them.
 
     @param flows: The flows of all targets.
 
     @param rows: Number of targets to show.
     """
-    sent, lost = [0] * len(targets), [0] * len(targets)
-    last = [0] * len(targets)
+    # A probe in flight may still be answered.
+    sent, answered, total = ([0] * len(targets) for _ in range(3))
     for flow in flows:
         tracker = flow.tracker
         sent[flow.target] += tracker.sent - tracker.inFlight
-        lost[flow.target] += tracker.lost + tracker.refused
-        last[flow.target] = tracker.histogram.last or last[flow.target]
-    shares = [100 * each / of if of else 0.0 for each, of in zip(lost, sent)]
-    order = sorted(range(len(targets)), key=lambda i: (-shares[i], -last[i]))
-    cells = [["server", "lost", "last ms"]]
-    for index in order[: max(0, rows)]:
-        time = milliseconds(last[index]) if last[index] else "-"
-        cells.append([str(targets[index]), percent(shares[index]), time])
-    return align(cells)
+        answered[flow.target] += tracker.answered
+        total[flow.target] += tracker.histogram.total
+    shares = [(of - part) / of if of else 0.0 for part, of in zip(answered, sent)]
+    means = [time / count if count else 0.0 for time, count in zip(total, answered)]
+    places = range(len(targets))
+    worst = nsmallest(rows, places, key=lambda i: (-shares[i], -means[i]))
+    cells = [["server", "unanswered", "mean ms"]]
+    for i in worst:
+        mean = milliseconds(means[i]) if answered[i] else "-"
+        cells.append([str(targets[i]), percent(100 * shares[i]), mean])
+    silent = sum(share == 1 for share in shares)
+    share = (sum(sent) - sum(answered)) / sum(sent) if any(sent) else 0.0
+    return [
+        *align(cells),
+        f"{sum(sent):,} sent, {percent(100 * share)} unanswered, "
+        f"{silent:,} of {len(targets):,} servers without any answer",
+    ]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,5 +1,5 @@
 """
-Standard output, with a status line below the others on a terminal.
+Standard output, with a status below the other lines on a terminal.
 """
 
 from __future__ import annotations
@@ -79,18 +79,26 @@ class LiveLine:
 
     def setStatus(self, text: str) -> None:
         """
-        Replace the status line, or several lines, on a terminal; an empty text removes
-        them.
+        Replace the status on a terminal: a line, or several of them if the terminal can
+        move its cursor up.  An empty text removes it.
         """
         if not self.isTerminal or self._isPaused or self._isOver:
             return
+        if os.environ.get("TERM") == "dumb":
+            text = text.rpartition("\n")[2]
         # Lines that wrap, with the characters that a terminal adds, cannot be
         # overwritten.
         width = self.columns - 1 - len(_ECHO)
         text = "\n".join(line[:width] for line in text.split("\n"))
-        if text != self._status:
+        if text == self._status:
+            return
+        if "\n" in text and "\n" in self._status:
+            # To erase all lines first would flicker.
+            lines = text.replace("\n", "\x1b[K\n")
+            self._write(f"{self._up()}{lines}\x1b[J")
+        else:
             self._write(self._erase() + text)
-            self._status = text
+        self._status = text
 
     def finish(self) -> None:
         """
@@ -121,14 +129,25 @@ class LiveLine:
         except OSError:
             return 24
 
+    def _up(self) -> str:
+        """
+        Return the characters that move the cursor to the begin of the status.
+        """
+        # Lines that were drawn on a wider terminal wrap now.
+        columns = self.columns
+        rows = sum(-(-len(line) // columns) or 1 for line in self._status.split("\n"))
+        return f"\r\x1b[{rows - 1}A" if rows > 1 else "\r"
+
     def _erase(self) -> str:
-        status, self._status = self._status, ""
+        status = self._status
         if not status:
             return ""
         if "\n" in status:
-            # Move the cursor up to the first line, and erase from there.
-            return f"\r\x1b[{status.count(chr(10))}A\x1b[J"
-        return f"\r{' ' * len(status + _ECHO)}\r"
+            erase = f"{self._up()}\x1b[J"
+        else:
+            erase = f"\r{' ' * len(status + _ECHO)}\r"
+        self._status = ""
+        return erase
 
     def _write(self, text: str) -> None:
         # Not in the locale's encoding: a character that it lacks would raise.

@@ -113,11 +113,16 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
         )
 
 
-# The number of targets up to which each has an opening line and a summary, and of the
-# rows in the table during a measurement.
+# The number of targets up to which each has an opening line, lines for its replies and
+# a summary.
 _FEW = 10
 _OTHER_DESCRIPTORS = 64
+
+# The rows of the table during a measurement, the seconds between two updates of it, and
+# the number of flows from which on these are longer: an update looks at each flow.
 _LIVE_ROWS = 20
+_UPDATE = 0.1
+_FLOWS_PER_UPDATE = 1000
 
 
 def _longestHeaders(targets: Sequence[Target]) -> int:
@@ -201,7 +206,8 @@ class PingCommand:
                 self._session.listen()
                 self._printOpenings(self._session)
                 if live.isTerminal:
-                    updates.start(0.1, now=False)
+                    size = len(self._session.flows) / _FLOWS_PER_UPDATE
+                    updates.start(_UPDATE * max(1, size), now=False)
                 await self._session.start()
         if updates.running:
             updates.stop()
@@ -243,7 +249,8 @@ class PingCommand:
         Return a function that prints an event of the target with an index, or C{None}
         if events are not printed.
         """
-        isFast = self._schedule.interval <= 0.01 * len(self._targets)
+        count = len(self._targets)
+        isFast = count > _FEW or self._schedule.interval <= 0.01 * count
         targets, writeLine = self._targets, self._live.writeLine
         timeOf = self._wallClock.timeOf
         if self._options.json_lines:
@@ -266,28 +273,36 @@ class PingCommand:
         return printEvent
 
     def _updateStatus(self) -> None:
-        if self._session is not None:
-            trackers = [flow.tracker for flow in self._session.flows]
-            lines = []
-            status = text.statusLine(trackers)
-            if len(self._targets) > 1:
-                from shout.cli.charts import liveTable
+        if self._session is None:
+            return
+        flows = self._session.flows
+        if len(self._targets) > 1:
+            from shout.cli.charts import liveTable
 
-                rows = min(_LIVE_ROWS, self._live.rows - 2)
-                lines = liveTable(self._targets, self._session.flows, rows)
-            elif len(trackers) > 1:
-                from shout.cli.flows import cells
+            rows = min(_LIVE_ROWS, self._live.rows - 2)
+            lines = liveTable(self._targets, flows, rows)
+            self._live.setStatus("\n".join(lines))
+            return
+        trackers = [flow.tracker for flow in flows]
+        status = text.statusLine(trackers)
+        if len(trackers) > 1:
+            from shout.cli.flows import cells
 
-                status += f"  {cells(trackers)}"
-            self._live.setStatus("\n".join([*lines, status]))
+            status += f"  {cells(trackers)}"
+        self._live.setStatus(status)
 
     def _showSoFar(self) -> None:
         # If it is not a terminal, a program may be reading standard output.
         live = self._live
         writeLine = live.writeLine if live.isTerminal else live.printError
-        for result in self._results():
-            for line in self._summary(result):
-                writeLine(line)
+        results = self._results()
+        lines = [line for result in results for line in self._summary(result)]
+        if len(results) > _FEW:
+            from shout.cli.charts import table
+
+            lines = table(results, live.columns)
+        for line in lines:
+            writeLine(line)
         if self._options.timestamps:
             writeLine(spanLine(*self._span()))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from shout.cli import options, pingoptions
 from shout.cli.ask import ask
 from shout.cli.ping import ping
+from shout.cli.stdio import Input
 from tests.peers import PeerCase
 
 
@@ -93,6 +95,28 @@ class CommandCase(PeerCase):
             status = await ping(parsed, errors.append, self.reactor, out.fileno())
             out.seek(0)
             return status, out.read(), errors
+
+    async def onTerminal(self, *arguments: str) -> tuple[int, str, list[str]]:
+        """
+        Run C{shoutping} in this process with a terminal as its standard output, and
+        return its status, its output, and its error lines.
+        """
+        errors: list[str] = []
+        printed: Deferred[None] = Deferred()
+        chunks: list[bytes] = []
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        end = partial(printed.callback, None)
+        reading = Input(ours, chunks.append, lambda reason: end(), self.reactor)
+        reading.resumeProducing()
+        try:
+            status = await ping(
+                pingoptions.parse(arguments), errors.append, self.reactor, theirs
+            )
+        finally:
+            os.close(theirs)
+        await printed
+        return status, b"".join(chunks).decode().replace("\r\n", "\n"), errors
 
     async def measure(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """

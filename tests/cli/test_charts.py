@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from shout.cli.charts import histogramLines, liveTable, table
 from shout.measure.target import Target
-from tests.measure.fakes import RESULT, FakePing, histogramOf
+from tests.measure.fakes import LOSSY, RESULT, FakePing, histogramOf
 from tests.properties import untimed
 
 
@@ -93,7 +93,8 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(len(table(results)), 102)
         lines = table(results, 200)
         self.assertEqual(len(lines), 67)
-        self.assertEqual(lines[-1], "36 servers with less loss are left out")
+        expected = "36 other servers, none of them worse, are left out"
+        self.assertEqual(lines[-1], expected)
 
     def test_live(self) -> None:
         """
@@ -106,11 +107,21 @@ class TableTests(SynchronousTestCase):
         ping.advance(2)
         targets = [Target(f"h{i}", f"h{i}", 9) for i in range(3)]
         lines = liveTable(targets, ping.session.flows, 2)
-        self.assertEqual(
-            [line.split()[0] for line in lines], ["server", "h2:9", "h1:9"]
-        )
-        self.assertEqual(lines[1].split()[1:3], ["100", "%"])
-        self.assertEqual(len(liveTable(targets, ping.session.flows, -1)), 1)
+        self.assertEqual(lines[0].split(), ["server", "unanswered", "mean", "ms"])
+        self.assertEqual(lines[1].split(), ["h2:9", "100", "%", "-"])
+        self.assertEqual(lines[2].split(), ["h1:9", "0", "%", "2.000"])
+        expected = "12 sent, 33.3 % unanswered, 1 of 3 servers without any answer"
+        self.assertEqual(lines[3:], [expected])
+
+    def test_liveEmpty(self) -> None:
+        """
+        A terminal without room for rows has a head and a line about all targets, before
+        the first reply, too.
+        """
+        ping = FakePing(targets=2)
+        lines = liveTable([Target("h", "h", 9)] * 2, ping.session.flows, -1)
+        expected = "0 sent, 0 % unanswered, 0 of 2 servers without any answer"
+        self.assertEqual(lines[1:], [expected])
 
     def test_narrow(self) -> None:
         """
@@ -124,3 +135,22 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(turned[1].split(), ["sent", "100", "100"])
         self.assertEqual(len(turned), 13)
         self.assertLess(len(turned[0]), 60)
+
+    def test_narrowAndMany(self) -> None:
+        """
+        If that is too wide, too, figures are left out: first counts that are all 0.
+        """
+        answered = replace(LOSSY, roundTrips=histogramOf([10**6]).summarize())
+        results = [answered] * 30
+        wide = table(results)[0].split()
+        for columns, missing in (
+            (90, {"duplicates"}),
+            (75, {"duplicates", "wrong", "refused"}),
+            (55, {"duplicates", "wrong", "refused", "late", "min", "max"}),
+            (1, {"duplicates", "wrong", "refused", "late", "min", "max", "p99"}),
+        ):
+            head, *lines = table(results, columns)
+            self.assertEqual(head.split(), [x for x in wide if x not in missing])
+            self.assertEqual(len(lines), 31)
+            if columns > 1:
+                self.assertLessEqual(len(head), columns)

@@ -95,19 +95,33 @@ class ManyTargetsTests(CommandCase):
 
     async def test_table(self) -> None:
         """
-        There is one opening line, and a table with the worst target first.
+        There is one opening line, and a table with the worst target first, and no line
+        about a single reply.
         """
         port, closed = self.serveUDP("0.0.0.0"), self.freePort()
         hosts = [f"127.0.0.{number}:{port}" for number in range(1, 12)]
-        options = ("-c", "2", "-i", "0.02", "-t", "0.2")
+        options = ("-c", "2", "-i", "0.2", "-t", "0.2")
         status, out, _ = await self.ping(*hosts, f"127.0.0.1:{closed}", *options)
         self.assertEqual(status, 1)
         lines = out.splitlines()
-        start = "SHOUT 12 targets: 56 bytes, every 0.02 s, late after 0.2 s"
+        start = "SHOUT 12 targets: 56 bytes, every 0.2 s, late after 0.2 s"
         self.assertEqual(lines[0], start)
         self.assertTrue(lines[2].startswith("server "), lines)
         self.assertTrue(lines[3].startswith(f"127.0.0.1:{closed}"), lines)
         self.assertEqual(len(lines), 16)
+
+    async def test_terminal(self) -> None:
+        """
+        On a terminal a table changes in place.
+        """
+        self.patch(os, "environ", {**os.environ, "TERM": "xterm"})
+        port = self.serveUDP("0.0.0.0")
+        hosts = [f"127.0.0.{number}:{port}" for number in (1, 2)]
+        options = ["-c", "4", "-i", "0.1", "-q"]
+        status, out, errors = await self.onTerminal(*hosts, *options)
+        self.assertEqual((status, errors), (0, []))
+        self.assertRegex(out, r"\x1b\[3Aserver +unanswered  mean ms\x1b\[K\n127\.0")
+        self.assertIn("0 of 2 servers without any answer\x1b[J", out)
 
     async def test_descriptors(self) -> None:
         """

@@ -47,10 +47,19 @@ class LiveLineTests(PeerCase):
         live.writeLine("two")
         self.assertEqual(await self.printed(live), "one\ntwo\n")
 
+    def setTerminal(self, name: str, columns: int = 80) -> None:
+        """
+        Set the type and the width of the terminal.
+        """
+        self.patch(os, "environ", {**os.environ, "TERM": name})
+        size = os.terminal_size((columns, 24))
+        self.patch(os, "get_terminal_size", lambda fd: size)
+
     async def test_lines(self) -> None:
         """
         Several status lines are erased together.
         """
+        self.setTerminal("xterm")
         live = self.live(True)
         live.setStatus("a\nb\nc")
         live.writeLine("one")
@@ -58,6 +67,43 @@ class LiveLineTests(PeerCase):
             await self.printed(live),
             "a\nb\nc" + "\r\x1b[2A\x1b[J" + "one\na\nb\nc" + "\r\x1b[2A\x1b[J",
         )
+
+    async def test_redraw(self) -> None:
+        """
+        Several status lines are replaced without erasing them first.
+        """
+        self.setTerminal("xterm")
+        live = self.live(True)
+        live.setStatus("a\nb\nc")
+        live.setStatus("d\ne")
+        live.setStatus("d\ne")
+        live.setStatus("")
+        self.assertEqual(
+            await self.printed(live),
+            "a\nb\nc" + "\r\x1b[2Ad\x1b[K\ne\x1b[J" + "\r\x1b[1A\x1b[J",
+        )
+
+    async def test_resize(self) -> None:
+        """
+        Lines that a narrower terminal wraps are replaced, too.
+        """
+        self.setTerminal("xterm", 40)
+        live = self.live(True)
+        live.setStatus("a" * 30 + "\n\n" + "c" * 20)
+        self.setTerminal("xterm", 20)
+        live.setStatus("d\ne")
+        _, _, text = (await self.printed(live)).partition("c" * 20)
+        self.assertEqual(text, "\r\x1b[3Ad\x1b[K\ne\x1b[J" + "\r\x1b[1A\x1b[J")
+
+    async def test_dumb(self) -> None:
+        """
+        Of several status lines, a terminal that cannot move its cursor up shows the
+        last one.
+        """
+        self.setTerminal("dumb")
+        live = self.live(True)
+        live.setStatus("a\nb")
+        self.assertEqual(await self.printed(live), "b\r   \r")
 
     async def test_terminal(self) -> None:
         """

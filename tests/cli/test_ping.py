@@ -6,21 +6,17 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import resource
 import signal
 import sys
 from dataclasses import replace
-from functools import partial
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout import UnicodeShout, bindUDP
 from shout.cli.ping import checkTargets, ping, statusOf
 from shout.cli.pingoptions import parse
-from shout.cli.stdio import Input
 from shout.cli.usage import UsageError
 from shout.measure.probe import ECHOED, OTHER_RUN
 from shout.measure.target import SocketOptions, Target
@@ -505,26 +501,6 @@ class TerminalTests(CommandCase):
     """
     Tests for a terminal and its keys.
     """
-
-    async def onTerminal(self, *arguments: str) -> tuple[int, str, list[str]]:
-        """
-        Run C{shoutping} in this process with a terminal as its standard output, and
-        return its status, its output, and its error lines.
-        """
-        errors: list[str] = []
-        printed: Deferred[None] = Deferred()
-        chunks: list[bytes] = []
-        ours, theirs = pty.openpty()
-        self.addCleanup(os.close, ours)
-        end = partial(printed.callback, None)
-        reading = Input(ours, chunks.append, lambda reason: end(), self.reactor)
-        reading.resumeProducing()
-        try:
-            status = await ping(parse(arguments), errors.append, self.reactor, theirs)
-        finally:
-            os.close(theirs)
-        await printed
-        return status, b"".join(chunks).decode().replace("\r\n", "\n"), errors
 
     async def test_terminal(self) -> None:
         """
