@@ -5,9 +5,10 @@ Routers limit the ICMP errors that they send to a host.  Linux allows six at onc
 one a second over IPv4 and ten over IPv6; others allow more or fewer, or any number.  An
 error that is not sent does not count towards the limit.  So rounds of probes find it.
 While all of a round are answered, the next one is twice as large and follows at once.
-After the first round that lacks answers there is about a round a second, as large as
-the number of answers to the last.  A round without any answer has met silence rather
-than a limit, so the next one is larger again.
+After the first round that lacks answers there is about a round a second.  If half of a
+round or more lacks answers, the next one is as large as the number of answers; if less
+does, the cause may be loss.  A round without any answer has met silence rather than a
+limit, so the next one is larger again.
 
 A router at its limit answers the first probe that comes, so the intervals vary: of
 several sequences of rounds, none should always be the first.
@@ -94,7 +95,8 @@ class Rounds:
             return set()
         if answered and missed:
             self.isLimited = True
-            self._size = answered
+            if 2 * answered <= self._sent:
+                self._size = answered
         else:
             self._size = max(self._size, min(2 * self._size, _LARGEST))
         if missed or self.isLimited:

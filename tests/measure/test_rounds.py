@@ -45,8 +45,8 @@ class RoundsTests(SynchronousTestCase):
 
     def test_limited(self) -> None:
         """
-        After a round with some answers there is a round a second, as large as the
-        number of answers to the last.
+        After a round with few answers there is a round a second, as large as the number
+        of answers to the last.
         """
         self.finishRound(6)
         self.assertEqual(self.finishRound(2), (12, set()))
@@ -56,6 +56,16 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(self.finishRound(1), (2, set()))
         self.now += INTERVAL
         self.assertEqual(self.finishRound(1), (1, set()))
+
+    def test_loss(self) -> None:
+        """
+        After a round of which less than half lacks answers, the next one is as large.
+        """
+        for answered, size in ((4, 6), (4, 6), (3, 6), (2, 3), (1, 3), (1, 1)):
+            self.assertEqual(self.finishRound(answered), (size, set()))
+            self.assertTrue(self.rounds.isLimited)
+            self.assertFalse(self.rounds.isOpen(self.now))
+            self.now += INTERVAL
 
     def test_grows(self) -> None:
         """
