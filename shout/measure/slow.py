@@ -11,8 +11,8 @@ from shout.measure.chance import LEVEL, differenceByChance
 from shout.measure.result import Result
 
 # Smaller differences between round trips do not count: nanoseconds, and a fraction of
-# the shorter one.  Machines cause some of 0.1 ms, and histograms some of 0.8 %.
-_LEAST_DIFFERENCE = 100_000
+# the shorter one.  Busy machines cause some of 0.1 ms, and histograms some of 0.8 %.
+_LEAST_DIFFERENCE = 200_000
 _LEAST_RATIO = 0.02
 
 # A machine or a network delays several successive probes, which belong to flows beside
@@ -21,6 +21,9 @@ _LEAST_RATIO = 0.02
 _LEVEL = LEVEL / 20
 _LEAST_FOR_GROUPS = 5
 _LEAST_FOR_OTHERS = 10
+
+# Without two groups, differences have to be larger by this factor.
+_OTHERS = 5
 
 
 def compareTimes(flows: Sequence[Result]) -> tuple[tuple[Result, ...], bool]:
@@ -43,7 +46,7 @@ def compareTimes(flows: Sequence[Result]) -> tuple[tuple[Result, ...], bool]:
             return tuple(flow for flow, chosen in zip(flows, isSlow) if chosen), False
     few = len(medians) // 16
     low, high = medians[few], medians[-1 - few]
-    if mean < _LEAST_FOR_OTHERS or not _isApart(low, high):
+    if mean < _LEAST_FOR_OTHERS or not _isApart(low, high, _OTHERS):
         return (), False
     counts = [_countAbove(flow, (low + high) / 2) for flow in flows]
     return (), differenceByChance(counts) < _LEVEL
@@ -62,8 +65,8 @@ def _share(counts: Sequence[tuple[int, int]]) -> float:
     return sum(above for _, above in counts) / max(1, sum(count for count, _ in counts))
 
 
-def _isApart(low: float, high: float) -> bool:
-    return high - low >= max(_LEAST_DIFFERENCE, _LEAST_RATIO * low)
+def _isApart(low: float, high: float, factor: int = 1) -> bool:
+    return high - low >= factor * max(_LEAST_DIFFERENCE, _LEAST_RATIO * low)
 
 
 # Two groups are clearly apart if hardly any flow is in the middle half of the distance

@@ -117,13 +117,18 @@ class CompareTimesTests(SynchronousTestCase):
 
     def test_small(self) -> None:
         """
-        Differences below 0.1 ms or 2 % do not count.
+        Differences below 0.2 ms or 2 % do not count, or if there are no two groups, below
+        1 ms or 10 %.
         """
 
-        for base, longer in (0.2, 0.28), (100, 101.5):
+        for base, longer in (0.2, 0.38), (100, 101.5):
             times = [[longer if index < 8 else base] * 50 for index in range(32)]
             flows = [makeFlow(port, 50, times=each) for port, each in enumerate(times)]
             self.assertEqual(compareTimes(flows), ((), False))
+        for base, step, expected in (1, 0.02, False), (1, 0.1, True), (50, 0.1, False):
+            times = [[base + step * index] * 50 for index in range(32)]
+            flows = [makeFlow(port, 50, times=each) for port, each in enumerate(times)]
+            self.assertEqual(compareTimes(flows), ((), expected))
 
     def test_few(self) -> None:
         """
