@@ -117,7 +117,7 @@ class CompareTimesTests(SynchronousTestCase):
 
     def test_small(self) -> None:
         """
-        Differences below 0.2 ms or 2 % do not count, or if there are no two groups, below
+        Differences below 0.2 ms or 2 % do not count; without two groups, those below
         1 ms or 10 %.
         """
 
