@@ -15,7 +15,7 @@ from shout.measure.target import Target
 
 _ROWS = 12
 
-# The number of servers in a table on a terminal.
+# The number of servers in a table on a terminal of unknown height.
 _MOST = 64
 
 _BAR = 40
@@ -27,7 +27,9 @@ _TIMES = ("min", "mean", "p99", "max")
 _DISPENSABLE = ("p99", "max", "min")
 
 
-def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
+def table(
+    results: Sequence[Result], columns: int | None = None, most: int = _MOST
+) -> list[str]:
     """
     Return several results side by side, the worst first: one per line or, if that is
     too wide, one per column.
@@ -35,10 +37,12 @@ def table(results: Sequence[Result], columns: int | None = None) -> list[str]:
     @param columns: The width available in characters; C{None} for any.  With a width
         the best are left out if there are many, and so are figures for which there is
         no room.
+
+    @param most: The number of results from which on the best are left out.
     """
     rows = [["server", *_COUNTS, *_TIMES]]
     ordered = sorted(results, key=_badness, reverse=True)
-    shown = ordered if columns is None else ordered[:_MOST]
+    shown = ordered if columns is None else ordered[:most]
     for result in shown:
         rtt = result.roundTrips
         counts = [str(getattr(result, name)) for name in _COUNTS]

@@ -5,7 +5,7 @@ Standard output, with a status below the other lines on a terminal.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -129,13 +129,19 @@ class LiveLine:
         except OSError:
             return 24
 
+    def rowsOf(self, lines: Iterable[str]) -> int:
+        """
+        Return the number of rows of the terminal that lines take, wrapped.
+        """
+        columns = self.columns
+        return sum(-(-len(line) // columns) or 1 for line in lines)
+
     def _up(self) -> str:
         """
         Return the characters that move the cursor to the begin of the status.
         """
         # Lines that were drawn on a wider terminal wrap now.
-        columns = self.columns
-        rows = sum(-(-len(line) // columns) or 1 for line in self._status.split("\n"))
+        rows = self.rowsOf(self._status.split("\n"))
         return f"\r\x1b[{rows - 1}A" if rows > 1 else "\r"
 
     def _erase(self) -> str:

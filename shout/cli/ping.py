@@ -114,8 +114,10 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
 
 
 # The number of targets up to which each has an opening line, lines for its replies and
-# a summary.
+# a summary; above it, the rows of a terminal for neither the table nor the summary: the
+# head of the table, two notes below it, and the prompt of the shell.
 _FEW = 10
+_OTHER_ROWS = 4
 _OTHER_DESCRIPTORS = 64
 
 # The rows of the table during a measurement, the seconds between two updates of it, and
@@ -297,11 +299,7 @@ class PingCommand:
         writeLine = live.writeLine if live.isTerminal else live.printError
         results = self._results()
         lines = [line for result in results for line in self._summary(result)]
-        if len(results) > _FEW:
-            from shout.cli.charts import table
-
-            lines = table(results, live.columns)
-        for line in lines:
+        for line in self._totalLines(results) if len(results) > _FEW else lines:
             writeLine(line)
         if self._options.timestamps:
             writeLine(spanLine(*self._span()))
@@ -309,8 +307,31 @@ class PingCommand:
     def _span(self) -> tuple[int, int]:
         return self._start, self._wallClock.now()
 
+    def _totalLines(self, results: Sequence[Result]) -> list[str]:
+        """
+        Return a table of many results, and a summary of all of them.
+        """
+        from shout.cli.charts import table
+
+        live, session = self._live, self._session
+        assert session is not None
+        name = f"{len(results):,} targets"
+        total = session.total(Target(name, name, None))
+        lines = ["", *text.summary(total), *self._notes(total)]
+        if not live.isTerminal:
+            return table(results) + lines
+        # The worst results remain visible above the summary.
+        most = max(_FEW, live.rows - live.rowsOf(lines) - _OTHER_ROWS)
+        return table(results, live.columns, most) + lines
+
     def _summary(self, result: Result) -> list[str]:
-        lines = text.summary(result) + ttlLines(result)
+        return text.summary(result) + ttlLines(result) + self._notes(result)
+
+    def _notes(self, result: Result) -> list[str]:
+        """
+        Return lines about what some options ask for.
+        """
+        lines = []
         if self._options.tos is not None:
             lines += tosLines(result, self._options.tos)
         if self._options.bitrate:
@@ -357,7 +378,9 @@ class PingCommand:
                 from shout.cli.paths import flowLines
 
                 lines += flowLines(result.flows, columns)
-        if len(results) > 1:
+        if len(results) > _FEW:
+            lines += ["", *self._totalLines(results)]
+        elif len(results) > 1:
             from shout.cli.charts import table
 
             lines += ["", *table(results, columns)]

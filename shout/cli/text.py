@@ -4,6 +4,7 @@ Results and events as text for people.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
@@ -23,8 +24,9 @@ from shout.measure.schedule import Schedule
 from shout.measure.target import Target
 from shout.measure.tracker import ProbeTracker
 
-# The number of source ports to name.
+# The number of source ports to name, and of kinds of ICMP errors.
 _PORTS = 8
+_ERRORS = 8
 
 _NOTES = {DUPLICATE: "duplicate", LATE: "late", OUT_OF_WINDOW: "late or duplicate"}
 
@@ -74,9 +76,13 @@ def errorText(reason: str, sender: str | None) -> str:
 
 def errorsInWords(errors: Mapping[tuple[str, str | None], int]) -> str:
     """
-    Return the numbers of ICMP errors, by reason and sender.
+    Return the numbers of ICMP errors, by reason and sender, of which only the most
+    frequent are named if they are many.
     """
-    return inWords({errorText(*key): count for key, count in errors.items()})
+    counts = Counter({errorText(*key): count for key, count in errors.items()})
+    named = counts.most_common(_ERRORS)
+    more = len(counts) - len(named)
+    return inWords(dict(named)) + (f" and {more} more kinds" if more else "")
 
 
 def inWords(counts: Mapping[str, int]) -> str:

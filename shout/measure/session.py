@@ -183,6 +183,14 @@ class PingSession:
             each = [replace(flow, hops=hops.get(flow.sourcePort)) for flow in each]
         return replace(whole, flows=each)
 
+    def total(self, target: Target) -> Result:
+        """
+        Return the figures so far of all targets together.
+
+        @param target: The target to name.
+        """
+        return self._resultOf(target, self.flows)
+
     def _resultOf(self, target: Target, flows: Sequence[Flow]) -> Result:
         trackers = [flow.tracker for flow in flows]
 

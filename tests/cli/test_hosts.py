@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -95,8 +96,8 @@ class ManyTargetsTests(CommandCase):
 
     async def test_table(self) -> None:
         """
-        There is one opening line, and a table with the worst target first, and no line
-        about a single reply.
+        There is one opening line, no line about a single reply, and at the end a table
+        with the worst target first, and a summary of all.
         """
         port, closed = self.serveUDP("0.0.0.0"), self.freePort()
         hosts = [f"127.0.0.{number}:{port}" for number in range(1, 12)]
@@ -108,7 +109,40 @@ class ManyTargetsTests(CommandCase):
         self.assertEqual(lines[0], start)
         self.assertTrue(lines[2].startswith("server "), lines)
         self.assertTrue(lines[3].startswith(f"127.0.0.1:{closed}"), lines)
-        self.assertEqual(len(lines), 16)
+        self.assertEqual(lines[16:18], ["", "--- 12 targets ---"])
+        self.assertTrue(lines[18].startswith("24 sent, 22 answered, 0 lost"), lines)
+
+    async def test_tall(self) -> None:
+        """
+        On a terminal the table has the worst targets for which there is room, but at
+        least ten.
+        """
+        port = self.serveUDP("0.0.0.0")
+        hosts = [f"127.0.0.{number}:{port}" for number in range(1, 31)]
+        for rows, shown in ((24, None), (10, 10), (99, 30)):
+            size = os.terminal_size((200, rows))
+            self.patch(os, "get_terminal_size", lambda fd, size=size: size)
+            status, out, _ = await self.onTerminal(*hosts, "-c", "1", "-i", "0.05")
+            self.assertEqual(status, 0)
+            lines = out.rpartition("server  ")[2].splitlines()
+            if shown is None:
+                # One more is for the prompt of the shell.
+                self.assertEqual(len(lines) + 1, rows)
+            else:
+                count = sum(line.startswith("127.0.0.") for line in lines)
+                self.assertEqual(count, shown)
+
+    async def test_soFar(self) -> None:
+        """
+        Ctrl-\\ prints the table of the results so far.
+        """
+        port = self.serveUDP("0.0.0.0")
+        hosts = [f"127.0.0.{number}:{port}" for number in range(1, 12)]
+        self.reactor.callLater(0.1, os.kill, os.getpid(), signal.SIGQUIT)
+        status, _, lines = await self.ping(*hosts, "-w", "0.2", "-i", "0.2")
+        self.assertEqual(status, 0)
+        self.assertTrue(lines[0].startswith("server "), lines)
+        self.assertEqual(lines[13:15], ["", "--- 11 targets ---"])
 
     async def test_terminal(self) -> None:
         """

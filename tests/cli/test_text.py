@@ -9,6 +9,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.cli.text import (
+    errorsInWords,
     eventLine,
     leftOutLine,
     milliseconds,
@@ -231,3 +232,15 @@ class SummaryTests(SynchronousTestCase):
             "measure at a lower rate",
         )
         self.assertEqual(lines[7], "1 in flight at the end, not counted")
+
+    def test_manyErrors(self) -> None:
+        """
+        Of many kinds of ICMP errors the most frequent are named.
+        """
+        errors: dict[tuple[str, str | None], int] = {
+            ("unreachable", f"192.0.2.{number}"): number for number in range(10)
+        }
+        words = errorsInWords(errors)
+        start = "9 from 192.0.2.9: unreachable, 8 from 192.0.2.8: unreachable, "
+        self.assertTrue(words.startswith(start), words)
+        self.assertTrue(words.endswith(" and 2 more kinds"), words)

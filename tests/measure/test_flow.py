@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from shout.measure.probe import GARBAGE
 from shout.measure.result import LOST, REFUSED, REPLY, WRONG
 from shout.measure.schedule import SECOND
+from shout.measure.target import Target
 from shout.udp.icmp import ICMPError
 from tests.measure.fakes import FakePing
 from tests.properties import untimed
@@ -62,6 +63,19 @@ class FlowTests(SynchronousTestCase):
             result = ping.result(index)
             self.assertEqual((result.sent, result.answered), (8, 8))
             self.assertEqual([flow.sent for flow in result.flows], [3, 3, 2])
+
+    def test_total(self) -> None:
+        """
+        The targets have figures together, too.
+        """
+        ping = FakePing(targets=3, count=4, interval=0.1, timeout=0.1)
+        ping.answer(0)
+        ping.answer(1)
+        ping.start()
+        ping.advance(1)
+        total = ping.session.total(Target("all", "all", None))
+        self.assertEqual((total.sent, total.answered, total.lost), (12, 8, 4))
+        self.assertEqual((total.host, total.sourcePort), ("all", None))
 
     def test_spread(self) -> None:
         """
