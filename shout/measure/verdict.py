@@ -109,13 +109,6 @@ def comparisons(verdict: Verdict) -> list[Comparison]:
     ]
 
 
-def hurtFlows(verdict: Verdict) -> set[int]:
-    """
-    Return the source ports of all flows that are hurt in any way.
-    """
-    return {port for each in comparisons(verdict) for port in each.hurt}
-
-
 def _ports(flows: Sequence[Result]) -> frozenset[int]:
     return frozenset(flow.sourcePort or 0 for flow in flows)
 
