@@ -42,7 +42,7 @@ def compareTimes(flows: Sequence[Result]) -> tuple[tuple[Result, ...], bool]:
         fast = [each for each, chosen in zip(counts, isSlow) if not chosen]
         # Any of the gaps between two flows could have been the clearest.
         chance = differenceByChance(counts) * len(medians)
-        if _share(slow) >= 0.75 and _share(fast) <= 0.25 and chance < _LEVEL:
+        if _share(slow) >= 0.7 and _share(fast) <= 0.3 and chance < _LEVEL:
             return tuple(flow for flow, chosen in zip(flows, isSlow) if chosen), False
     few = len(medians) // 16
     low, high = medians[few], medians[-1 - few]
