@@ -5,6 +5,7 @@ Sending the probes that are due.
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Sequence
 from errno import EAGAIN, EMSGSIZE, ENOBUFS
 
@@ -23,13 +24,17 @@ The shortest pause before the sender is called again, in nanoseconds.
 # several leave together.  One call sends no more than a millisecond's worth of
 # probes, even after a delay, so that they leave evenly.
 #
-# With several flows each sends one probe in turn.  A flow that cannot send misses its
-# turn, so that it does not delay the others.
+# With several flows each sends one probe in a round, and has its turn in a new random
+# order.  Otherwise bursts of losses would hit neighbours together, and periodic ones
+# always the same flow.  A flow that cannot send misses its turn, so that it does not
+# delay the others.
 class Sender:
     """
     Send the probes that are due, within the limits of the flows.
 
     @cvar maxAtOnce: Number of probes sent before replies are read again.
+
+    @cvar shuffle: Called with the flows to change their order.
 
     @ivar isFull: C{True} if the last call could not send all due probes because too
         many are in flight.
@@ -43,17 +48,18 @@ class Sender:
     """
 
     maxAtOnce = 64
+    shuffle: Callable[[list[Sequence[Flow]]], None] = staticmethod(random.shuffle)
 
     def __init__(
         self,
-        flows: Sequence[Flow],
+        flows: Sequence[Sequence[Flow]],
         timeouts: Timeouts,
         schedule: Schedule,
         onEvent: Callable[[Flow, Event], object],
         clock: Callable[[], int],
     ) -> None:
         """
-        @param flows: The flows, which send in this order.
+        @param flows: The flows by their index, each list with one for each target.
 
         @param timeouts: Called with the flow of each probe sent.
 
@@ -65,7 +71,9 @@ class Sender:
         """
         self.isFull = self.isStopped = self.reportsOutstanding = False
         self.lastSent = 0
-        self._flows = flows
+        self._flows = [*flows]
+        self._isAlone = len(flows) == len(flows[0]) == 1
+        self._round = [*flows[0]] if self._isAlone else []
         self._turn = 0
         self._lastFlow: Flow | None = None
         self._timeouts = timeouts
@@ -96,9 +104,11 @@ class Sender:
         self.isFull = False
         due = pacer.due(now, replyWait)
         left = min(due, self._maxAtOnce)
-        isAlone = len(self._flows) == 1
+        isAlone = self._isAlone
         while left and not self.isStopped:
-            flow = self._flows[self._turn]
+            if self._turn == len(self._round):
+                self._beginRound()
+            flow = self._round[self._turn]
             capacity = flow.capacity
             if capacity <= 0 and isAlone:
                 self.isFull = True
@@ -111,10 +121,16 @@ class Sender:
                 if isAlone:
                     return False
                 flow.tracker.skipped += 1
-            self._turn = (self._turn + 1) % len(self._flows)
+            if not isAlone:
+                self._turn += 1
             pacer.advance(sent or 1)
             left -= sent or 1
         return due > self._maxAtOnce
+
+    def _beginRound(self) -> None:
+        self.shuffle(self._flows)
+        self._round = [flow for ofIndex in self._flows for flow in ofIndex]
+        self._turn = 0
 
     def _sendSome(self, flow: Flow, count: int) -> int:
         """

@@ -48,7 +48,8 @@ class PingSession:
     """
     Send probes to targets over several flows each, and count the replies.
 
-    @ivar flows: The flows of all targets, in the order in which they send.
+    @ivar flows: The flows of all targets: the first one of each, then the second one
+        of each, and so on.
 
     @ivar isOver: C{True} if the measurement has ended.
 
@@ -110,8 +111,12 @@ class PingSession:
             for flow, sock in zip(self.flows, beside)
         ]
         self._timeouts = Timeouts()
+        byIndex = [
+            self.flows[first : first + self._targets]
+            for first in range(0, len(self.flows), self._targets)
+        ]
         self._sender = Sender(
-            self.flows, self._timeouts, self._schedule, self._onEvent, clock
+            byIndex, self._timeouts, self._schedule, self._onEvent, clock
         )
         self.tracer: Any = None
         self._isTracing = False

@@ -121,7 +121,9 @@ class CSVCommandTests(CommandCase):
         options = ["--csv", "--flows", "3", "-c", "4", "-i", "0.02"]
         _, out, _ = await self.ping(target, "255.255.255.255", *options)
         rows = rowsOf(out.splitlines())
-        self.assertEqual([row["answered"] for row in rows], ["2", "1", "1", "0"])
+        answered = [row["answered"] for row in rows]
+        self.assertEqual(sorted(answered[:3]), ["1", "1", "2"])
+        self.assertEqual(answered[3:], ["0"])
         ports = {row["source_port"] for row in rows}
         self.assertEqual(len(ports), 4)
         self.assertIn("cannot reach", rows[-1]["error"])

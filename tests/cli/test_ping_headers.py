@@ -96,6 +96,7 @@ class HeaderTests(CommandCase):
         had, also of each flow.
         """
         target = self.answerWith((62, 184), (61, 0), (62, 184))
+        self.patch(Sender, "shuffle", staticmethod(lambda flows: None))
         options = (
             "--json-lines",
             "--flows",

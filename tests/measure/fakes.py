@@ -202,6 +202,7 @@ class FakePing:
             lambda: round(self.clock.seconds() * SECOND),
             FakePort,
         )
+        self.session._sender.shuffle = self.shuffle
         self.flow = self.session.flows[0]
         self.tracker = self.flow.tracker
         self.ports: list[FakePort] = [flow.port for flow in self.session.flows]
@@ -209,6 +210,11 @@ class FakePing:
             port.hasSendTimes = hasSendTimes
         self.port = self.ports[0]
         self.done: list[object] = []
+
+    def shuffle(self, flows: object) -> None:
+        """
+        Leave the flows in their order.
+        """
 
     def start(self) -> None:
         self.session.start().addBoth(self.done.append)

@@ -50,6 +50,29 @@ class FlowTests(SynchronousTestCase):
         numbers = [int(probe.split()[1]) for port in ping.ports for probe in port.sent]
         self.assertEqual(numbers, [1, 4, 7, 2, 5, 3, 6])
 
+    def test_order(self) -> None:
+        """
+        In each round the flows have another order, in which each target has its turn
+        before the next flow.
+        """
+        ping = FakePing(targets=2, flows=3, count=6, interval=0.1)
+        leaving: list[int] = []
+
+        def left(index: int, probe: bytes) -> None:
+            leaving.append(index)
+
+        for index, port in enumerate(ping.ports):
+            port.onSend = partial(left, index)
+
+        def rotate(flows: list[object]) -> None:
+            flows.append(flows.pop(0))
+
+        ping.session._sender.shuffle = rotate
+        ping.start()
+        ping.advance(1)
+        # The ports of an index are neighbours.
+        self.assertEqual(leaving, [2, 3, 4, 5, 0, 1, 4, 5, 0, 1, 2, 3])
+
     def test_count(self) -> None:
         """
         The count is that of a target over all its flows.
