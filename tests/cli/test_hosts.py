@@ -139,7 +139,7 @@ class ManyTargetsTests(CommandCase):
         port = self.serveUDP("0.0.0.0")
         hosts = [f"127.0.0.{number}:{port}" for number in range(1, 12)]
         self.reactor.callLater(0.1, os.kill, os.getpid(), signal.SIGQUIT)
-        status, _, lines = await self.ping(*hosts, "-w", "0.2", "-i", "0.2")
+        status, _, lines = await self.ping(*hosts, "-c", "1", "-i", "0.5", "-t", "9")
         self.assertEqual(status, 0)
         self.assertTrue(lines[0].startswith("server "), lines)
         self.assertEqual(lines[13:15], ["", "--- 11 targets ---"])

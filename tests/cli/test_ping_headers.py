@@ -9,6 +9,7 @@ import socket
 import sys
 from typing import Any
 
+from shout.measure.sender import Sender
 from tests.cli.command import CommandCase
 
 

@@ -8,6 +8,7 @@ import errno
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +65,7 @@ class FlowTests(SynchronousTestCase):
         for index, port in enumerate(ping.ports):
             port.onSend = partial(left, index)
 
-        def rotate(flows: list[object]) -> None:
+        def rotate(flows: list[Any]) -> None:
             flows.append(flows.pop(0))
 
         ping.session._sender.shuffle = rotate
