@@ -59,13 +59,16 @@ _FAMILIES = (("10.77.{}.{}", 24), ("2001:db8:77:{}::{}", 64))
 # Interfaces of routers by the way of the datagrams that they receive.
 _RECEIVERS = {"there": "first", "back": "last"}
 
-# The sets hold the client's ports that the router has seen.
+# The sets hold the client's ports that the router has seen.  Fragments go by the
+# addresses alone, and only the first one has ports.
 _RULES = """
 table inet lab {
     set there { type inet_service; flags dynamic; size 65535; }
     set back { type inet_service; flags dynamic; size 65535; }
     chain ports {
         type filter hook prerouting priority raw;
+        ip frag-off & 0x3fff != 0 accept
+        exthdr frag exists accept
         iifname "first*" meta l4proto udp add @there { udp sport }
         iifname "last*" meta l4proto udp add @back { udp dport }
     }
@@ -148,6 +151,7 @@ class Lab(Namespaces):
     def ports(self, way: Way) -> list[set[int]]:
         """
         The source ports of the client that each path has seen, on one of the ways.
+        Those of fragments do not count.
         """
         found = []
         for n in PATHS:
