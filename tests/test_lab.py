@@ -4,7 +4,9 @@ Tests for L{tests.lab}.
 
 from __future__ import annotations
 
+import os
 from select import select
+from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -147,6 +149,7 @@ class LabTests(SynchronousTestCase):
                 self.lab.heal()
             self.assertEqual(self.exchange(address, 1400)[0], set(_SOURCES))
 
+    @skipUnless(os.path.exists("/dev/net/tun"), "there is no /dev/net/tun")
     def test_delay(self) -> None:
         """
         A slow path delivers everything, by another interface of the router.
