@@ -154,7 +154,8 @@ async def findMTU(
         if it came back.
 
     @param like: The result of another flow to the target.  Fragments have no ports, so
-        they take the same path in all flows, and are not sent again.
+        they take the same path in all flows, and are not sent again.  That path may be
+        narrower than the one of this flow.
 
     @raise Stopped: If C{runner} was stopped.
     """
@@ -173,9 +174,11 @@ async def findMTU(
         allowFragments(sock, True)
         whole = await search(lambda size: attempt(size, True), MIN_SIZE, most)
     if whole is not None and allowFragments(sock, False):
+        limit = whole if like is None else most
         unfragmented = await search(
-            lambda size: attempt(size, False), MIN_SIZE, whole, guess
+            lambda size: attempt(size, False), MIN_SIZE, limit, guess
         )
+        whole = max(whole, unfragmented or 0)
     return MTUResult(whole, unfragmented, target.headers, most)
 
 

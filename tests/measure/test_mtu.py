@@ -92,7 +92,11 @@ class FindMTUTests(PeerCase):
     """
 
     def find(
-        self, address: str, port: int | None, timeout: float = 1.0
+        self,
+        address: str,
+        port: int | None,
+        timeout: float = 1.0,
+        like: MTUResult | None = None,
     ) -> Deferred[MTUResult]:
         self.steps: list[Any] = []
         target = Target(address, address, port)
@@ -100,7 +104,13 @@ class FindMTUTests(PeerCase):
         self.addCleanup(self.sock.close)
         runner = SearchRunner(target, self.reactor)
         return Deferred.fromCoroutine(
-            findMTU(runner, self.sock, timeout, lambda *step: self.steps.append(step))
+            findMTU(
+                runner,
+                self.sock,
+                timeout,
+                lambda *step: self.steps.append(step),
+                like,
+            )
         )
 
     async def test_unix(self) -> None:
@@ -135,6 +145,16 @@ class FindMTUTests(PeerCase):
         await self.find("::1", self.serveUDP("::1"))
         label = self.sock.getsockopt(socket.IPPROTO_IPV6, 70)
         self.assertEqual(label, 0)
+
+    async def test_like(self) -> None:
+        """
+        If the first flow had a narrower path, even for fragments, other flows still
+        have path MTUs of their own.
+        """
+        _, port = self.misbehave(lambda datagram: [datagram.upper()[:1472]])
+        first = MTUResult(1372, 1372, 28, 65507)
+        found = await self.find("127.0.0.1", port, 0.1, first)
+        self.assertEqual((found.whole, found.unfragmented), (1472, 1472))
 
     async def test_late(self) -> None:
         """
