@@ -145,7 +145,7 @@ class FlowCommandTests(CommandCase):
         """
         peer, port = self.misbehave(lambda datagram: [datagram.upper()])
         status, result = await self.measure(
-            f"127.0.0.1:{port}", "--mtu", "--flows", "3", "-t", "0.2"
+            f"127.0.0.1:{port}", "--mtu", "--flows", "3", "-t", "5"
         )
         self.assertEqual(status, 0)
         flows = result["flows"]

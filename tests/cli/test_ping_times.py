@@ -56,7 +56,7 @@ class OutstandingTests(CommandCase):
         it is lost.
         """
         target = f"127.0.0.1:{self.answerHalf()}"
-        options = ["-O", "-c", "4", "-i", "0.05", "-t", "0.2"]
+        options = ["-O", "-c", "4", "-i", "0.2", "-t", "0.5"]
         _, out, _ = await self.ping(target, *options)
         ends = [line.split()[-1] for line in out.splitlines() if " answer" in line]
         self.assertEqual(out.count("no answer yet from 127.0.0.1: seq=2\n"), 1)
