@@ -54,7 +54,7 @@ def flowTable(flows: Sequence[Result]) -> list[str]:
         rows.append([str(flow.sourcePort), *counts, *times])
     lines = [*align(rows), "round trips in ms"]
     if len(flows) > _ROWS:
-        lines.append(f"{len(flows) - _ROWS} flows with less loss are not shown")
+        lines.append(f"{len(flows) - _ROWS} flows with no more loss are not shown")
     return lines
 
 

@@ -10,6 +10,7 @@ import resource
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from socket import socket as Socket
 from typing import Any
 
@@ -181,7 +182,9 @@ class PingCommand:
             sockets = openSockets(targets, ports, socketOptionsOf(options, isShared))
             beside: list[Socket] = []
             if len(targets) == 1 and targets[0].port is not None:
-                beside = openBeside(sockets[0], socketOptionsOf(options))
+                # Without descriptors for these, the measurement is possible as well.
+                with suppress(OSError):
+                    beside = openBeside(sockets[0], socketOptionsOf(options))
             self._session = PingSession(
                 sockets, self._schedule, self._printer(), reactor, beside=beside
             )

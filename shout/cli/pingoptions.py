@@ -136,6 +136,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise UsageError("--trace takes one host at a time")
     if options.names and not options.trace:
         raise UsageError("--names needs --trace")
+    if options.trace and options.csv:
+        raise UsageError("--trace cannot be used with --csv; use --json")
     for mode in filter(partial(getattr, options), _ALLOWED):
         _checkMode(mode, options)
     if options.csv and (options.json or options.json_lines):
@@ -297,12 +299,15 @@ def parsePorts(text: str) -> list[int]:
     parsePort = number("each of --source-ports", "a port", int, 1, 65535)
     ports: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
+        first, dash, last = part.partition("-")
         low = parsePort(first)
-        ports += range(low, parsePort(last or first) + 1)
-    if len(set(ports)) < len(ports) or "" in text.split(","):
+        high = parsePort(last) if dash else low
+        if high < low:
+            raise UsageError(f"--source-ports has a range that ends too low: {part}")
+        ports += range(low, high + 1)
+    if len(set(ports)) < len(ports):
         raise UsageError(f"--source-ports has a port twice: {text}")
-    if not 0 < len(ports) <= MAX_FLOWS:
+    if len(ports) > MAX_FLOWS:
         raise UsageError(f"--source-ports takes 1 to {MAX_FLOWS:,} ports, not {text}")
     return ports
 

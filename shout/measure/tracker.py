@@ -51,7 +51,8 @@ _ANSWERED_WRONG = ProbeState.ANSWERED_WRONG.value
 _REFUSED = ProbeState.REFUSED.value
 
 
-# Number of addresses, other than the target's, to remember.
+# Number of addresses, other than the target's, and of ICMP errors with their senders to
+# remember.  Both can be forged.
 _MAX_SENDERS = 16
 
 
@@ -379,7 +380,10 @@ class ProbeTracker:
         if probe and number is None and self.probes.isOfOtherRun(probe):
             detail = f"{reason}, quotes a probe of another run"
             return self._event(REFUSED, None, detail=detail, error=error)
-        self.icmpErrors[reason, error.sender] += 1
+        key: tuple[str, str | None] = reason, error.sender
+        if key not in self.icmpErrors and len(self.icmpErrors) >= _MAX_SENDERS:
+            key = "other ICMP errors", None
+        self.icmpErrors[key] += 1
         if number is None:
             self._unmatchedErrors.add(now, self.inFlight)
         elif self._isInWindow(number):

@@ -4,13 +4,17 @@ Tests for L{shout.cli.flows}, and for the options C{--flows} and C{--source-port
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
+import sys
 from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from shout.cli.flows import LEGEND, cellLines, cells, flowTable
+from shout.cli.pingoptions import parsePorts
+from shout.cli.usage import UsageError
 from tests.cli.command import CommandCase
 from tests.measure.fakes import RESULT
 
@@ -41,7 +45,7 @@ class FlowTableTests(SynchronousTestCase):
         lines = flowTable(flows)
         self.assertEqual(len(lines), 67)
         self.assertTrue(lines[64].startswith("40150 "))
-        self.assertEqual(lines[-1], "136 flows with less loss are not shown")
+        self.assertEqual(lines[-1], "136 flows with no more loss are not shown")
 
     def test_cells(self) -> None:
         """
@@ -153,3 +157,44 @@ class FlowCommandTests(CommandCase):
         self.assertEqual({flow["path_mtu"] for flow in flows}, {result["path_mtu"]})
         ports = {flow["source_port"] for flow in flows}
         self.assertEqual({sender[1] for sender in peer.senders}, ports)
+
+    async def test_fewDescriptors(self) -> None:
+        """
+        If only the sockets beside the flows cannot be opened, the flows are measured.
+        """
+
+        def openBeside(*_: object) -> list[socket.socket]:
+            raise OSError(errno.EMFILE, "too many")
+
+        self.patch(sys.modules["shout.cli.ping"], "openBeside", openBeside)
+        target = f"127.0.0.1:{self.serveUDP()}"
+        status, result = await self.measure(target, "--flows", "2", "-c", "2")
+        self.assertEqual((status, result["answered"]), (0, 2))
+
+
+class SourcePortsTests(SynchronousTestCase):
+    """
+    Tests for the list of C{--source-ports}.
+    """
+
+    def test_lists(self) -> None:
+        """
+        Ports and ranges of ports are in their order.
+        """
+        self.assertEqual(parsePorts("5,7-9,1"), [5, 7, 8, 9, 1])
+        self.assertEqual(parsePorts("4-4"), [4])
+
+    def test_wrong(self) -> None:
+        """
+        Anything else is one message.
+        """
+        for text, expected in (
+            ("", "must be a port"),
+            ("1,", "must be a port"),
+            ("1-", "must be a port"),
+            ("5-3", "ends too low: 5-3"),
+            ("1,1-2", "a port twice"),
+            ("1-4097", "takes 1 to 4,096 ports"),
+        ):
+            error = self.assertRaises(UsageError, parsePorts, text)
+            self.assertIn(expected, str(error))

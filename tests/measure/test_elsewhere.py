@@ -14,6 +14,7 @@ from shout.measure.probe import ELSEWHERE
 from shout.measure.result import REPLY, WRONG
 from shout.measure.target import SocketOptions, openBeside
 from shout.sockets.bind import bindUDP, connectUDP
+from shout.udp.icmp import ICMPError
 from tests.cli.command import CommandCase
 from tests.families import LOOPBACK
 from tests.measure.fakes import FakePing
@@ -68,6 +69,17 @@ class TrackerTests(SynchronousTestCase):
             self.receive(0, reply, f"192.0.2.7:{number}")
         self.assertEqual(len(self.ping.result().elsewhere), 16)
         self.assertEqual(self.ping.result().wrong, 100)
+
+    def test_manyErrors(self) -> None:
+        """
+        A bounded number of different ICMP errors is remembered, and all are counted.
+        """
+        for number in range(100):
+            error = ICMPError(f"fragmentation needed (MTU {number})", "192.0.2.7")
+            self.ping.flow.icmpErrorReceived(error)
+        errors = self.ping.result().icmpErrors
+        self.assertEqual((len(errors), sum(errors.values())), (17, 100))
+        self.assertEqual(errors["other ICMP errors", None], 84)
 
 
 @needsLinux

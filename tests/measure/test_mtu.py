@@ -153,7 +153,7 @@ class FindMTUTests(PeerCase):
         """
         _, port = self.misbehave(lambda datagram: [datagram.upper()[:1472]])
         first = MTUResult(1372, 1372, 28, 65507)
-        found = await self.find("127.0.0.1", port, 0.1, first)
+        found = await self.find("127.0.0.1", port, 0.3, first)
         self.assertEqual((found.whole, found.unfragmented), (1472, 1472))
 
     async def test_late(self) -> None:
