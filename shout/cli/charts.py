@@ -43,11 +43,7 @@ def table(
     rows = [["server", *_COUNTS, *_TIMES]]
     ordered = sorted(results, key=_badness, reverse=True)
     shown = ordered if columns is None else ordered[:most]
-    for result in shown:
-        rtt = result.roundTrips
-        counts = [str(getattr(result, name)) for name in _COUNTS]
-        times = [milliseconds(getattr(rtt, name)) if rtt else "-" for name in _TIMES]
-        rows.append([nameOf(result), *counts, *times])
+    rows += [[nameOf(result), *figuresOf(result, _COUNTS, _TIMES)] for result in shown]
     lines = align(rows)
     if columns is not None and len(lines[0]) > columns:
         turned = align([*zip(*rows)])
@@ -110,6 +106,21 @@ def liveTable(targets: Sequence[Target], flows: Sequence[Flow], rows: int) -> li
         *align(cells),
         f"{sum(sent):,} sent, {percent(100 * share)} unanswered, "
         f"{silent:,} of {len(targets):,} servers without any answer",
+    ]
+
+
+def figuresOf(result: Result, counts: Sequence[str], times: Sequence[str]) -> list[str]:
+    """
+    Return the figures of a result for a row of a table.
+
+    @param counts: Names of attributes of the result.
+
+    @param times: Names of attributes of its round trips.
+    """
+    trips = result.roundTrips
+    return [
+        *(str(getattr(result, name)) for name in counts),
+        *(milliseconds(getattr(trips, name)) if trips else "-" for name in times),
     ]
 
 

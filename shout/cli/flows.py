@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from shout.cli.charts import align
-from shout.cli.text import milliseconds
+from shout.cli.charts import align, figuresOf
 from shout.measure.result import Result
 
 # The number of flows in a table.
@@ -47,11 +46,9 @@ def flowTable(flows: Sequence[Result]) -> list[str]:
         worst = sorted(flows, key=lambda flow: -flow.unanswered)[:_ROWS]
         shown = sorted(worst, key=lambda flow: flow.sourcePort or 0)
     rows = [["source port", *_COUNTS, *_TIMES]]
-    for flow in shown:
-        counts = [str(getattr(flow, name)) for name in _COUNTS]
-        rtt = flow.roundTrips
-        times = [milliseconds(getattr(rtt, name)) if rtt else "-" for name in _TIMES]
-        rows.append([str(flow.sourcePort), *counts, *times])
+    rows += [
+        [str(flow.sourcePort), *figuresOf(flow, _COUNTS, _TIMES)] for flow in shown
+    ]
     lines = [*align(rows), "round trips in ms"]
     if len(flows) > _ROWS:
         lines.append(f"{len(flows) - _ROWS} flows with no more loss are not shown")

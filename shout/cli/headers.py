@@ -35,7 +35,7 @@ class TTLNotes:
         flow = index, event.sourcePort
         before = self._last.get(flow, ttl)
         self._last[flow] = ttl
-        return "" if ttl == before else f" ({_nameOfTTL(target.isIPv6)} was {before})"
+        return "" if ttl == before else f" ({nameOfTTL(target.isIPv6)} was {before})"
 
 
 def ttlLines(result: Result) -> list[str]:
@@ -50,7 +50,7 @@ def ttlLines(result: Result) -> list[str]:
         f"{ttl} ({count}{_portsOf(result.flows, ttl, most)})"
         for ttl, count in counts.most_common()
     ]
-    name = _nameOfTTL(":" in result.address)
+    name = nameOfTTL(":" in result.address)
     return [f"replies arrived with {name} {', '.join(first)} and {last}"]
 
 
@@ -120,5 +120,8 @@ def _countBy(
     return totals
 
 
-def _nameOfTTL(isIPv6: bool) -> str:
+def nameOfTTL(isIPv6: bool) -> str:
+    """
+    Return the name of the field that each router decrements.
+    """
     return "hop limit" if isIPv6 else "TTL"

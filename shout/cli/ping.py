@@ -114,11 +114,15 @@ def checkTargets(targets: Sequence[Target], options: Namespace) -> None:
         )
 
 
-# The number of targets up to which each has an opening line, lines for its replies and
-# a summary; above it, the rows of a terminal for neither the table nor the summary: the
-# head of the table, two notes below it, and the prompt of the shell.
+# Number of targets up to which each has an opening line, lines for its replies and a
+# summary.
 _FEW = 10
+
+# Rows of a terminal beside the table and the summary of more targets: the head of the
+# table, two notes below it, and the prompt of the shell.
 _OTHER_ROWS = 4
+
+# Number of open file descriptors that are not sockets, or more.
 _OTHER_DESCRIPTORS = 64
 
 # The rows of the table during a measurement, the seconds between two updates of it, and
@@ -332,7 +336,7 @@ class PingCommand:
 
     def _notes(self, result: Result) -> list[str]:
         """
-        Return lines about what some options ask for.
+        Return the lines of the summary that some options add.
         """
         lines = []
         if self._options.tos is not None:

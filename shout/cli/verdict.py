@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from shout.cli.headers import nameOfTTL
 from shout.cli.text import errorsInWords, milliseconds, percent, portsInWords
 from shout.cli.tos import dscpInWords
 from shout.measure.chance import LEVEL
@@ -45,9 +46,8 @@ def verdictLines(verdict: Verdict) -> list[str]:
         loss = [*_deadLines(verdict), *_lossyLines(verdict)]
         lines = [*(loss or [_evenLossLine(flows)]), *_timeLines(verdict)]
     lines += _doubtLines(verdict)
-    name = "hop limit" if ":" in flows[0].address else "TTL"
     lines += _headerLines(
-        f"arrive with {name}",
+        f"arrive with {nameOfTTL(':' in flows[0].address)}",
         verdict.ttls,
         str,
         ": the ways back, or the hosts that answer, differ",
@@ -149,7 +149,7 @@ def _someOf(some: _Flows, verdict: Verdict) -> str:
 
 def _rightAnswer(flows: _Flows) -> str:
     """
-    Return what the flows do not get.
+    Return the name of the answer that the flows lack.
     """
     if any(flow.late for flow in flows):
         return "an answer in time"

@@ -27,7 +27,7 @@ _MAX_UNTIMED = 1024
 
 class FlowOwner(Protocol):
     """
-    What a flow needs of its measurement.
+    The part of a measurement that its flows use.
     """
 
     isOver: bool
@@ -43,7 +43,7 @@ class FlowOwner(Protocol):
 
 class FlowTracer(Protocol):
     """
-    What a flow needs of a tracer of the hops; see L{Tracer
+    The part of a tracer of the hops that flows use; see L{Tracer
     <shout.measure.trace.Tracer>}.
     """
 
@@ -152,7 +152,7 @@ class Flow(DatagramProtocol):
         Open the port.
 
         @param withSendTimes: C{True} to let round trips begin when the kernel sends a
-            probe, where it takes these times.  Each costs about a microsecond.
+            probe, where it takes these times.  Each costs some microseconds.
         """
         self.port.startListening()
         self.hasSendTimes = withSendTimes and self.port.enableSendTimes()
@@ -228,7 +228,7 @@ class Flow(DatagramProtocol):
 
 class ListenerBeside(DatagramProtocol):
     """
-    Receives what reaches the source port of a flow from elsewhere.
+    Receives the datagrams that others than the target send to the port of a flow.
 
     A server with several addresses, or a middlebox, can make a reply leave from another
     address than the probe was sent to.  The kernel does not pass it to a connected

@@ -68,7 +68,7 @@ class HopProbes:
         sending.
 
     @ivar hasShortQuotes: C{True} if an ICMP error quoted too little of the payload to
-        tell the probes of a flow apart.
+        distinguish the probes of a flow.
     """
 
     def __init__(self, size: int) -> None:

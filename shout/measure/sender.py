@@ -61,7 +61,7 @@ class Sender:
         """
         @param flows: The flows by their index, each list with one for each target.
 
-        @param timeouts: Called with the flow of each probe sent.
+        @param timeouts: The order in which the probes sent time out.
 
         @param schedule: The interval between the probes of all flows.
 

@@ -298,8 +298,8 @@ def openBeside(
     sockets: Sequence[socket.socket], options: SocketOptions
 ) -> list[socket.socket]:
     """
-    Return an unconnected socket on the source port of each socket.  It receives what
-    reaches that port from others than the peer.
+    Return an unconnected socket on the source port of each socket.  It receives the
+    datagrams that others than the peer send to that port.
 
     @param sockets: Connected UDP sockets.
 

@@ -50,7 +50,7 @@ _IN_FLIGHT = 4
 
 class TracedFlow(Protocol):
     """
-    What a tracer needs of a flow; see L{Flow<shout.measure.flow.Flow>}.
+    The part of a flow that a tracer uses; see L{Flow<shout.measure.flow.Flow>}.
     """
 
     @property
@@ -215,7 +215,7 @@ class Tracer:
         of which each flow has to be asked.
         """
         yield self._whole, False, True
-        # The answers of the application tell the two kinds of flows apart.
+        # The answers of the application distinguish the two kinds of flows.
         self._isTracing |= self._whole.isAsked and not self._probes.waiting
         if not self._isTracing:
             return

@@ -1,5 +1,5 @@
 """
-The kernel's timestamps of received datagrams, and what their IP headers said.
+The kernel's timestamps of received datagrams, and fields of their IP headers.
 
 Linux takes the time when a datagram arrives, so a busy process does not distort it;
 see C{SO_TIMESTAMPNS} in socket(7), and ip(7) and ipv6(7).
@@ -63,7 +63,7 @@ _CONTROL_SIZE = 256
 
 class IPHeader(NamedTuple):
     """
-    What the IP header of a received datagram said.
+    Fields of the IP header of a received datagram.
 
     @ivar ttl: The TTL, or the hop limit of IPv6; C{None} if unknown.
 
